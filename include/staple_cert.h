@@ -1,0 +1,123 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_CERT_H
+#define STAPLE_CERT_H
+
+/*
+ * What is stapled: one record for each distinct certificate of the
+ * configuration, shared by the virtual hosts that use it.
+ *
+ * A registry is filled while mod_ssl hands over its certificates (the prime
+ * hook, in the parent, before any child exists) and is read-only from then
+ * on, so any thread of any child may look things up without a lock.
+ */
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+
+#include "staple_ocsp.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Bytes of a certificate's id; shorter ones are padded with 0. */
+#define STAPLE_CERT_ID_LEN 32
+
+/** Whether OCSP has anything to say about a certificate. */
+typedef enum {
+    STAPLE_CERT_APPLIES,      /* it is asked for, or read from a file, and
+                                 stapled */
+    STAPLE_CERT_NO_RESPONDER, /* no OCSP URI, none configured: normal since 2025 */
+    STAPLE_CERT_NO_REV_AVAIL, /* the CA offers no revocation data (RFC 9608) */
+    STAPLE_CERT_SELF_SIGNED   /* nobody else could revoke it */
+} staple_cert_scope_e;
+
+/** A scope as words that finish "is not stapled: ...". */
+const char *staple_cert_scope_text(staple_cert_scope_e scope);
+
+/** The hash of the CertIDs that are asked with: StapleCertIDHash. */
+typedef enum {
+    STAPLE_CERT_HASH_AUTO, /* SHA-1, and SHA-256 where that is refused */
+    STAPLE_CERT_HASH_SHA1,
+    STAPLE_CERT_HASH_SHA256
+} staple_cert_hash_e;
+
+/** How a certificate is asked for and served: its virtual host's directives. */
+typedef struct staple_cert_policy_t {
+    staple_ocsp_policy_t times;
+    apr_interval_time_t timeout;     /* SSLStaplingResponderTimeout */
+    apr_interval_time_t refresh_age; /* SSLStaplingStandardCacheTimeout; -1: unset */
+    apr_interval_time_t retry_cap;   /* SSLStaplingErrorCacheTimeout */
+    int return_errors;               /* SSLStaplingReturnResponderErrors */
+    int fake_try_later;              /* SSLStaplingFakeTryLater */
+    const char *force_url;           /* SSLStaplingForceURL or NULL */
+    const char *proxy;               /* SSLOCSPProxyURL or NULL */
+    staple_cert_hash_e hash;         /* StapleCertIDHash */
+    const apr_array_header_t *response_files; /* const char *, absolute:
+                                        StapleResponseFile; empty: none */
+} staple_cert_policy_t;
+
+/**
+ * One certificate. Written while the configuration is read, read-only after
+ * post_config but for slot. Strings are printable ASCII whatever the
+ * certificate held, so they may go into a log as they are.
+ */
+typedef struct staple_cert_t {
+    unsigned char id[STAPLE_CERT_ID_LEN];
+    int slot;                  /* its place in the ring, set once the ring is
+                                  there; -1: none */
+    const char *name;          /* first DNS name, else common name, else serial */
+    const char *subject_dn;    /* RFC 2253 */
+    const char *issuer_dn;     /* RFC 2253 */
+    const char *serial;        /* hexadecimal */
+    apr_time_t not_after;
+    int is_must_staple;        /* TLS feature status_request (RFC 7633) */
+    staple_cert_scope_e scope;
+    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES */
+    apr_array_header_t *urls;  /* const char *: the responders in order */
+    int urls_refused;          /* URIs left out because of what is in them */
+    apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port" */
+    staple_cert_policy_t policy; /* of the first virtual host */
+} staple_cert_t;
+
+/** All certificates of one configuration. */
+typedef struct staple_cert_registry_t staple_cert_registry_t;
+
+/** An empty registry that lives in p. */
+staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p);
+
+/**
+ * Add a certificate, or one more virtual host of a certificate that is there
+ * already (the policy of the first one holds).
+ * @param registry made by staple_cert_registry_make; its pool owns the record
+ * @param id, id_len how the TLS module names the certificate; copied
+ * @param pem the certificate's PEM, then its issuer's
+ * @param host the virtual host, "name:port"; copied
+ * @param policy copied, with its strings as they are (they outlive p)
+ * @param reason on failure, what is wrong with pem
+ * @return the record, or NULL
+ */
+staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
+                               const char *id, apr_size_t id_len,
+                               const char *pem, const char *host,
+                               const staple_cert_policy_t *policy,
+                               const char **reason);
+
+/** The record of an id, or NULL. Lock-free, allocates nothing. */
+staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,
+                                const char *id, apr_size_t id_len);
+
+/**
+ * All records, staple_cert_t *, in order of configuration; lives as long as
+ * the registry and must not be changed.
+ */
+const apr_array_header_t *
+staple_cert_list(const staple_cert_registry_t *registry);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_CERT_H */

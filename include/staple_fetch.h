@@ -1,0 +1,179 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_FETCH_H
+#define STAPLE_FETCH_H
+
+/*
+ * The fetch engine: many HTTP exchanges with OCSP responders at a time, on
+ * APR sockets and one apr_pollset, none of them trusted and none waited for.
+ *
+ * The one idea: the engine never blocks and never runs by itself. Whoever owns
+ * it (the refresh, in the watchdog's thread of one child) calls
+ * staple_fetch_run with a span of time; within it every exchange takes the
+ * steps it can take. Name resolution, which blocks, runs on a thread of the
+ * engine's own.
+ *
+ * It knows HTTP through staple_http and nothing of OCSP: a request is bytes,
+ * and whether the bytes of an answer are worth anything is asked of the
+ * caller (staple_fetch_judge_fn), because another method or responder may
+ * cure a bad answer within the same round.
+ *
+ * One thread uses an engine; only staple_fetch_stop may be called from
+ * another. The process ignores SIGPIPE, as httpd does.
+ */
+
+#include <apr_pools.h>
+#include <apr_time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * How a round ended. Values are stored in shared memory and shown: append,
+ * never renumber.
+ */
+typedef enum {
+    STAPLE_FETCH_OK = 0,          /* the caller accepted an answer */
+    STAPLE_FETCH_BAD_URL,         /* not a URL that can be asked: https, ldap */
+    STAPLE_FETCH_DENIED,          /* address denied by the configuration */
+    STAPLE_FETCH_NO_NAME,         /* the host's name could not be resolved */
+    STAPLE_FETCH_REFUSED,         /* connection refused */
+    STAPLE_FETCH_UNREACHABLE,     /* no route to it */
+    STAPLE_FETCH_CONNECT_TIMEOUT, /* no connection within the deadline */
+    STAPLE_FETCH_TIMEOUT,         /* connected, no whole answer in time */
+    STAPLE_FETCH_RESET,           /* the connection broke */
+    STAPLE_FETCH_NOT_HTTP,        /* the answer is no HTTP response */
+    STAPLE_FETCH_HTTP_STATUS,     /* an HTTP error; see http_status */
+    STAPLE_FETCH_TOO_LARGE,       /* more than max_body bytes */
+    STAPLE_FETCH_TRUNCATED,       /* closed before the announced end */
+    STAPLE_FETCH_BAD_REDIRECT,    /* too many, or to somewhere not allowed */
+    STAPLE_FETCH_REJECTED,        /* the caller's judge did not accept it */
+    STAPLE_FETCH_STOPPED,         /* the engine was stopped */
+    STAPLE_FETCH_SYSTEM,          /* no memory, no descriptors ... */
+    STAPLE_FETCH_NOT_MODIFIED     /* 304: what the job's validators name is
+                                     still the newest (RFC 9110 15.4.5) */
+} staple_fetch_outcome_e;
+
+/** An outcome as words, "connection timed out". */
+const char *staple_fetch_outcome_text(staple_fetch_outcome_e outcome);
+
+/** An answer, or the lack of one; valid during the callback only. */
+typedef struct staple_fetch_answer_t {
+    staple_fetch_outcome_e outcome;
+    int http_status;          /* 0: none was read */
+    const char *url;          /* the URL asked, as given in the job */
+    int url_index;            /* its index there */
+    const char *peer;         /* "192.0.2.1:80", tried last; "" if none */
+    const char *reason;       /* a phrase for the log: what happened, and where
+                                 it helps what to look at; never raw bytes of
+                                 the peer */
+    const unsigned char *body; /* NULL unless an answer was read whole */
+    apr_size_t body_len;
+    int is_typed;             /* Content-Type: application/ocsp-response */
+    apr_interval_time_t retry_after; /* from Retry-After; -1: none */
+    apr_interval_time_t fresh_for;   /* from Cache-Control or Expires, less Age;
+                                        -1: none */
+    apr_interval_time_t took;        /* from the start of the round: of its
+                                        first exchange */
+    const char *etag;          /* the validators of an answer, */
+    const char *last_modified; /* for a later job; NULL: none was given */
+    int is_asked; /* whether anything was asked in this round; false where each
+                     responder had just failed others, and is left in peace for
+                     some seconds: the reason is then theirs */
+} staple_fetch_answer_t;
+
+/**
+ * Asked for each 200 answer: is it what was wanted? Must not block.
+ * @return true ends the round with STAPLE_FETCH_OK; false lets the engine try
+ *         POST after GET, then the next URL, and ends with REJECTED if
+ *         nothing is left
+ */
+typedef int staple_fetch_judge_fn(void *baton,
+                                  const staple_fetch_answer_t *answer);
+
+/**
+ * Called once for each submitted job, from staple_fetch_run or _destroy. May
+ * submit new jobs, but neither run nor destroy the engine.
+ */
+typedef void staple_fetch_done_fn(void *baton,
+                                  const staple_fetch_answer_t *answer);
+
+/** What to ask, and whom. Zero it first. Copied by staple_fetch_submit. */
+typedef struct staple_fetch_job_t {
+    const char *const *urls; /* the responders in order; at least one */
+    int urls_count;
+    int first_url;           /* index of the one to ask first; the others
+                                follow in order, wrapping around */
+    const unsigned char *request; /* the DER of an OCSPRequest */
+    apr_size_t request_len;
+    const char *proxy;       /* "http://host:port" to go through; NULL: none */
+    apr_interval_time_t timeout; /* one exchange with one responder: resolve,
+                                    connect, send and receive */
+    staple_fetch_judge_fn *judge;
+    staple_fetch_done_fn *done;
+    void *baton;             /* for both */
+    const char *if_none_match;     /* validators of an earlier answer, */
+    const char *if_modified_since; /* sent with GET only; NULL: none */
+} staple_fetch_job_t;
+
+/** Limits of an engine. */
+typedef struct staple_fetch_conf_t {
+    int concurrency;          /* exchanges at a time; at most half of them, but
+                                 at least one, per responder address */
+    apr_size_t max_body;      /* bytes of a response; 64 KiB by default */
+    const char *user_agent;   /* the User-Agent header */
+    /* Whether an address may be asked, by its text form (an IPv4 address
+       mapped into IPv6 as the IPv4 one); NULL: any may. Asked for each address
+       of each host, after redirects too; behind a proxy, which resolves names
+       itself, for addresses in URLs only. Never for the proxy. */
+    int (*is_allowed)(void *baton, const char *address, apr_uint16_t port);
+    void *is_allowed_baton;
+} staple_fetch_conf_t;
+
+typedef struct staple_fetch_t staple_fetch_t;
+
+/**
+ * @param p outlives the engine; the engine makes a pool of its own for each
+ *        exchange and allocates nothing from p later
+ */
+apr_status_t staple_fetch_create(staple_fetch_t **fetch,
+                                 const staple_fetch_conf_t *conf,
+                                 apr_pool_t *p);
+
+/**
+ * Queue a job; its done callback comes from a later staple_fetch_run.
+ * @return APR_SUCCESS; APR_EINVAL for a job without URL, request or callback;
+ *         APR_ENOMEM; APR_EOF while the engine is destroyed
+ */
+apr_status_t staple_fetch_submit(staple_fetch_t *fetch,
+                                 const staple_fetch_job_t *job);
+
+/**
+ * Let every exchange take the steps it can take, for at most `span`; returns
+ * earlier when nothing is left to do, or when the engine was stopped.
+ * @return how many jobs are still under way or queued
+ */
+int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span);
+
+/** How many jobs are under way or queued. */
+int staple_fetch_busy(const staple_fetch_t *fetch);
+
+/**
+ * Make a running staple_fetch_run return at once, and every later one too.
+ * The only function that may be called from another thread.
+ */
+void staple_fetch_stop(staple_fetch_t *fetch);
+
+/**
+ * Drop all exchanges (done callbacks say STAPLE_FETCH_STOPPED) and give back
+ * sockets, threads and memory. Never waits for a name server: a lookup under
+ * way is left to finish alone.
+ */
+void staple_fetch_destroy(staple_fetch_t *fetch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_FETCH_H */

@@ -1,0 +1,142 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_REFRESH_INT_H
+#define STAPLE_REFRESH_INT_H
+
+/*
+ * What the files of the refresh have in common and nobody else sees: the
+ * doing (staple_refresh.c), what is told of it (staple_refresh_log.c), and
+ * responses out of files (staple_refresh_file.c). Leader's thread only, but
+ * for what child_init does before there is a leader.
+ */
+
+#include "staple_refresh.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SECONDS(n) apr_time_from_sec((apr_interval_time_t)(n))
+
+typedef struct staple_refresh_round_t round_t;
+
+/** How bad it is, in order; told when it gets worse, and when it is over. */
+typedef enum {
+    ALARM_NONE,    /* the last attempt succeeded, or there was none */
+    ALARM_FAILING, /* no new response, time enough */
+    ALARM_URGENT,  /* and less than a tenth of the held one's validity left */
+    ALARM_REFUSED  /* must-staple, and nothing to staple */
+} alarm_e;
+
+/** A certificate as the leader sees it. */
+typedef struct task_t {
+    staple_refresh_t *refresh;
+    staple_cert_t *cert;
+    apr_time_t due;
+    round_t *round;     /* under way, or NULL */
+    int first_url;      /* the responder that worked last */
+    alarm_e alarm;      /* told last */
+    int is_expired;     /* the certificate's end was told */
+    char etag[128];     /* validators of the held response, as first_url gave */
+    char last_modified[40]; /* them; "": none */
+} task_t;
+
+/** One attempt to renew one response; dies with its pool. */
+struct staple_refresh_round_t {
+    task_t *task;
+    apr_pool_t *pool;
+    staple_ocsp_hash_e hash;
+    int is_second_hash;            /* whether hash is the other one already */
+    staple_ocsp_verdict_t verdict; /* of the last answer judged */
+    int is_judged;                 /* whether verdict was filled in */
+    const unsigned char *error;    /* a responder's error response, kept for
+                                      SSLStaplingReturnResponderErrors */
+    apr_size_t error_len;
+    int is_shared;           /* the response came from the share */
+    apr_time_t wake;         /* when to look into the share again; 0: not
+                                waiting for another server */
+    apr_time_t wait_until;   /* when to stop waiting for it */
+};
+
+/** What the ring holds for a certificate at one moment. */
+typedef struct held_t {
+    int is_there;             /* whether there is anything at all */
+    staple_cache_meta_t meta;
+    apr_time_t until;         /* until when it may be served; 0: it may not */
+} held_t;
+
+/** Whether a valid response, and no error, is served. */
+int staple_refresh_is_valid(const held_t *held);
+
+/**
+ * Judge a response, wherever it came from. Clients refuse a staple whose
+ * signer's certificate has expired, so it ends with that if not before.
+ */
+int staple_refresh_is_believed(const staple_cert_t *cert,
+                               const unsigned char *der, apr_size_t len,
+                               staple_ocsp_verdict_t *verdict);
+
+/* ----- staple_refresh_log.c: once per change of state ----- */
+
+/** A verdict in the 16 bits that a state has for it (its detail);
+ * staple_refresh_outcome_text reads it. */
+apr_uint16_t staple_refresh_pack(const staple_ocsp_verdict_t *verdict);
+
+void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
+                                apr_status_t rv);
+void staple_refresh_log_revoked(server_rec *s, const staple_cert_t *cert,
+                                const staple_ocsp_verdict_t *verdict,
+                                apr_pool_t *ptemp);
+void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert);
+void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
+                                   apr_status_t rv);
+/** @param alarm how bad it is now; task->alarm is what was told before */
+void staple_refresh_log_failure(server_rec *s, const round_t *round,
+                                const held_t *held,
+                                const staple_fetch_answer_t *answer,
+                                apr_interval_time_t pause, alarm_e alarm);
+void staple_refresh_log_success(server_rec *s, const round_t *round,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t until, int was_failing);
+/** A certificate that is served from a file alone, whose response nears its
+ * end. */
+void staple_refresh_log_reminder(server_rec *s, const task_t *task,
+                                 const held_t *held, alarm_e alarm,
+                                 apr_pool_t *ptemp);
+void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
+
+/* ----- staple_refresh_file.c ----- */
+
+/** A file of StapleResponseFile, watched. */
+typedef struct response_file_t {
+    const char *path;
+    apr_time_t mtime;   /* of what was read last; 0: nothing yet */
+    apr_off_t size;
+    apr_ino_t inode;
+    int is_missing;     /* told that it cannot be read */
+} response_file_t;
+
+/** Whether the file is another than the one that was read last. */
+int staple_refresh_file_changed(const response_file_t *file,
+                                apr_pool_t *ptemp);
+
+/**
+ * Read a response, DER or PEM ("OCSP RESPONSE"), and remember the file's
+ * state for staple_refresh_file_changed.
+ * @param der, len allocated from ptemp
+ * @param reason on failure, what is wrong, to finish "the file ..."
+ */
+apr_status_t staple_refresh_file_read(response_file_t *file,
+                                      const unsigned char **der,
+                                      apr_size_t *len, const char **reason,
+                                      apr_pool_t *ptemp);
+
+/** The file was looked at and holds nothing of use. */
+void staple_refresh_file_log(server_rec *s, const response_file_t *file,
+                             const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_REFRESH_INT_H */

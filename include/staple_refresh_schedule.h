@@ -1,0 +1,87 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_REFRESH_SCHEDULE_H
+#define STAPLE_REFRESH_SCHEDULE_H
+
+/*
+ * The rules of the refresh as values: when to ask again, when to try again,
+ * what replaces what, what may be served. Pure: no clock, no log, no I/O;
+ * moments are parameters, so that a test can run through a year at once.
+ * docs/schedule.md explains the rules with worked numbers.
+ */
+
+#include <apr_time.h>
+
+#include "staple_cache.h"
+#include "staple_cert.h"
+#include "staple_ocsp.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Set in staple_cache_meta_t.flags: the response is a responder's error, kept
+ * because SSLStaplingReturnResponderErrors asks for it; next_update is when it
+ * stops being served. */
+#define STAPLE_REFRESH_IS_ERROR 1u
+
+/**
+ * When a response that was just obtained is due to be asked for anew: at the
+ * middle of its validity, up to a tenth of the validity earlier or later
+ * (fixed for a certificate, so a fleet spreads and a test repeats); sooner
+ * where SSLStaplingStandardCacheTimeout or the responder's own max-age says
+ * so; at least a tenth of the validity before it ends. Where that moment has
+ * passed already, at half of what is left. Never at once.
+ * @param id STAPLE_CERT_ID_LEN bytes, from which the spread is taken
+ * @param fetched_at when the response was obtained
+ * @param fresh_for what Cache-Control or Expires says, -1: nothing
+ */
+apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
+                              const unsigned char *id,
+                              apr_time_t this_update, apr_time_t next_update,
+                              apr_time_t fetched_at,
+                              apr_interval_time_t fresh_for);
+
+/**
+ * How long to wait after a failure: from 5 s, doubled each time, up to
+ * SSLStaplingErrorCacheTimeout, spread by a fifth; shorter as the response
+ * that is held nears its end; longer, within bounds, where the responder
+ * asked for it.
+ * @param failing failures in a row, this one included: 1 or more
+ * @param remaining for how long the held response may be served; 0: none held
+ * @param retry_after from Retry-After, -1: nothing
+ */
+apr_interval_time_t staple_refresh_backoff(const staple_cert_policy_t *policy,
+                                           const unsigned char *id,
+                                           apr_uint32_t failing,
+                                           apr_interval_time_t remaining,
+                                           apr_interval_time_t retry_after);
+
+/**
+ * Whether a verified response should take the place of the held one: it is
+ * newer (thisUpdate), or as new and either revokes or is served longer, or
+ * what is held is an error or has ended. The held status is a
+ * staple_ocsp_status_e.
+ */
+int staple_refresh_is_better(const staple_cert_policy_t *policy,
+                             const staple_cache_meta_t *held,
+                             const staple_ocsp_verdict_t *verdict,
+                             apr_time_t now);
+
+/** Until when a kept response may be served, by the policy of today. */
+apr_time_t staple_refresh_serve_until(const staple_cert_policy_t *policy,
+                                      const staple_cache_meta_t *meta);
+
+/** Whether less than a tenth of a kept response's validity is left. */
+int staple_refresh_is_urgent(const staple_cert_policy_t *policy,
+                             const staple_cache_meta_t *meta, apr_time_t now);
+
+/** Whether a kept response may be served at this moment. */
+int staple_refresh_may_serve(const staple_cert_policy_t *policy,
+                             const staple_cache_meta_t *meta, apr_time_t now);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_REFRESH_SCHEDULE_H */

@@ -1,0 +1,84 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_SHARE_INT_H
+#define STAPLE_SHARE_INT_H
+
+/*
+ * The inside of the share: what lies in the store under which key. For
+ * staple_share.c and its tests.
+ *
+ * Keys. A provider makes its own of an id: redis and memcache write
+ * "mod_staple:" and the id in hexadecimal (so twice as long; 250 bytes are
+ * the limit), dbm and dc take it as it is, shmcb picks a partition by its
+ * first byte. So a key starts with what differs, the certificate's id, and
+ * ends with what tells our entries from those of others:
+ *
+ *   +--------------+----------+---------+------------------------------+
+ *   | id, 32 bytes | "staple" | version | 'r' a response, 'c' a claim  |
+ *   +--------------+----------+---------+------------------------------+
+ *
+ * A response's record; integers have the most significant byte first:
+ *
+ *   +--------+---------+---------+------------+---------------------+-----+
+ *   | "STPR" | version | 0, 0, 0 | length, 32 | fetched_at, us, 64  | DER |
+ *   +--------+---------+---------+------------+---------------------+-----+
+ *
+ * A claim is "STPC", version, 0, 0, 0 and 16 random bytes that each start of
+ * a share makes anew.
+ */
+
+#include "staple_share.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Goes up when keys or records change; servers of another version neither
+ * see ours nor overwrite them. */
+#define STAPLE_SHARE_VERSION '1'
+
+#define STAPLE_SHARE_KEY_LEN (STAPLE_SHARE_ID_LEN + 8)
+#define STAPLE_SHARE_HEAD_LEN 20
+#define STAPLE_SHARE_RECORD_MAX (STAPLE_SHARE_HEAD_LEN + STAPLE_SHARE_DER_MAX)
+#define STAPLE_SHARE_CLAIM_LEN 24
+
+/** What the provider is told of us; mod_socache_redis takes 14 characters. */
+#define STAPLE_SHARE_NAMESPACE "mod_staple"
+
+/** A call that takes longer hangs. */
+#define STAPLE_SHARE_STUCK apr_time_from_sec(1)
+
+/** After so many errors in a row a pause is made, doubled by each further. */
+#define STAPLE_SHARE_FAILING 3
+#define STAPLE_SHARE_PAUSE_MIN apr_time_from_sec(1)
+#define STAPLE_SHARE_PAUSE_MAX apr_time_from_sec(60)
+
+/** What may wait for the thread: requests, and bytes of responses in them. */
+#define STAPLE_SHARE_QUEUE_MAX 8192
+#define STAPLE_SHARE_QUEUE_BYTES ((apr_size_t)8 * 1024 * 1024)
+
+/**
+ * Write a record.
+ * @param buf STAPLE_SHARE_HEAD_LEN + der_len bytes
+ * @return bytes written; 0: der_len is 0 or too long, or fetched_at is not
+ *         positive
+ */
+apr_size_t staple_share_pack(unsigned char *buf, const unsigned char *der,
+                             apr_size_t der_len, apr_time_t fetched_at);
+
+/**
+ * Read a record; pure, trusts nothing.
+ * @param answer outcome is FOUND or MISSING; der points into bytes
+ * @return whether the bytes are a record as staple_share_pack writes them
+ */
+int staple_share_unpack(staple_share_answer_t *answer,
+                        const unsigned char *bytes, apr_size_t len);
+
+/** How many threads were left behind in a provider call. */
+int staple_share_left(const staple_share_t *share);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_SHARE_INT_H */

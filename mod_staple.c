@@ -1,0 +1,732 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * mod_staple: OCSP stapling for httpd, in place of mod_ssl's own.
+ *
+ * This file is the table of contents: the module record, the hooks and the
+ * life cycle. Two ways lead through the house (docs/design.md):
+ *
+ *   handshake  mod_ssl asks on_get_resp; one look-up and one copy out of the
+ *              ring (staple_cache), and nothing else
+ *   refresh    the watchdog calls on_watchdog in every child; the one that
+ *              leads asks the responders and publishes to the ring
+ *              (staple_refresh)
+ *
+ * The life: pre_config makes an empty registry; mod_ssl hands its
+ * certificates to on_prime during its post_config; our post_config, right
+ * after it, builds this generation's ring; each child verifies what a ring
+ * file brought, then its watchdog thread tries to lead.
+ */
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_main.h>
+#include <http_protocol.h>
+#include <http_ssl.h>
+#include <ap_mpm.h>
+#include <mpm_common.h>
+#include <mod_watchdog.h>
+#include <unixd.h>
+#include <util_mutex.h>
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+
+#include "staple_cache.h"
+#include "staple_cert.h"
+#include "staple_config.h"
+#include "staple_refresh.h"
+#include "staple_share.h"
+#include "staple_status.h"
+
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
+#error "httpd 2.4.48 or later is needed: it has the ssl_ocsp hooks"
+#endif
+
+/* Since 2.4.49; before it, a stopping child waits for a step to end. */
+#define HAVE_CHILD_STOPPING AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+
+extern module AP_MODULE_DECLARE_DATA staple_module;
+
+/* Names for the Mutex directive. */
+#define CACHE_MUTEX "staple-cache"
+#define LEAD_MUTEX "staple-refresh"
+#define SHARE_MUTEX "staple-share"
+
+/* A callback of our watchdog, which has a thread of its own, goes on for this
+ * long while there is something to do; a child that stops ends it at once. */
+#define STEP_SPAN apr_time_from_sec(1)
+
+/* How long a child waits for others that verify what a file brought. */
+#define CONFIRM_PATIENCE apr_time_from_sec(2)
+
+/* StapleWarmup where it is not set. */
+#define WARMUP apr_time_from_msec(500)
+#define WARMUP_MUST_STAPLE apr_time_from_sec(5)
+
+/* A child that is born later than this after the ring is not of the start. */
+#define REQUIRE_SPAN apr_time_from_sec(10)
+
+/* Most responses are shorter; a longer one costs a handshake an allocation. */
+#define HANDSHAKE_BUF 8192
+
+/* A response without nextUpdate (RFC 6960 4.2.2.1) is served this long where
+ * SSLStaplingResponseMaxAge is not set. */
+#define NO_NEXT_UPDATE_SERVED apr_time_from_sec(12 * 3600)
+
+#ifdef static_assert
+static_assert(STAPLE_CERT_ID_LEN == STAPLE_CACHE_ID_LEN,
+              "certificates and slots have the same ids");
+#endif
+
+/* All that a configuration pass builds; lives in pconf, and in a child what
+ * the child adds. */
+typedef struct world_t {
+    server_rec *server;
+    staple_cert_registry_t *registry;
+    staple_cache_t *cache;          /* NULL: nothing is stapled */
+    apr_global_mutex_t *cache_lock;
+    apr_proc_mutex_t *lead_lock;    /* held by the child that leads */
+    apr_global_mutex_t *share_lock; /* NULL: the share needs none */
+    apr_thread_mutex_t *step;       /* held by the watchdog's thread while it
+                                       works: guards the two below */
+    staple_refresh_t *refresh;      /* of this child; NULL: it is ending */
+    int is_leading;
+} world_t;
+
+/* Made anew by every pre_config, so nothing outlives a restart. */
+static world_t *world;
+
+/* What the parent keeps from one generation to the next. */
+typedef struct retained_t {
+    void *base;        /* the ring's mapping; NULL: none */
+    apr_size_t length;
+} retained_t;
+
+/* ----- certificates ----- */
+
+static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
+                                      apr_pool_t *p)
+{
+    staple_cert_policy_t policy;
+
+    memset(&policy, 0, sizeof(policy));
+    policy.times.skew = conf->skew;
+    policy.times.max_age = conf->max_age;
+    policy.times.default_age = NO_NEXT_UPDATE_SERVED;
+    policy.timeout = conf->responder_timeout;
+    policy.refresh_age = conf->standard_timeout;
+    policy.retry_cap = conf->error_timeout;
+    policy.return_errors = conf->return_errors;
+    policy.fake_try_later = conf->fake_try_later;
+    policy.force_url = conf->force_url;
+    policy.proxy = conf->proxy_url;
+    policy.hash = (staple_cert_hash_e)conf->cert_id_hash;
+    policy.response_files = conf->response_files
+                            ? conf->response_files
+                            : apr_array_make(p, 0, sizeof(const char *));
+    return policy;
+}
+
+static const char *host_of(const server_rec *s, apr_pool_t *p)
+{
+    apr_port_t port = s->port ? s->port
+                      : s->addrs && s->addrs->host_port ? s->addrs->host_port
+                      : 443;
+
+    return apr_psprintf(p, "%s:%u",
+                        s->server_hostname ? s->server_hostname : "_default_",
+                        (unsigned)port);
+}
+
+static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
+                    apr_size_t id_len, const char *pem)
+{
+    const staple_server_conf_t *conf = staple_config_of(s);
+    staple_cert_policy_t policy;
+    const char *reason;
+
+    if (!conf->use_stapling) { /* prime is called all the same */
+        return DECLINED;
+    }
+    policy = policy_of(conf, s->process->pconf);
+    if (!staple_cert_add(world->registry, id, id_len, pem, host_of(s, p),
+                         &policy, &reason)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
+                     "certificate cannot be stapled: %s", host_of(s, p),
+                     reason);
+        return DECLINED;
+    }
+    return OK;
+}
+
+/* ----- the handshake ----- */
+
+static int hand_over(const staple_cert_t *cert, const unsigned char *der,
+                     apr_size_t len, const staple_cache_meta_t *meta,
+                     ap_ssl_ocsp_copy_resp *cb, void *userdata)
+{
+    if (!staple_refresh_may_serve(&cert->policy, meta, apr_time_now())) {
+        return 0;
+    }
+    cb(der, len, userdata);
+    return 1;
+}
+
+static int serve(const staple_cert_t *cert, conn_rec *c,
+                 ap_ssl_ocsp_copy_resp *cb, void *userdata)
+{
+    unsigned char buf[HANDSHAKE_BUF];
+    staple_cache_meta_t meta;
+    apr_size_t len;
+    apr_status_t rv = staple_cache_read(world->cache, cert->slot, buf,
+                                        sizeof(buf), &len, &meta);
+    unsigned char *large;
+
+    if (rv != APR_ENOSPC) {
+        return rv == APR_SUCCESS
+               && hand_over(cert, buf, len, &meta, cb, userdata);
+    }
+    large = apr_palloc(c->pool, STAPLE_CACHE_DER_MAX);
+    return staple_cache_read(world->cache, cert->slot, large,
+                             STAPLE_CACHE_DER_MAX, &len, &meta) == APR_SUCCESS
+           && hand_over(cert, large, len, &meta, cb, userdata);
+}
+
+static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
+                       apr_size_t id_len, ap_ssl_ocsp_copy_resp *cb,
+                       void *userdata)
+{
+    const staple_cert_t *cert = staple_cert_find(world->registry, id, id_len);
+
+    if (!cert) {
+        return DECLINED;
+    }
+    /* mod_ssl reads what the callback leaves, so it is called in any case. */
+    if (cert->slot < 0 || !staple_config_of(s)->use_stapling
+        || !serve(cert, c, cb, userdata)) {
+        cb(NULL, 0, userdata);
+    }
+    return OK;
+}
+
+/* ----- the refresh ----- */
+
+static void try_to_lead(void)
+{
+    apr_status_t rv = apr_proc_mutex_trylock(world->lead_lock);
+
+    if (rv) {
+        return; /* another child leads */
+    }
+    rv = staple_refresh_lead(world->refresh);
+    if (rv) {
+        apr_proc_mutex_unlock(world->lead_lock);
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, world->server,
+                     "STP0110: OCSP responses cannot be refreshed in this "
+                     "child; another will try");
+        return;
+    }
+    world->is_leading = 1;
+}
+
+/* In the watchdog's thread, world->step held. */
+static void step(int state)
+{
+    if (state == AP_WATCHDOG_STATE_STOPPING) {
+        if (world->is_leading) {
+            world->is_leading = 0;
+            staple_refresh_resign(world->refresh);
+            apr_proc_mutex_unlock(world->lead_lock);
+        }
+        return;
+    }
+    if (!world->is_leading) {
+        try_to_lead();
+    }
+    if (world->is_leading) {
+        staple_refresh_step(world->refresh, STEP_SPAN);
+    }
+}
+
+static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
+{
+    (void)data;
+    (void)ptemp;
+    if (!world->step) {
+        return APR_SUCCESS; /* child_init has failed, and said so */
+    }
+    apr_thread_mutex_lock(world->step);
+    if (world->refresh) {
+        step(state);
+    }
+    apr_thread_mutex_unlock(world->step);
+    return APR_SUCCESS;
+}
+
+/* The child's pool goes before mod_watchdog has joined its threads. What we
+ * have there is taken back here; the lock to lead falls free with the
+ * process. */
+static apr_status_t on_child_end(void *data)
+{
+    (void)data;
+    staple_refresh_stop(world->refresh);
+    apr_thread_mutex_lock(world->step);
+    staple_refresh_resign(world->refresh);
+    world->refresh = NULL;
+    world->is_leading = 0;
+    apr_thread_mutex_unlock(world->step);
+    return APR_SUCCESS;
+}
+
+static apr_status_t attach_locks(apr_pool_t *p)
+{
+    apr_status_t rv = apr_global_mutex_child_init(
+        &world->cache_lock, apr_global_mutex_lockfile(world->cache_lock), p);
+
+    if (!rv) {
+        rv = apr_proc_mutex_child_init(
+            &world->lead_lock, apr_proc_mutex_lockfile(world->lead_lock), p);
+    }
+    if (!rv && world->share_lock) {
+        rv = apr_global_mutex_child_init(
+            &world->share_lock, apr_global_mutex_lockfile(world->share_lock),
+            p);
+    }
+    return rv;
+}
+
+static apr_status_t join_refresh(apr_pool_t *p)
+{
+    const staple_main_conf_t *main = staple_config_of(world->server)->main;
+    staple_refresh_conf_t conf;
+
+    staple_cache_set_lock(world->cache, world->cache_lock);
+    if (world->share_lock) {
+        staple_share_set_lock(main->share, world->share_lock);
+    }
+    memset(&conf, 0, sizeof(conf));
+    conf.server = world->server;
+    conf.cache = world->cache;
+    conf.registry = world->registry;
+    conf.share = main->share;
+    conf.fetch.concurrency = main->fetch_concurrency;
+    conf.fetch.max_body = STAPLE_CACHE_DER_MAX;
+    conf.fetch.user_agent = "mod_staple/" STAPLE_VERSION;
+    return staple_refresh_create(&world->refresh, &conf, p);
+}
+
+static void on_child_init(apr_pool_t *p, server_rec *s)
+{
+    apr_status_t rv;
+
+    if (!world->cache) {
+        return;
+    }
+    rv = attach_locks(p);
+    if (!rv) {
+        rv = apr_thread_mutex_create(&world->step, APR_THREAD_MUTEX_DEFAULT,
+                                     s->process->pconf);
+    }
+    if (!rv) {
+        rv = join_refresh(p);
+    }
+    if (rv) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "STP0111: this child "
+                     "cannot take part in the refresh of OCSP responses");
+        return;
+    }
+    apr_pool_pre_cleanup_register(p, NULL, on_child_end);
+    staple_refresh_confirm(world->refresh, CONFIRM_PATIENCE);
+}
+
+/* Only where a start is at stake: a child that is born into a server at work
+ * does not take it down. */
+static void require_staples(void)
+{
+    staple_cache_usage_t usage;
+    const char *name;
+
+    staple_cache_usage(world->cache, &usage);
+    if (apr_time_now() - usage.created > REQUIRE_SPAN) {
+        return;
+    }
+    name = staple_refresh_missing(world->refresh);
+    if (name) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, world->server, "STP0116: "
+                     "StapleMustStaple require: the must-staple certificate "
+                     "%s has nothing to staple; the server does not start",
+                     name);
+        exit(APEXIT_CHILDFATAL);
+    }
+}
+
+/* After mod_watchdog's child_init: somebody may be leading by now. */
+static void on_child_warmup(apr_pool_t *p, server_rec *s)
+{
+    const staple_main_conf_t *main = staple_config_of(s)->main;
+    int is_set = main->warmup != STAPLE_UNSET;
+
+    (void)p;
+    if (!world->refresh) {
+        return;
+    }
+    if (main->warmup != 0) {
+        staple_refresh_await(world->refresh, is_set ? main->warmup : WARMUP,
+                             is_set ? main->warmup : WARMUP_MUST_STAPLE);
+    }
+    if (main->must_staple == STAPLE_MUST_REQUIRE) {
+        require_staples();
+    }
+}
+
+#if HAVE_CHILD_STOPPING
+static void on_child_stopping(apr_pool_t *p, int graceful)
+{
+    (void)p;
+    (void)graceful;
+    if (world->refresh) {
+        staple_refresh_stop(world->refresh);
+    }
+}
+#endif
+
+/* ----- start ----- */
+
+static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    world = apr_pcalloc(p, sizeof(*world));
+    world->registry = staple_cert_registry_make(p);
+    return ap_mutex_register(p, CACHE_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
+           || ap_mutex_register(p, LEAD_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
+           || ap_mutex_register(p, SHARE_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
+           ? HTTP_INTERNAL_SERVER_ERROR : OK;
+}
+
+/* Runs before mod_ssl's post_config, which primes us and wants the defaults. */
+static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
+                           server_rec *s)
+{
+    (void)p;
+    (void)plog;
+    (void)ptemp;
+    world->server = s;
+    for (; s; s = s->next) {
+        staple_config_finish(staple_config_of(s));
+    }
+    return OK;
+}
+
+static void log_scopes(const apr_array_header_t *list, apr_pool_t *p)
+{
+    int counts[STAPLE_CERT_SELF_SIGNED + 1] = { 0 };
+    const char *text = "";
+    int scope, i;
+
+    for (i = 0; i < list->nelts; i++) {
+        counts[APR_ARRAY_IDX(list, i, staple_cert_t *)->scope]++;
+    }
+    for (scope = STAPLE_CERT_APPLIES + 1; scope <= STAPLE_CERT_SELF_SIGNED;
+         scope++) {
+        if (counts[scope]) {
+            text = apr_psprintf(p, "%s%s%d because %s", text,
+                                *text ? ", " : "", counts[scope],
+                                staple_cert_scope_text(
+                                    (staple_cert_scope_e)scope));
+        }
+    }
+    if (*text) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, world->server,
+                     "STP0103: certificates without a staple: %s", text);
+    }
+}
+
+static const char *path_text(const staple_cache_spec_t *spec)
+{
+    return spec->path ? spec->path : "memory";
+}
+
+static void log_ring(const staple_main_conf_t *conf,
+                     const staple_cache_report_t *report, apr_size_t count)
+{
+    server_rec *s = world->server;
+    const char *path = path_text(&conf->cache);
+
+    if (report->old_file) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
+                     "%s was not used: %s; all responses are fetched anew",
+                     path, report->old_file);
+    }
+    if (report->new_file) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
+                     "can be kept at %s: %s; responses stay in memory and "
+                     "will not survive a stop", path, report->new_file);
+    }
+    if (report->left_out) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0106: %"
+                     APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " certificates do "
+                     "not fit into the ring of %" APR_SIZE_T_FMT " bytes and "
+                     "are not stapled; set SSLStaplingCache \"shmcb:%s(%"
+                     APR_SIZE_T_FMT ")\" or StapleCacheGrow on",
+                     report->left_out, count, report->size_granted, path,
+                     report->size_wanted);
+    }
+    else if (report->size_granted > conf->cache.size) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0107: the ring has "
+                     "grown from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT
+                     " bytes for %" APR_SIZE_T_FMT " certificates; set "
+                     "SSLStaplingCache \"shmcb:%s(%" APR_SIZE_T_FMT ")\" to "
+                     "have it so from the start", conf->cache.size,
+                     report->size_granted, count, path, report->size_granted);
+    }
+}
+
+static const char *seed_text(const staple_cache_report_t *report,
+                             apr_pool_t *p)
+{
+    switch (report->seed) {
+    case STAPLE_CACHE_SEED_MEMORY:
+        return apr_psprintf(p, "%" APR_SIZE_T_FMT " responses taken over",
+                            report->seeded);
+    case STAPLE_CACHE_SEED_FILE:
+        return apr_psprintf(p, "%" APR_SIZE_T_FMT " responses taken over from "
+                            "before the stop", report->seeded);
+    default:
+        return "starting empty";
+    }
+}
+
+/* The certificates that have something to staple, as ids for the ring. */
+static apr_size_t collect_ids(const apr_array_header_t *list,
+                              unsigned char (**ids)[STAPLE_CACHE_ID_LEN],
+                              apr_pool_t *p)
+{
+    apr_size_t count = 0;
+    int i;
+
+    *ids = apr_pcalloc(p, ((apr_size_t)list->nelts + 1)
+                          * STAPLE_CACHE_ID_LEN);
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->scope == STAPLE_CERT_APPLIES) {
+            memcpy((*ids)[count++], cert->id, STAPLE_CACHE_ID_LEN);
+        }
+    }
+    return count;
+}
+
+static void assign_slots(const apr_array_header_t *list)
+{
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->scope == STAPLE_CERT_APPLIES) {
+            cert->slot = staple_cache_find(world->cache, cert->id);
+        }
+    }
+}
+
+static retained_t *retained_get(void)
+{
+    static const char key[] = "mod_staple:ring";
+    retained_t *retained = ap_retained_data_get(key);
+
+    return retained ? retained : ap_retained_data_create(key,
+                                                         sizeof(*retained));
+}
+
+/* Take the mapping of the generation before, which nothing refers to after
+ * this pass. */
+static staple_cache_t *previous_ring(retained_t *retained, apr_pool_t *p)
+{
+    staple_cache_t *previous = NULL;
+
+    if (retained->base) {
+        staple_cache_attach(&previous, retained->base, retained->length, p);
+        retained->base = NULL;
+    }
+    return previous;
+}
+
+static apr_status_t build_ring(const staple_main_conf_t *conf, apr_pool_t *p,
+                               apr_pool_t *ptemp)
+{
+    const apr_array_header_t *list = staple_cert_list(world->registry);
+    retained_t *retained = retained_get();
+    staple_cache_t *previous = previous_ring(retained, ptemp);
+    unsigned char (*ids)[STAPLE_CACHE_ID_LEN];
+    staple_cache_report_t report;
+    staple_cache_conf_t ring;
+    apr_status_t rv = APR_SUCCESS;
+
+    memset(&ring, 0, sizeof(ring));
+    ring.path = conf->cache.path;
+    ring.size = conf->cache.size;
+    ring.may_grow = conf->cache_grow;
+    ring.ids_count = collect_ids(list, &ids, ptemp);
+    ring.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
+    ring.previous = previous;
+    if (ring.ids_count) {
+        rv = staple_cache_create(&world->cache, &ring, &report, p);
+    }
+    if (previous) {
+        staple_cache_unmap(previous);
+    }
+    if (rv || !ring.ids_count) {
+        return rv;
+    }
+    staple_cache_mapping(world->cache, &retained->base, &retained->length);
+    assign_slots(list);
+    log_ring(conf, &report, ring.ids_count);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, world->server,
+                 "STP0101: mod_staple/" STAPLE_VERSION " staples %"
+                 APR_SIZE_T_FMT " certificate%s; ring of %" APR_SIZE_T_FMT
+                 " bytes in %s, %s", ring.ids_count - report.left_out,
+                 ring.ids_count - report.left_out == 1 ? "" : "s",
+                 report.size_granted, report.new_file ? "memory"
+                                      : path_text(&conf->cache),
+                 seed_text(&report, ptemp));
+    return APR_SUCCESS;
+}
+
+static apr_status_t make_locks(apr_pool_t *p)
+{
+    const staple_share_t *share = staple_config_of(world->server)->main->share;
+    server_rec *s = world->server;
+    apr_status_t rv = ap_global_mutex_create(&world->cache_lock, NULL,
+                                             CACHE_MUTEX, NULL, s, p, 0);
+
+    if (!rv) {
+        rv = ap_proc_mutex_create(&world->lead_lock, NULL, LEAD_MUTEX, NULL,
+                                  s, p, 0);
+    }
+    if (!rv && share && staple_share_needs_lock(share)) {
+        rv = ap_global_mutex_create(&world->share_lock, NULL, SHARE_MUTEX,
+                                    NULL, s, p, 0);
+    }
+    return rv;
+}
+
+static apr_status_t open_share(apr_pool_t *p)
+{
+    staple_share_t *share = staple_config_of(world->server)->main->share;
+    apr_status_t rv = share ? staple_share_init(share, world->server, p)
+                            : APR_SUCCESS;
+
+    if (rv) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, world->server, "STP0115: the "
+                     "share %s cannot be used", staple_share_name(share));
+    }
+    return rv;
+}
+
+/* Not a singleton of mod_watchdog's: a child that is killed while it leads
+ * would be missed for ten seconds. Our own lock passes on at once. */
+static apr_status_t enter_watchdog(apr_pool_t *p)
+{
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *get_instance
+        = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *register_callback
+        = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
+    ap_watchdog_t *watchdog;
+    apr_status_t rv;
+
+    if (!get_instance || !register_callback) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, world->server, "STP0112: "
+                     "mod_staple needs mod_watchdog; load it as well");
+        return APR_ENOTIMPL;
+    }
+    rv = get_instance(&watchdog, "mod_staple", 0, 0, p);
+    return rv ? rv : register_callback(watchdog, AP_WD_TM_SLICE, NULL,
+                                       on_watchdog);
+}
+
+static void warn_without_mod_ssl(server_rec *s)
+{
+    if (ap_find_linked_module("mod_ssl.c")) {
+        return;
+    }
+    for (; s; s = s->next) {
+        if (staple_config_of(s)->use_stapling) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0113: "
+                         "SSLUseStapling is on but mod_ssl is not loaded; "
+                         "nothing is stapled");
+            return;
+        }
+    }
+}
+
+static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
+                          server_rec *s)
+{
+    apr_status_t rv;
+
+    (void)plog;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK; /* the dry run touches nothing */
+    }
+    warn_without_mod_ssl(s);
+    log_scopes(staple_cert_list(world->registry), ptemp);
+    rv = build_ring(staple_config_of(s)->main, p, ptemp);
+    if (!rv && world->cache) {
+        rv = make_locks(p);
+    }
+    if (!rv && world->cache) {
+        rv = open_share(p);
+    }
+    if (!rv && world->cache) {
+        rv = enter_watchdog(p);
+    }
+    if (rv) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "STP0114: OCSP stapling "
+                     "cannot be set up");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
+}
+
+/* ----- the rest of the hooks ----- */
+
+static int on_request(request_rec *r)
+{
+    return strcmp(r->handler, STAPLE_STATUS_HANDLER)
+           ? DECLINED
+           : staple_status_handle(r, world->cache, world->registry);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    static const char *const after_ssl[] = { "mod_ssl.c", NULL };
+    static const char *const watchdog[] = { "mod_watchdog.c", NULL };
+
+    (void)p;
+    ap_hook_pre_config(on_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(on_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(on_post_config, after_ssl, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(on_child_init, NULL, watchdog, APR_HOOK_MIDDLE);
+    ap_hook_child_init(on_child_warmup, watchdog, NULL, APR_HOOK_LAST);
+#if HAVE_CHILD_STOPPING
+    ap_hook_child_stopping(on_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
+#endif
+    /* Last: who claims a certificate today (mod_md) goes on doing so. */
+    ap_hook_ssl_ocsp_prime_hook(on_prime, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_handler(on_request, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+AP_DECLARE_MODULE(staple) = {
+    STANDARD20_MODULE_STUFF,
+    NULL,                   /* create per-directory record */
+    NULL,                   /* merge per-directory records */
+    staple_config_create,
+    staple_config_merge,
+    staple_config_commands,
+    register_hooks,
+    0                       /* flags */
+};

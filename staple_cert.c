@@ -1,0 +1,370 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The registry of certificates: what mod_ssl's prime hook hands over becomes
+ * one record per distinct certificate, with all that later steps want to know
+ * of it (CertIDs, responders, must-staple, names for the log).
+ *
+ * The one idea: everything that depends on the certificate alone is worked
+ * out here once, in the parent, from the administrator's own files; what
+ * comes after only reads.
+ *
+ * Certificates of a shared host are uploaded by its customers, so every
+ * string taken out of one is made printable before it is kept.
+ */
+
+#include "staple_cert.h"
+
+#include <apr_hash.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+/* The TLS extension number of status_request (RFC 6066 8, RFC 7633 6). */
+#define TLS_FEATURE_STATUS_REQUEST 5
+
+/* No CA needs longer URIs; what is longer is not worth the log's room. */
+#define URL_LENGTH_MAX 1024
+
+struct staple_cert_registry_t {
+    apr_pool_t *pool;
+    apr_array_header_t *list; /* staple_cert_t *, in order of configuration */
+    apr_hash_t *by_id;        /* STAPLE_CERT_ID_LEN bytes to staple_cert_t * */
+};
+
+const char *staple_cert_scope_text(staple_cert_scope_e scope)
+{
+    switch (scope) {
+    case STAPLE_CERT_APPLIES:
+        return "OCSP applies";
+    case STAPLE_CERT_NO_RESPONDER:
+        return "its CA names no OCSP responder";
+    case STAPLE_CERT_NO_REV_AVAIL:
+        return "its CA publishes no revocation data (noRevAvail)";
+    case STAPLE_CERT_SELF_SIGNED:
+        return "it is self-signed";
+    }
+    return "unknown";
+}
+
+staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
+{
+    staple_cert_registry_t *registry = apr_pcalloc(p, sizeof(*registry));
+
+    registry->pool = p;
+    registry->list = apr_array_make(p, 8, sizeof(staple_cert_t *));
+    registry->by_id = apr_hash_make(p);
+    return registry;
+}
+
+const apr_array_header_t *
+staple_cert_list(const staple_cert_registry_t *registry)
+{
+    return registry->list;
+}
+
+/* mod_ssl's ids are SHA-1 digests and fit; other TLS modules may use longer
+ * ones, of which the SHA-256 stands in. */
+static void id_of(const char *id, apr_size_t id_len,
+                  unsigned char out[STAPLE_CERT_ID_LEN])
+{
+    memset(out, 0, STAPLE_CERT_ID_LEN);
+    if (id_len <= STAPLE_CERT_ID_LEN) {
+        memcpy(out, id, id_len);
+    }
+    else {
+        EVP_Digest(id, id_len, out, NULL, EVP_sha256(), NULL);
+    }
+}
+
+staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,
+                                const char *id, apr_size_t id_len)
+{
+    unsigned char key[STAPLE_CERT_ID_LEN];
+
+    id_of(id, id_len, key);
+    return apr_hash_get(registry->by_id, key, STAPLE_CERT_ID_LEN);
+}
+
+static const char *make_printable(const char *text, apr_size_t len,
+                                  apr_pool_t *p)
+{
+    char *copy = apr_pstrmemdup(p, text, len);
+    apr_size_t i;
+
+    for (i = 0; i < len; i++) {
+        if (!apr_isprint(copy[i]) || (copy[i] & 0x80)) {
+            copy[i] = '?';
+        }
+    }
+    return copy;
+}
+
+static const char *name_text(const X509_NAME *name, apr_pool_t *p)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    const char *text = "";
+    char *data;
+    long len;
+
+    if (bio) {
+        if (X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0
+            && (len = BIO_get_mem_data(bio, &data)) > 0) {
+            text = make_printable(data, (apr_size_t)len, p);
+        }
+        BIO_free(bio);
+    }
+    return text;
+}
+
+static const char *serial_text(const X509 *x, apr_pool_t *p)
+{
+    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
+    char *hex = number ? BN_bn2hex(number) : NULL;
+    const char *text = apr_pstrdup(p, hex ? hex : "?");
+
+    OPENSSL_free(hex);
+    BN_free(number);
+    return text;
+}
+
+static const char *string_text(const ASN1_STRING *string, apr_pool_t *p)
+{
+    int len = ASN1_STRING_length(string);
+
+    return len > 0 ? make_printable((const char *)ASN1_STRING_get0_data(string),
+                                    (apr_size_t)len, p)
+                   : NULL;
+}
+
+static const char *first_dns_name(const X509 *x, apr_pool_t *p)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name,
+                                            NULL, NULL);
+    const char *text = NULL;
+    int i;
+
+    for (i = 0; !text && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+        if (name->type == GEN_DNS) {
+            text = string_text(name->d.dNSName, p);
+        }
+    }
+    GENERAL_NAMES_free(names);
+    return text;
+}
+
+static const char *common_name(const X509 *x, apr_pool_t *p)
+{
+    const X509_NAME *name = X509_get_subject_name(x);
+    int at = X509_NAME_get_index_by_NID((X509_NAME *)name, NID_commonName, -1);
+
+    return at < 0 ? NULL
+                  : string_text(X509_NAME_ENTRY_get_data(
+                                    X509_NAME_get_entry(name, at)), p);
+}
+
+static const char *display_name(const X509 *x, const char *serial,
+                                apr_pool_t *p)
+{
+    const char *name = first_dns_name(x, p);
+
+    if (!name) {
+        name = common_name(x, p);
+    }
+    return name ? name : apr_pstrcat(p, "serial ", serial, NULL);
+}
+
+static apr_time_t time_of(const ASN1_TIME *asn1)
+{
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    apr_time_t time = 0;
+    int days, seconds;
+
+    if (epoch && ASN1_TIME_diff(&days, &seconds, epoch, asn1)) {
+        time = apr_time_from_sec((apr_time_t)days * 86400 + seconds);
+    }
+    ASN1_TIME_free(epoch);
+    return time;
+}
+
+static int is_must_staple(const X509 *x)
+{
+    TLS_FEATURE *features = X509_get_ext_d2i(x, NID_tlsfeature, NULL, NULL);
+    int found = 0;
+    int i;
+
+    for (i = 0; !found && i < sk_ASN1_INTEGER_num(features); i++) {
+        found = ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i))
+                == TLS_FEATURE_STATUS_REQUEST;
+    }
+    TLS_FEATURE_free(features);
+    return found;
+}
+
+/* OpenSSL knows id-ce-noRevAvail by name only since 3.4. */
+static int has_no_rev_avail(const X509 *x)
+{
+    ASN1_OBJECT *oid = OBJ_txt2obj("2.5.29.56", 1);
+    int found = oid && X509_get_ext_by_OBJ((X509 *)x, oid, -1) >= 0;
+
+    ASN1_OBJECT_free(oid);
+    return found;
+}
+
+static int is_self_signed(X509 *x)
+{
+    return X509_check_issued(x, x) == X509_V_OK;
+}
+
+/* A URI as a log may show it and a request may carry it: printable ASCII
+ * without blanks and quotes. Whether it can be asked is the fetch's to say. */
+static int is_sane_url(const char *url)
+{
+    apr_size_t i;
+
+    for (i = 0; url[i]; i++) {
+        if (i == URL_LENGTH_MAX || !apr_isgraph(url[i]) || (url[i] & 0x80)
+            || strchr("\"'<>\\^`{|}", url[i])) {
+            return 0;
+        }
+    }
+    return i > 0;
+}
+
+static void collect_urls(staple_cert_t *cert, X509 *x, apr_pool_t *p)
+{
+    STACK_OF(OPENSSL_STRING) *uris;
+    int i;
+
+    if (cert->policy.force_url) {
+        APR_ARRAY_PUSH(cert->urls, const char *) = cert->policy.force_url;
+        return;
+    }
+    uris = X509_get1_ocsp(x);
+    for (i = 0; i < sk_OPENSSL_STRING_num(uris); i++) {
+        const char *uri = sk_OPENSSL_STRING_value(uris, i);
+
+        if (is_sane_url(uri)) {
+            APR_ARRAY_PUSH(cert->urls, const char *) = apr_pstrdup(p, uri);
+        }
+        else {
+            cert->urls_refused++;
+        }
+    }
+    X509_email_free(uris);
+}
+
+static staple_cert_scope_e scope_of(const staple_cert_t *cert, X509 *x)
+{
+    if (is_self_signed(x)) {
+        return STAPLE_CERT_SELF_SIGNED;
+    }
+    if (has_no_rev_avail(x)) {
+        return STAPLE_CERT_NO_REV_AVAIL;
+    }
+    return cert->urls->nelts || cert->policy.response_files->nelts
+           ? STAPLE_CERT_APPLIES : STAPLE_CERT_NO_RESPONDER;
+}
+
+static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
+                            apr_pool_t *p)
+{
+    staple_ocsp_subject_t *subject;
+
+    cert->serial = serial_text(leaf, p);
+    cert->name = display_name(leaf, cert->serial, p);
+    cert->subject_dn = name_text(X509_get_subject_name(leaf), p);
+    cert->issuer_dn = name_text(X509_get_issuer_name(leaf), p);
+    cert->not_after = time_of(X509_get0_notAfter(leaf));
+    cert->is_must_staple = is_must_staple(leaf);
+    collect_urls(cert, leaf, p);
+    cert->scope = scope_of(cert, leaf);
+    if (cert->scope == STAPLE_CERT_APPLIES) {
+        if (staple_ocsp_subject_create(&subject, leaf, issuer, p)) {
+            return "no OCSP CertID can be made of it and its issuer";
+        }
+        cert->subject = subject;
+    }
+    return NULL;
+}
+
+static const char *describe_pem(staple_cert_t *cert, const char *pem,
+                                apr_pool_t *p)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *issuer = leaf ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    const char *reason;
+
+    if (!leaf) {
+        reason = "it is no PEM certificate";
+    }
+    else if (!issuer) {
+        reason = "its issuer's certificate does not follow it";
+    }
+    else {
+        reason = describe(cert, leaf, issuer, p);
+    }
+    X509_free(issuer);
+    X509_free(leaf);
+    BIO_free(bio);
+    ERR_clear_error();
+    return reason;
+}
+
+static staple_cert_t *make_cert(staple_cert_registry_t *registry,
+                                const char *id, apr_size_t id_len,
+                                const staple_cert_policy_t *policy)
+{
+    apr_pool_t *p = registry->pool;
+    staple_cert_t *cert = apr_pcalloc(p, sizeof(*cert));
+
+    id_of(id, id_len, cert->id);
+    cert->slot = -1;
+    cert->urls = apr_array_make(p, 1, sizeof(const char *));
+    cert->hosts = apr_array_make(p, 1, sizeof(const char *));
+    cert->policy = *policy;
+    return cert;
+}
+
+static void add_host(staple_cert_t *cert, const char *host, apr_pool_t *p)
+{
+    int i;
+
+    for (i = 0; i < cert->hosts->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(cert->hosts, i, const char *), host)) {
+            return;
+        }
+    }
+    APR_ARRAY_PUSH(cert->hosts, const char *) = apr_pstrdup(p, host);
+}
+
+staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
+                               const char *id, apr_size_t id_len,
+                               const char *pem, const char *host,
+                               const staple_cert_policy_t *policy,
+                               const char **reason)
+{
+    staple_cert_t *cert = staple_cert_find(registry, id, id_len);
+
+    *reason = NULL;
+    if (!cert) {
+        cert = make_cert(registry, id, id_len, policy);
+        *reason = describe_pem(cert, pem, registry->pool);
+        if (*reason) {
+            return NULL;
+        }
+        APR_ARRAY_PUSH(registry->list, staple_cert_t *) = cert;
+        apr_hash_set(registry->by_id, cert->id, STAPLE_CERT_ID_LEN, cert);
+    }
+    add_host(cert, host, registry->pool);
+    return cert;
+}

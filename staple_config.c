@@ -1,0 +1,465 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The directives: what an administrator wrote becomes a record per server.
+ *
+ * The one idea: mod_ssl reads the same lines beside us (httpd hands a
+ * directive to every module that registered it), so a configuration that
+ * worked goes on working, and what mod_ssl would swallow silently (atoi takes
+ * "abc" as 0) is refused here, where it can still be mended. An error names
+ * the directive, the value given and what is accepted.
+ *
+ * A setter serves a kind of value, not a directive: the command's info points
+ * to a rule that says where the value goes and what is allowed.
+ */
+
+#include "staple_config.h"
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+
+extern module AP_MODULE_DECLARE_DATA staple_module;
+
+#define SECONDS(n) apr_time_from_sec((apr_interval_time_t)(n))
+
+/* Longer spans are a slip of the pen. */
+#define SPAN_MAX SECONDS(315360000)
+#define SPAN_MAX_TEXT "ten years"
+
+/* ----- records ----- */
+
+static staple_main_conf_t *make_main(apr_pool_t *p)
+{
+    staple_main_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->has_cache = 0;
+    conf->cache.path = NULL;
+    conf->cache.size = STAPLE_CACHE_SIZE_DEFAULT;
+    conf->cache_grow = STAPLE_UNSET;
+    conf->fetch_concurrency = STAPLE_UNSET;
+    conf->warmup = STAPLE_UNSET;
+    conf->must_staple = STAPLE_UNSET;
+    conf->share = NULL;
+    return conf;
+}
+
+void *staple_config_create(apr_pool_t *p, server_rec *s)
+{
+    staple_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->main = s->is_virtual ? NULL : make_main(p);
+    conf->use_stapling = STAPLE_UNSET;
+    conf->skew = STAPLE_UNSET;
+    conf->max_age = STAPLE_UNSET;
+    conf->responder_timeout = STAPLE_UNSET;
+    conf->standard_timeout = STAPLE_UNSET;
+    conf->error_timeout = STAPLE_UNSET;
+    conf->return_errors = STAPLE_UNSET;
+    conf->fake_try_later = STAPLE_UNSET;
+    conf->force_url = NULL;
+    conf->proxy_url = NULL;
+    conf->cert_id_hash = STAPLE_UNSET;
+    conf->response_files = NULL;
+    return conf;
+}
+
+#define MERGE(field) \
+    conf->field = add->field != STAPLE_UNSET ? add->field : base->field
+#define MERGE_PTR(field) conf->field = add->field ? add->field : base->field
+
+void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
+{
+    const staple_server_conf_t *base = basev;
+    const staple_server_conf_t *add = addv;
+    staple_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    MERGE_PTR(main);
+    MERGE(use_stapling);
+    MERGE(skew);
+    MERGE(max_age);
+    MERGE(responder_timeout);
+    MERGE(standard_timeout);
+    MERGE(error_timeout);
+    MERGE(return_errors);
+    MERGE(fake_try_later);
+    MERGE_PTR(force_url);
+    MERGE_PTR(proxy_url);
+    MERGE(cert_id_hash);
+    MERGE_PTR(response_files);
+    return conf;
+}
+
+#define DEFAULT(record, field, value) \
+    if ((record)->field == STAPLE_UNSET) (record)->field = (value)
+
+void staple_config_finish(staple_server_conf_t *conf)
+{
+    DEFAULT(conf->main, cache_grow, 1);
+    DEFAULT(conf->main, fetch_concurrency, 32);
+    /* warmup stays unset: it depends on the certificate */
+    DEFAULT(conf->main, must_staple, STAPLE_MUST_WARN);
+
+    DEFAULT(conf, use_stapling, 0);
+    DEFAULT(conf, skew, SECONDS(300));
+    /* max_age stays unset: no limit */
+    DEFAULT(conf, responder_timeout, SECONDS(10));
+    /* standard_timeout stays unset: the validity decides */
+    DEFAULT(conf, error_timeout, SECONDS(600));
+    DEFAULT(conf, return_errors, 0);
+    DEFAULT(conf, fake_try_later, 0);
+    DEFAULT(conf, cert_id_hash, STAPLE_CERT_HASH_AUTO);
+}
+
+staple_server_conf_t *staple_config_of(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &staple_module);
+}
+
+/* ----- rules and setters ----- */
+
+/* Where a value goes. */
+typedef enum {
+    IN_MAIN,
+    IN_SERVER
+} record_e;
+
+typedef struct span_rule_t {
+    record_e record;
+    apr_size_t offset; /* of an apr_interval_time_t */
+    apr_interval_time_t min;
+    const char *min_text;
+} span_rule_t;
+
+typedef struct word_rule_t {
+    record_e record;
+    apr_size_t offset; /* of an int */
+    struct {
+        const char *word;
+        int value;
+    } words[3];        /* up to the first NULL */
+    const char *accepted;
+} word_rule_t;
+
+typedef struct count_rule_t {
+    apr_size_t offset; /* of an int in the main record */
+    int min, max;
+} count_rule_t;
+
+typedef struct url_rule_t {
+    apr_size_t offset; /* of a const char * in the server's record */
+    int is_proxy;      /* scheme, host and port only */
+} url_rule_t;
+
+#define AT(field) APR_OFFSETOF(staple_server_conf_t, field)
+#define AT_MAIN(field) APR_OFFSETOF(staple_main_conf_t, field)
+
+/* A directive of the main record is refused inside a virtual host. */
+static const char *check_place(cmd_parms *cmd, record_e record)
+{
+    return record == IN_MAIN ? ap_check_cmd_context(cmd, GLOBAL_ONLY) : NULL;
+}
+
+static void *field_at(cmd_parms *cmd, record_e record, apr_size_t offset)
+{
+    staple_server_conf_t *conf = staple_config_of(cmd->server);
+
+    return (record == IN_MAIN ? (char *)conf->main : (char *)conf) + offset;
+}
+
+/* One of some words, in any case; switches too, so that the message says what
+ * was given. */
+static const char *set_word(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const word_rule_t *rule = cmd->info;
+    const char *misplaced = check_place(cmd, rule->record);
+    int i;
+
+    (void)dummy;
+    if (misplaced) {
+        return misplaced;
+    }
+    for (i = 0; i < 3 && rule->words[i].word; i++) {
+        if (!ap_cstr_casecmp(arg, rule->words[i].word)) {
+            *(int *)field_at(cmd, rule->record, rule->offset)
+                = rule->words[i].value;
+            return NULL;
+        }
+    }
+    return apr_psprintf(cmd->pool, "%s: '%s' is not accepted; write %s",
+                        cmd->cmd->name, arg, rule->accepted);
+}
+
+/* httpd's own units of time, as ap_timeout_parameter_parse has them, but the
+ * whole suffix must be one of them. */
+static int is_span(const char *arg)
+{
+    static const char *const suffixes[] = { "", "s", "ms", "mi", "min", "h" };
+    apr_size_t digits = strspn(arg, "0123456789");
+    apr_size_t i;
+
+    for (i = 0; digits && i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+        if (!ap_cstr_casecmp(arg + digits, suffixes[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const char *set_span(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const span_rule_t *rule = cmd->info;
+    const char *misplaced = check_place(cmd, rule->record);
+    apr_interval_time_t span;
+
+    (void)dummy;
+    if (misplaced) {
+        return misplaced;
+    }
+    if (!is_span(arg)
+        || ap_timeout_parameter_parse(arg, &span, "s") != APR_SUCCESS
+        || span < rule->min || span > SPAN_MAX) {
+        return apr_psprintf(cmd->pool, "%s: '%s' is no time between %s and "
+                            SPAN_MAX_TEXT "; write seconds (60) or a number "
+                            "with ms, s, min or h (5min)", cmd->cmd->name,
+                            arg, rule->min_text);
+    }
+    *(apr_interval_time_t *)field_at(cmd, rule->record, rule->offset) = span;
+    return NULL;
+}
+
+static const char *set_count(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const count_rule_t *rule = cmd->info;
+    const char *misplaced = check_place(cmd, IN_MAIN);
+    char *end;
+    apr_int64_t count;
+
+    (void)dummy;
+    if (misplaced) {
+        return misplaced;
+    }
+    count = apr_isdigit(*arg) ? apr_strtoi64(arg, &end, 10) : -1;
+    if (count < rule->min || count > rule->max || *end) {
+        return apr_psprintf(cmd->pool, "%s: '%s' is no whole number from %d "
+                            "to %d", cmd->cmd->name, arg, rule->min,
+                            rule->max);
+    }
+    *(int *)field_at(cmd, IN_MAIN, rule->offset) = (int)count;
+    return NULL;
+}
+
+static int is_graphic(const char *text)
+{
+    while (apr_isgraph(*text) && !(*text & 0x80)) {
+        text++;
+    }
+    return !*text;
+}
+
+/* apr_uri_parse keeps the lowest 16 bits of whatever number there is. */
+static int is_port(const char *text)
+{
+    apr_int64_t port = apr_atoi64(text);
+
+    return port > 0 && port <= 65535;
+}
+
+static int is_http_url(const char *arg, const url_rule_t *rule, apr_pool_t *p)
+{
+    apr_uri_t uri;
+
+    if (!is_graphic(arg) || apr_uri_parse(p, arg, &uri) != APR_SUCCESS
+        || !uri.scheme || ap_cstr_casecmp(uri.scheme, "http")
+        || !uri.hostname || !*uri.hostname || uri.user || uri.password
+        || uri.fragment
+        || (uri.port_str && !is_port(uri.port_str))) {
+        return 0;
+    }
+    return !rule->is_proxy
+           || ((!uri.path || !strcmp(uri.path, "/")) && !uri.query);
+}
+
+static const char *set_url(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const url_rule_t *rule = cmd->info;
+
+    (void)dummy;
+    if (!is_http_url(arg, rule, cmd->temp_pool)) {
+        return apr_psprintf(cmd->pool, "%s: '%s' is not accepted; write %s",
+                            cmd->cmd->name, arg, rule->is_proxy
+                            ? "http://host:port of the proxy"
+                            : "the responder's http:// URL "
+                              "(http://host[:port]/path)");
+    }
+    *(const char **)field_at(cmd, IN_SERVER, rule->offset) = arg;
+    return NULL;
+}
+
+static const char *set_ring(cmd_parms *cmd, staple_main_conf_t *conf,
+                            const char *arg)
+{
+    const char *wrong = staple_cache_parse_spec(&conf->cache, arg, cmd->pool);
+
+    if (wrong) {
+        return apr_psprintf(cmd->pool, "%s: 'shmcb:%s': %s", cmd->cmd->name,
+                            arg ? arg : "", wrong);
+    }
+    if (conf->cache.path) {
+        conf->cache.path = ap_server_root_relative(cmd->pool,
+                                                   conf->cache.path);
+        if (!conf->cache.path) {
+            return apr_psprintf(cmd->pool, "%s: 'shmcb:%s': invalid path",
+                                cmd->cmd->name, arg);
+        }
+    }
+    return NULL;
+}
+
+static const char *set_share(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const char *wrong = check_place(cmd, IN_MAIN);
+
+    (void)dummy;
+    if (wrong) {
+        return wrong;
+    }
+    wrong = staple_share_create(&staple_config_of(cmd->server)->main->share,
+                                arg, cmd->pool, cmd->temp_pool);
+    return wrong ? apr_psprintf(cmd->pool, "%s: '%s': %s", cmd->cmd->name, arg,
+                                wrong)
+                 : NULL;
+}
+
+/* shmcb is the ring; any other provider is a share behind a ring of the
+ * default size. */
+static const char *set_cache(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    staple_main_conf_t *conf = staple_config_of(cmd->server)->main;
+    const char *misplaced = check_place(cmd, IN_MAIN);
+
+    if (misplaced) {
+        return misplaced;
+    }
+    conf->has_cache = 1;
+    if (!strcmp(arg, "shmcb") || !strncmp(arg, "shmcb:", 6)) {
+        return set_ring(cmd, conf, arg[5] ? arg + 6 : "");
+    }
+    return set_share(cmd, dummy, arg);
+}
+
+static const char *set_response_file(cmd_parms *cmd, void *dummy,
+                                     const char *arg)
+{
+    staple_server_conf_t *conf = staple_config_of(cmd->server);
+    const char *path = ap_server_root_relative(cmd->pool, arg);
+
+    (void)dummy;
+    if (!path) {
+        return apr_psprintf(cmd->pool, "%s: '%s' is no valid path",
+                            cmd->cmd->name, arg);
+    }
+    if (!conf->response_files) {
+        conf->response_files = apr_array_make(cmd->pool, 1,
+                                              sizeof(const char *));
+    }
+    APR_ARRAY_PUSH(conf->response_files, const char *) = path;
+    return NULL;
+}
+
+/* ----- the table ----- */
+
+#define ON_OFF { { "on", 1 }, { "off", 0 } }, "On or Off"
+
+static const word_rule_t use_stapling = {
+    IN_SERVER, AT(use_stapling), ON_OFF
+};
+static const word_rule_t return_errors = {
+    IN_SERVER, AT(return_errors), ON_OFF
+};
+static const word_rule_t fake_try_later = {
+    IN_SERVER, AT(fake_try_later), ON_OFF
+};
+static const word_rule_t cache_grow = { IN_MAIN, AT_MAIN(cache_grow), ON_OFF };
+static const word_rule_t must_staple = {
+    IN_MAIN, AT_MAIN(must_staple),
+    { { "warn", STAPLE_MUST_WARN }, { "require", STAPLE_MUST_REQUIRE } },
+    "warn or require"
+};
+static const word_rule_t cert_id_hash = {
+    IN_SERVER, AT(cert_id_hash),
+    { { "auto", STAPLE_CERT_HASH_AUTO }, { "sha1", STAPLE_CERT_HASH_SHA1 },
+      { "sha256", STAPLE_CERT_HASH_SHA256 } },
+    "auto, sha1 or sha256"
+};
+
+static const span_rule_t skew = { IN_SERVER, AT(skew), 0, "0" };
+static const span_rule_t max_age = { IN_SERVER, AT(max_age), 0, "0" };
+static const span_rule_t responder_timeout = {
+    IN_SERVER, AT(responder_timeout), 1000, "1ms" /* 0 could never work */
+};
+static const span_rule_t standard_timeout = {
+    IN_SERVER, AT(standard_timeout), 0, "0"
+};
+static const span_rule_t error_timeout = {
+    IN_SERVER, AT(error_timeout), 0, "0"
+};
+static const span_rule_t warmup = { IN_MAIN, AT_MAIN(warmup), 0, "0" };
+
+static const count_rule_t fetch_concurrency = {
+    AT_MAIN(fetch_concurrency), 1, 1024
+};
+
+static const url_rule_t force_url = { AT(force_url), 0 };
+static const url_rule_t proxy_url = { AT(proxy_url), 1 };
+
+#define INFO(rule) ((void *)&(rule))
+
+const command_rec staple_config_commands[] = {
+    AP_INIT_TAKE1("SSLUseStapling", set_word, INFO(use_stapling), RSRC_CONF,
+                  "Staple OCSP responses into TLS handshakes ('on', 'off')"),
+    AP_INIT_TAKE1("SSLStaplingCache", set_cache, NULL, RSRC_CONF,
+                  "Where responses are kept ('shmcb:path(size)')"),
+    AP_INIT_TAKE1("SSLStaplingResponseTimeSkew", set_span, INFO(skew),
+                  RSRC_CONF, "How far ahead thisUpdate may lie (seconds)"),
+    AP_INIT_TAKE1("SSLStaplingResponderTimeout", set_span,
+                  INFO(responder_timeout), RSRC_CONF,
+                  "The time an exchange with a responder may take (seconds)"),
+    AP_INIT_TAKE1("SSLStaplingResponseMaxAge", set_span, INFO(max_age),
+                  RSRC_CONF, "How old a response may be served (seconds)"),
+    AP_INIT_TAKE1("SSLStaplingStandardCacheTimeout", set_span,
+                  INFO(standard_timeout), RSRC_CONF,
+                  "The age at which a response is asked for anew (seconds)"),
+    AP_INIT_TAKE1("SSLStaplingErrorCacheTimeout", set_span,
+                  INFO(error_timeout), RSRC_CONF,
+                  "The longest pause between attempts that fail (seconds)"),
+    AP_INIT_TAKE1("SSLStaplingReturnResponderErrors", set_word,
+                  INFO(return_errors), RSRC_CONF,
+                  "Staple a responder's error where nothing valid is held "
+                  "('on', 'off')"),
+    AP_INIT_TAKE1("SSLStaplingFakeTryLater", set_word, INFO(fake_try_later),
+                  RSRC_CONF,
+                  "Staple tryLater where no responder answers ('on', 'off')"),
+    AP_INIT_TAKE1("SSLStaplingForceURL", set_url, INFO(force_url), RSRC_CONF,
+                  "The responder to ask instead of the certificate's own"),
+    AP_INIT_TAKE1("SSLOCSPProxyURL", set_url, INFO(proxy_url), RSRC_CONF,
+                  "The HTTP proxy to reach responders through"),
+    AP_INIT_TAKE1("StapleCacheGrow", set_word, INFO(cache_grow), RSRC_CONF,
+                  "Let the ring grow at start to what the certificates need "
+                  "('on', 'off')"),
+    AP_INIT_TAKE1("StapleCertIDHash", set_word, INFO(cert_id_hash), RSRC_CONF,
+                  "The hash of CertIDs in requests ('auto', 'sha1', 'sha256')"),
+    AP_INIT_TAKE1("StapleFetchConcurrency", set_count,
+                  INFO(fetch_concurrency), RSRC_CONF,
+                  "How many exchanges with responders run at a time"),
+    AP_INIT_TAKE1("StapleMustStaple", set_word, INFO(must_staple), RSRC_CONF,
+                  "What to do about a must-staple certificate with nothing to "
+                  "staple ('warn', 'require')"),
+    AP_INIT_ITERATE("StapleResponseFile", set_response_file, NULL, RSRC_CONF,
+                    "Files with OCSP responses to staple, DER or PEM"),
+    AP_INIT_TAKE1("StapleShare", set_share, NULL, RSRC_CONF,
+                  "Where a fleet shares responses ('redis:host:port')"),
+    AP_INIT_TAKE1("StapleWarmup", set_span, INFO(warmup), RSRC_CONF,
+                  "How long a start may wait for missing responses"),
+    { .name = NULL }
+};

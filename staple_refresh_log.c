@@ -1,0 +1,207 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the refresh tells an administrator: the words for an outcome, and a
+ * message for each change of state.
+ *
+ * The one idea: a message names certificate and virtual host, responder,
+ * reason, and what happens next; it is given once when things get worse and
+ * once when they are well again, and every attempt in between is for those
+ * who ask for level INFO. docs/messages.md lists the tags.
+ */
+
+#include "staple_refresh_int.h"
+
+#include <http_log.h>
+#include <apr_strings.h>
+
+APLOG_USE_MODULE(staple);
+
+static const char *time_text(apr_time_t t, apr_pool_t *p)
+{
+    apr_time_exp_t at;
+    apr_size_t len;
+    char text[32];
+
+    apr_time_exp_gmt(&at, t);
+    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &at);
+    return apr_pstrdup(p, text);
+}
+
+static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
+{
+    const char *first = APR_ARRAY_IDX(cert->hosts, 0, const char *);
+
+    return cert->hosts->nelts == 1
+           ? first
+           : apr_psprintf(p, "%s and %d more", first, cert->hosts->nelts - 1);
+}
+
+/* The verdict on an answer that did not help. */
+static const char *rejection_text(int reason, int status)
+{
+    if (reason != STAPLE_OCSP_OK) {
+        return staple_ocsp_reason_text((staple_ocsp_reason_e)reason);
+    }
+    return status == STAPLE_OCSP_UNKNOWN
+           ? "says that it does not know the certificate" : "is fine";
+}
+
+apr_uint16_t staple_refresh_pack(const staple_ocsp_verdict_t *verdict)
+{
+    return (apr_uint16_t)((unsigned)verdict->reason << 4
+                          | (unsigned)verdict->status);
+}
+
+const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
+                                        apr_pool_t *p)
+{
+    if (!state->last_attempt) {
+        return "none yet";
+    }
+    switch (state->outcome) {
+    case STAPLE_FETCH_REJECTED:
+        return apr_pstrcat(p, "the response ",
+                           rejection_text(state->detail >> 4,
+                                          state->detail & 15), NULL);
+    case STAPLE_FETCH_HTTP_STATUS:
+        return apr_psprintf(p, "HTTP status %d", state->detail);
+    default:
+        return staple_fetch_outcome_text(
+            (staple_fetch_outcome_e)state->outcome);
+    }
+}
+
+static const char *cause_text(const round_t *round,
+                              const staple_fetch_answer_t *answer)
+{
+    if (answer->outcome != STAPLE_FETCH_REJECTED || !round->is_judged) {
+        return answer->reason;
+    }
+    return apr_pstrcat(round->pool, "its response ",
+                       rejection_text((int)round->verdict.reason,
+                                      (int)round->verdict.status), NULL);
+}
+
+static const char *peer_text(const staple_fetch_answer_t *answer,
+                             apr_pool_t *p)
+{
+    return *answer->peer ? apr_pstrcat(p, " at ", answer->peer, NULL) : "";
+}
+
+static const char *service_text(const staple_cert_t *cert, const held_t *held,
+                                apr_pool_t *p)
+{
+    if (staple_refresh_is_valid(held)) {
+        return apr_pstrcat(p, "keeping the one that is valid until ",
+                           time_text(held->until, p), NULL);
+    }
+    return cert->is_must_staple
+           ? "there is none to staple, and the certificate is must-staple: "
+             "clients refuse it"
+           : "there is none to staple meanwhile";
+}
+
+/* Loud when things have got worse since it was told last. */
+static int level_of(alarm_e alarm, alarm_e told)
+{
+    if (alarm <= told) {
+        return APLOG_INFO;
+    }
+    return alarm == ALARM_REFUSED ? APLOG_CRIT
+           : alarm == ALARM_URGENT ? APLOG_ERR : APLOG_WARNING;
+}
+
+void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
+                                apr_status_t rv)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "STP0201: %s: its OCSP "
+                 "response was fetched but does not fit into the ring; it "
+                 "stays without a new staple until the size in "
+                 "SSLStaplingCache is raised", cert->name);
+}
+
+void staple_refresh_log_revoked(server_rec *s, const staple_cert_t *cert,
+                                const staple_ocsp_verdict_t *verdict,
+                                apr_pool_t *ptemp)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "STP0202: %s (%s): the "
+                 "certificate with serial %s was revoked at %s (reason: %s); "
+                 "clients that check will refuse it, replace it", cert->name,
+                 hosts_text(cert, ptemp), cert->serial,
+                 time_text(verdict->revoked_at, ptemp),
+                 staple_ocsp_crl_reason_text(verdict->crl_reason));
+}
+
+void staple_refresh_log_failure(server_rec *s, const round_t *round,
+                                const held_t *held,
+                                const staple_fetch_answer_t *answer,
+                                apr_interval_time_t pause, alarm_e alarm)
+{
+    const staple_cert_t *cert = round->task->cert;
+    apr_pool_t *p = round->pool;
+    int level = level_of(alarm, round->task->alarm);
+
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0203: %s (%s): no new OCSP "
+                 "response from %s%s: %s; %s; next attempt in %"
+                 APR_TIME_T_FMT " s", cert->name, hosts_text(cert, p),
+                 answer->url, peer_text(answer, p), cause_text(round, answer),
+                 service_text(cert, held, p),
+                 apr_time_sec(pause + SECONDS(1) - 1));
+}
+
+void staple_refresh_log_success(server_rec *s, const round_t *round,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t until, int was_failing)
+{
+    const staple_cert_t *cert = round->task->cert;
+    apr_pool_t *p = round->pool;
+    int level = was_failing ? APLOG_NOTICE : APLOG_DEBUG;
+
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
+                 "from %s%s: %s, valid until %s, next look at %s", cert->name,
+                 hosts_text(cert, p), answer->url, peer_text(answer, p),
+                 staple_ocsp_status_text(round->verdict.status),
+                 time_text(until, p), time_text(round->task->due, p));
+}
+
+void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0205: %s: the certificate "
+                 "itself has expired; its responder is not asked",
+                 cert->name);
+}
+
+void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
+                                   apr_status_t rv)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "STP0206: %s: no OCSP request "
+                 "could be made", cert->name);
+}
+
+void staple_refresh_log_reminder(server_rec *s, const task_t *task,
+                                 const held_t *held, alarm_e alarm,
+                                 apr_pool_t *ptemp)
+{
+    const staple_cert_t *cert = task->cert;
+    int level = level_of(alarm, task->alarm);
+
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): StapleResponseFile "
+                 "is its only source and has nothing newer; %s; put a newer "
+                 "response there", cert->name, hosts_text(cert, ptemp),
+                 service_text(cert, held, ptemp));
+}
+
+void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0208: the clock was set "
+                 "by %+" APR_TIME_T_FMT " s; what is due is planned anew",
+                 apr_time_sec(jump));
+}
+
+void staple_refresh_file_log(server_rec *s, const response_file_t *file,
+                             const char *reason)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0209: StapleResponseFile "
+                 "%s is not used: the file %s", file->path, reason);
+}

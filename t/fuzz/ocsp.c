@@ -1,0 +1,102 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Fuzz target: judge these bytes. Every input is judged twice: as it is, and
+ * if it can be read, signed anew with the test issuer's key, because almost
+ * no mutation gets past a signature and what lies behind it wants to be
+ * reached as well. Besides not crashing, a verdict must be coherent.
+ *
+ *   clang -fsanitize=fuzzer,address,undefined ... t/fuzz/ocsp.c \
+ *         t/unit/pki.c staple_ocsp.c
+ *
+ * The seeds in corpus/ocsp are written by `t/unit/ocsp --corpus DIR`.
+ */
+
+#include "staple_ocsp.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <openssl/err.h>
+
+#include "../unit/pki.h"
+#include "ocsp_pair.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const staple_ocsp_policy_t policy = {
+    .skew = 300 * APR_USEC_PER_SEC, .max_age = -1,
+    .default_age = (apr_interval_time_t)86400 * APR_USEC_PER_SEC
+};
+
+static apr_pool_t *pool, *scratch;
+static pki_id_t issuer;
+static staple_ocsp_subject_t *subject;
+
+static void require(int is_true)
+{
+    if (!is_true) {
+        abort();
+    }
+}
+
+/* The pool's memory is not where LeakSanitizer looks for pointers. */
+static void end(void)
+{
+    apr_pool_destroy(pool);
+    apr_terminate();
+}
+
+static void begin(void)
+{
+    pki_id_t leaf;
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    apr_pool_create(&scratch, pool);
+    atexit(end);
+    issuer = pki_read(PAIR_CA, pool);
+    leaf = pki_read(PAIR_LEAF, pool);
+    require(!staple_ocsp_subject_create(&subject, leaf.cert, issuer.cert,
+                                        pool));
+}
+
+static void judge(const unsigned char *bytes, apr_size_t len)
+{
+    staple_ocsp_verdict_t v;
+    staple_ocsp_reason_e reason;
+    apr_time_t from, until;
+
+    reason = staple_ocsp_judge(&v, subject, &policy, PAIR_NOW, bytes, len);
+    require(reason == v.reason && reason <= STAPLE_OCSP_TOO_OLD);
+    require(!ERR_peek_error());
+    if (reason == STAPLE_OCSP_OK) {
+        staple_ocsp_window(&policy, v.this_update, v.next_update, &from,
+                           &until);
+        require(from <= PAIR_NOW && PAIR_NOW < until);
+        require(!v.next_update || v.next_update > PAIR_NOW);
+        require(v.this_update > 0 && v.produced_at >= 0);
+        require(v.is_delegated == (v.signer_until != 0));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    pki_der_t der;
+
+    if (!pool) {
+        begin();
+    }
+    der.bytes = apr_pmemdup(scratch, data, size);
+    der.len = size;
+    judge(data, size);
+    der = pki_sign_again(der, &issuer, scratch);
+    if (der.bytes) {
+        judge(der.bytes, der.len);
+    }
+    apr_pool_clear(scratch);
+    return 0;
+}

@@ -1,0 +1,376 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# A real httpd from a few lines of configuration, in a ServerRoot of its own.
+#
+#   my $httpd = Staple::Httpd->new(
+#       conf   => stapling('SSLStaplingResponderTimeout 2'),
+#       vhosts => [ { cert => $leaf }, { cert => $other, conf => '...' } ]);
+#   $httpd->start;
+#   ...
+#   $httpd->log_ok(qr/AH01234/);
+#
+# Options: mpm (event), staple (1; 0: without the module), modules (names,
+# beyond what TLS needs), conf (lines of the main server), vhosts (a hash
+# each: cert or certs, name, port, conf), ports (how many; the text {port},
+# {port2} ... stands for them, {dir} for the ServerRoot), log_level, server
+# (lines that replace the sizing of the MPM).
+#
+# The error log is part of the result: log_ok fails on any line of level warn
+# or above that was not expected, on anything that is no log line (a
+# sanitizer's report), and on a child that died by a signal.
+#
+# Environment: HTTPD, HTTPD_MODULES and APXS choose the server and its modules,
+# STAPLE_MODULE ours; STAPLE_PRELOAD is LD_PRELOAD for the server alone (the
+# sanitizers' runtime).
+
+package Staple::Httpd;
+
+use strict;
+use warnings;
+
+use parent 'Exporter';
+use File::Path qw(make_path);
+use IO::Socket::INET;
+use Test::Builder;
+
+use Staple::Work qw(work_dir build_dir read_file write_file run spawn
+                    stop_process is_running wait_for free_ports find_tool
+                    show_on_failure);
+
+our @EXPORT = qw(stapling has_httpd_module);
+
+my $made = 0;
+my %installed;    # program, libexecdir and static modules, asked once
+
+sub _apxs
+{
+    my ($what) = @_;
+    my ($apxs) = grep { defined } $ENV{APXS}, find_tool('apxs'),
+                                  find_tool('apxs2');
+    return if !$apxs;
+    my ($exit, $out) = run($apxs, '-q', $what);
+
+    chomp $out;
+    return $exit ? undef : $out;
+}
+
+sub _installed
+{
+    return \%installed if %installed;
+    my $sbin = _apxs('sbindir');
+    my $name = _apxs('progname');
+    my ($program) = grep { defined && -x }
+        $ENV{HTTPD}, defined $sbin && defined $name ? "$sbin/$name" : undef,
+        find_tool('apache2'), find_tool('httpd');
+    my ($dir) = grep { defined && -d }
+        $ENV{HTTPD_MODULES}, _apxs('libexecdir'), '/usr/lib/apache2/modules',
+        '/usr/lib64/httpd/modules';
+
+    die "no httpd found; set HTTPD\n" if !$program;
+    my (undef, $list) = run($program, '-l');
+    %installed = (
+        program => $program, dir => $dir,
+        static => { map { $_ => 1 } $list =~ /^\s*(?:mod_)?(\w+)\.c$/mg });
+    return \%installed;
+}
+
+# Whether a module of httpd is there, e.g. 'md'.
+sub has_httpd_module
+{
+    my ($name) = @_;
+    my $at = _installed();
+
+    return $at->{static}{$name} || -e "$at->{dir}/mod_$name.so";
+}
+
+# The two lines that people copy from the guides, and more if given.
+sub stapling
+{
+    my (@more) = @_;
+
+    return join '', map { "$_\n" } 'SSLUseStapling on',
+        'SSLStaplingCache "shmcb:logs/stapling_cache(128000)"', @more;
+}
+
+# The account for the server's children where the test runs as root.
+sub account
+{
+    for my $name (qw(www-data apache nobody daemon)) {
+        my (undef, undef, $uid, $gid) = getpwnam $name;
+        return ($name, scalar getgrgid $gid) if $uid;
+    }
+    die "no account for httpd's children\n";
+}
+
+sub new
+{
+    my ($class, %o) = @_;
+    my $number = ++$made;
+    my $self = bless {
+        mpm => 'event', staple => 1, modules => [], conf => '', vhosts => [],
+        ports => 1, number => $number, dir => work_dir() . "/httpd$number",
+        %o,
+    }, $class;
+
+    make_path(map { "$self->{dir}/$_" } qw(conf logs run htdocs));
+    write_file("$self->{dir}/htdocs/index.html", "hello\n");
+    $self->{error_log} = "$self->{dir}/logs/error_log";
+    $self->{output} = "$self->{dir}/output";
+    $self->{log_seen} = 0;
+    $self->{output_seen} = 0;
+    show_on_failure("httpd $number: output", $self->{output});
+    show_on_failure("httpd $number: error log", $self->{error_log});
+    $self->_pick_ports;
+    $self->write_conf;
+    return $self;
+}
+
+sub port { return $_[0]{port}[($_[1] // 1) - 1] }
+
+sub dir { return $_[0]{dir} }
+
+# --- Configuration --------------------------------------------------------
+
+sub _pick_ports
+{
+    my ($self) = @_;
+
+    $self->{port} = [free_ports($self->{ports})];
+}
+
+sub _load
+{
+    my ($name, $file) = @_;
+    my $at = _installed();
+
+    return '' if $at->{static}{ $name =~ s/^mpm_//r };
+    $file //= "$at->{dir}/mod_$name.so";
+    die "no $file\n" if !-e $file;
+    return "LoadModule ${name}_module $file\n";
+}
+
+sub _module_path
+{
+    return $ENV{STAPLE_MODULE} // build_dir() . '/.libs/mod_staple.so';
+}
+
+sub _sizing
+{
+    my ($self) = @_;
+
+    return $self->{server} if defined $self->{server};
+    return "StartServers 2\nMinSpareServers 1\nMaxSpareServers 4\n"
+        . "MaxRequestWorkers 16\n" if $self->{mpm} eq 'prefork';
+    return "StartServers 2\nThreadsPerChild 8\nMinSpareThreads 8\n"
+        . "MaxSpareThreads 32\nMaxRequestWorkers 32\n";
+}
+
+sub _vhost
+{
+    my ($self, $v) = @_;
+    my @certs = @{ $v->{certs} // [$v->{cert} // ()] };
+    my $name = $v->{name} // $certs[0]{name};
+    my $port = $v->{port} // '{port}';
+
+    return "<VirtualHost *:$port>\nServerName $name\n"
+        . (@certs ? "SSLEngine on\n" : '') . join('', map { $_->{conf} } @certs)
+        . ($v->{conf} // '') . "\n</VirtualHost>\n";
+}
+
+# Write the configuration; called again after conf or vhosts were changed.
+sub write_conf
+{
+    my ($self) = @_;
+    my $text = join '', map { _load($_) } "mpm_$self->{mpm}", 'unixd',
+        'authz_core', 'socache_shmcb', 'ssl', @{ $self->{modules} };
+
+    $text .= _load('watchdog') . _load('staple', _module_path())
+        if $self->{staple};
+    $text .= "ServerRoot {dir}\nDefaultRuntimeDir {dir}/run\n"
+        . "PidFile {dir}/run/httpd.pid\nErrorLog {dir}/logs/error_log\n"
+        . 'LogLevel ' . ($self->{log_level}
+                         // ($self->{staple} ? 'info staple:debug' : 'info'))
+        . "\nSSLSessionCache shmcb:{dir}/run/sessions(65536)\n"
+        . "ServerName main.test\nDocumentRoot {dir}/htdocs\n"
+        . join('', map { "Listen 127.0.0.1:$_\n" } @{ $self->{port} });
+    $text .= sprintf "User %s\nGroup %s\n", account() if $> == 0;
+    $text .= $self->_sizing . "$self->{conf}\n"
+        . join '', map { $self->_vhost($_) } @{ $self->{vhosts} };
+    $text =~ s/\{dir\}/$self->{dir}/g;
+    $text =~ s/\{port(\d*)\}/$self->{port}[($1 || 1) - 1]/g;
+    write_file("$self->{dir}/conf/httpd.conf", $text);
+}
+
+sub _command
+{
+    my ($self, @args) = @_;
+
+    return (_installed()->{program}, '-d', $self->{dir}, '-f',
+            "$self->{dir}/conf/httpd.conf", @args);
+}
+
+# The environment of the server alone; nothing that would change a build with
+# sanitizers is hidden from it.
+sub _env
+{
+    return { TZ => 'UTC',
+             $ENV{STAPLE_PRELOAD} ? (LD_PRELOAD => $ENV{STAPLE_PRELOAD})
+                                  : () };
+}
+
+# httpd -t: exit status and what it said. Arguments are added, e.g. '-D', 'X'.
+sub configtest
+{
+    my ($self, @args) = @_;
+    local %ENV = (%ENV, %{ _env() });
+
+    return run($self->_command('-t', @args));
+}
+
+# --- Life -----------------------------------------------------------------
+
+sub _is_up
+{
+    my ($self) = @_;
+
+    return !grep {
+        !IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_,
+                               Timeout => 1)
+    } @{ $self->{port} };
+}
+
+sub _generations
+{
+    my ($self) = @_;
+
+    return () = read_file($self->{error_log}) =~ /resuming normal operations/g;
+}
+
+# Start it and wait until it listens. Dies, with the logs, if it does not.
+# Another server may have taken a port meanwhile: tries again with new ones
+# unless the ports were used before.
+sub start
+{
+    my ($self) = @_;
+
+    for my $try (1 .. 5) {
+        my $before = $self->_generations;
+
+        $self->{pid} = spawn(
+            name => "httpd $self->{number}", log => $self->{output},
+            env => _env(), cmd => [$self->_command('-DFOREGROUND')]);
+        wait_for(sub { !is_running($self->{pid})
+                       || $self->_generations > $before && $self->_is_up },
+                 30);
+        if (is_running($self->{pid})) {
+            $self->{was_up} = 1;
+            return $self;
+        }
+        last if $self->{was_up}
+            || read_file($self->{output}) !~ /Address already in use/;
+        $self->_pick_ports;
+        $self->write_conf;
+        write_file($_, '') for $self->{output}, $self->{error_log};
+    }
+    die "httpd did not start\n";
+}
+
+# Start it and expect it to give up; returns what it said and logged.
+sub start_fails
+{
+    my ($self) = @_;
+
+    $self->{pid} = spawn(
+        name => "httpd $self->{number}", log => $self->{output},
+        env => _env(), cmd => [$self->_command('-DFOREGROUND')]);
+    my $ended = wait_for(sub { !is_running($self->{pid}) }, 20);
+    $self->stop if !$ended;
+    return $ended
+        ? read_file($self->{output}) . read_file($self->{error_log}) : undef;
+}
+
+sub is_alive { return $_[0]{pid} && is_running($_[0]{pid}) }
+
+# Signal it and wait until a new generation is in service.
+sub _renew
+{
+    my ($self, $signal) = @_;
+    my $before = $self->_generations;
+
+    kill $signal, $self->{pid};
+    wait_for(sub { !is_running($self->{pid}) || $self->_generations > $before },
+             30);
+    die "httpd did not restart\n"
+        if !is_running($self->{pid}) || $self->_generations <= $before;
+    return $self;
+}
+
+sub graceful { return $_[0]->_renew('USR1') }
+
+sub restart { return $_[0]->_renew('HUP') }
+
+# Stop it and wait for its end; returns whether that was an orderly one.
+sub stop
+{
+    my ($self) = @_;
+    my $status = stop_process($self->{pid}, 'TERM', 20);
+
+    return defined $status && $status == 0;
+}
+
+# --- The error log ----------------------------------------------------------
+
+sub error_log { return read_file($_[0]{error_log}) }
+
+# Whether the error log has such a line, waiting for it.
+sub wait_for_log
+{
+    my ($self, $pattern, $seconds) = @_;
+
+    return wait_for(sub { $self->error_log =~ $pattern }, $seconds);
+}
+
+# The lines of our own module at the given levels, e.g. qw(notice info).
+sub staple_lines
+{
+    my ($self, @levels) = @_;
+    my $levels = join '|', @levels;
+
+    return grep { /\[staple:(?:$levels)\]/ } split /\n/, $self->error_log;
+}
+
+sub _is_alarming
+{
+    my ($line) = @_;
+
+    return 0 if $line !~ /\S/;
+    return 1 if $line =~ /exit signal/;
+    return $1 =~ /^(?:emerg|alert|crit|error|warn)$/
+        if $line =~ /^\[[^\]]+\] \[\w*:(\w+)\]/;
+    return 1;
+}
+
+# One test: nothing in the error log, since the last call, that alarms, but
+# for what matches one of the patterns.
+sub log_ok
+{
+    my ($self, @allowed) = @_;
+    my $log = $self->error_log;
+    my $said = read_file($self->{output});
+    my @bad;
+
+    for my $line (split(/\n/, substr $log, $self->{log_seen}),
+                  split(/\n/, substr $said, $self->{output_seen})) {
+        next if !_is_alarming($line) || grep { $line =~ $_ } @allowed;
+        push @bad, $line;
+    }
+    $self->{log_seen} = length $log;
+    $self->{output_seen} = length $said;
+    my $tap = Test::Builder->new;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $tap->ok(!@bad, 'error log: nothing unexpected')
+        or $tap->diag(join "\n", 'unexpected:', @bad);
+    return !@bad;
+}
+
+1;

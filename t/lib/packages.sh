@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+# shellcheck shell=bash
+#
+# What this system lacks, and how its own package manager brings it. Sourced
+# by t/demo and t/check.
+#
+# The one idea: ask for the thing, not for the package. A compiler, an apxs or
+# an httpd that somebody built by hand is as good as one from a package, so
+# nothing is installed where the thing is there. Nothing but the packages
+# named is installed: no recommendation and no service.
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Whether the C compiler finds a header.
+has_header() { have cc && echo "#include <$1>" | cc -E - >/dev/null 2>&1; }
+
+find_httpd() {
+    local name
+
+    for name in ${HTTPD:+"$HTTPD"} apache2 httpd \
+        /usr/sbin/apache2 /usr/sbin/httpd; do
+        if have "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+find_apxs() {
+    local name
+
+    for name in ${APXS:+"$APXS"} apxs apxs2 /usr/sbin/apxs /usr/bin/apxs; do
+        if have "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+has_mod_ssl() {
+    find_httpd >/dev/null && find_apxs >/dev/null &&
+        [ -e "$("$(find_apxs)" -q LIBEXECDIR 2>/dev/null)/mod_ssl.so" ]
+}
+
+# RHEL splits what comes with perl; its package perl has all of it.
+has_perl_core() {
+    perl -MFile::Temp -MFindBin -MIO::Socket::INET -MMIME::Base64 -MTest::More \
+        -MTime::HiRes -MTime::Local -e 1
+}
+
+# Each line: what to try, the Debian packages, the RHEL and Fedora packages.
+build_needs() {
+    cat <<'END'
+have cc                  | gcc libc6-dev | gcc
+has_header stdio.h       | gcc libc6-dev | gcc
+have make                | make          | make
+have tar                 | tar           | tar
+have cmp                 | diffutils     | diffutils
+find_apxs                | apache2-dev   | httpd-devel
+has_header openssl/ssl.h | libssl-dev    | openssl-devel
+END
+    [ -x "$1/configure" ] || cat <<'END'
+have autoreconf          | autoconf      | autoconf
+have automake            | automake      | automake
+have libtoolize          | libtool       | libtool
+END
+}
+
+server_needs() {
+    cat <<'END'
+find_httpd               | apache2-bin   | httpd
+has_mod_ssl              | apache2-bin   | mod_ssl
+have openssl             | openssl       | openssl
+has_perl_core            | perl          | perl
+END
+}
+
+test_needs() {
+    cat <<'END'
+have prove               | perl          | perl-Test-Harness
+have curl                | curl          | curl
+have gnutls-cli          | gnutls-bin    | gnutls-utils
+END
+}
+
+has_asan() { have cc && [ -e "$(cc -print-file-name=libasan.so)" ]; }
+
+sanitizer_needs() {
+    cat <<'END'
+has_asan                 | gcc           | libasan libubsan
+END
+}
+
+# lacking COLUMN: the packages, each once, whose things are not there, from
+# lines as above on standard input. Column 2 is Debian's, 3 is RHEL's.
+lacking() {
+    local column=$1 probe deb rpm packages=
+
+    while IFS='|' read -r probe deb rpm; do
+        $probe >/dev/null 2>&1 </dev/null && continue
+        [ "$column" = 2 ] && packages+=" $deb" || packages+=" $rpm"
+    done
+    # shellcheck disable=SC2086 # words are meant
+    printf '%s\n' $packages | awk 'NF && !seen[$0]++' | paste -sd ' ' -
+}
+
+# as_root LOG COMMAND...: run it as root, its output in LOG. Where we are not
+# root and there is no sudo, say what to run and give up.
+as_root() {
+    local log=$1
+
+    shift
+    if [ "$(id -u)" = 0 ]; then
+        "$@" >>"$log" 2>&1 </dev/null
+    elif have sudo; then
+        sudo "$@" >>"$log" 2>&1
+    else
+        die "please run this as root, then try again:" "" "    $*"
+    fi
+}
+
+apt_install() {
+    local log=$1
+
+    shift
+    # shellcheck disable=SC2086
+    if ! apt-cache show "$@" >/dev/null 2>&1; then
+        as_root "$log" apt-get update
+    fi
+    set -- env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@"
+    # package lists that are too old name files that are gone
+    as_root "$log" "$@" ||
+        { as_root "$log" apt-get update && as_root "$log" "$@"; }
+}
+
+dnf_install() {
+    local log=$1
+
+    shift
+    as_root "$log" dnf install -y --setopt=install_weak_deps=False "$@"
+}
+
+# install_packages LOG NEEDS...: bring what the given lists of needs lack.
+install_packages() {
+    local log=$1 install='' column=2 packages still
+
+    shift
+    if have apt-get; then
+        install=apt_install
+    elif have dnf; then
+        install=dnf_install column=3
+    fi
+
+    packages=$(for list; do $list; done | lacking $column)
+    if [ -z "$packages" ]; then
+        step packages "nothing is missing"
+        return
+    fi
+    [ -n "$install" ] ||
+        die "not found, and neither apt-get nor dnf to bring it:" "" \
+            "    $packages" "" "(these are the names of the Debian packages)"
+
+    step packages "to install: $packages"
+    # shellcheck disable=SC2086 # words are meant
+    $install "$log" $packages ||
+        die_with "$log" "the packages could not be installed"
+    hash -r
+    still=$(for list; do $list; done | lacking $column)
+    [ -z "$still" ] ||
+        die "installed, and still something of these is not found: $still"
+}

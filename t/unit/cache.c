@@ -1,0 +1,1216 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Proves that the ring keeps what it is given: against a plain model over
+ * random operations, sizes and first positions; from one generation to the
+ * next, through memory and through the file; and that no file, whatever it is
+ * and wherever it lies, harms the start or is harmed by it.
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <apr_file_io.h>
+#include <apr_global_mutex.h>
+
+#include "tap.h"
+#include "cache_fixture.h"
+#include "../fuzz/cache.c"
+
+static unsigned char buf[DER_BUF];
+
+/* ---- The directive's argument. ---- */
+
+static void test_spec(apr_pool_t *p)
+{
+    static const struct {
+        const char *arg, *path;
+        apr_size_t size; /* 0: an error */
+    } cases[] = {
+        { NULL, NULL, 524288 },
+        { "", NULL, 524288 },
+        { "logs/ring", "logs/ring", 524288 },
+        { "/run/ring(8192)", "/run/ring", 8192 },
+        { "/run/ring(32768)", "/run/ring", 32768 },
+        { "/run/a(b)c(67108863)", "/run/a(b)c", 67108863 },
+        { "(9000)", NULL, 9000 },
+        { "/run/ring(8191)", NULL, 0 },
+        { "/run/ring(67108864)", NULL, 0 },
+        { "/run/ring(99999999999999999999)", NULL, 0 },
+        { "/run/ring(-1)", NULL, 0 },
+        { "/run/ring()", NULL, 0 },
+        { "/run/ring(8k)", NULL, 0 },
+        { "/run/ring(8192", NULL, 0 },
+        { "/run/ring(8192)x", NULL, 0 },
+        { "/run/ring8192)", NULL, 0 },
+    };
+    unsigned int i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        staple_cache_spec_t spec;
+        const char *error = staple_cache_parse_spec(&spec, cases[i].arg, p);
+        int same = !cases[i].size == !!error;
+
+        if (same && !error) {
+            same = spec.size == cases[i].size
+                   && (cases[i].path ? spec.path
+                                       && !strcmp(spec.path, cases[i].path)
+                                     : !spec.path);
+        }
+        ok(same, "argument \"%s\"", cases[i].arg ? cases[i].arg : "(none)");
+    }
+}
+
+/* ---- Store and read. ---- */
+
+static staple_cache_t *make_ring(const char *path, apr_size_t size, int grow,
+                                 cert_id_t *ids, unsigned int count,
+                                 staple_cache_t *previous,
+                                 staple_cache_report_t *report, apr_pool_t *p)
+{
+    staple_cache_conf_t conf = make_conf(path, size, grow, ids, count,
+                                         previous);
+    staple_cache_t *cache = NULL;
+
+    if (staple_cache_create(&cache, &conf, report, p) != APR_SUCCESS) {
+        abort();
+    }
+    return cache;
+}
+
+/* The version that a slot holds; 0: none; -1: not whole. */
+static int version_of(const staple_cache_t *cache, int slot, unsigned int cert,
+                      int pending)
+{
+    staple_cache_meta_t meta;
+    apr_uint32_t version;
+    apr_size_t len;
+    apr_status_t rv = pending
+        ? staple_cache_read_pending(cache, slot, buf, STAPLE_CACHE_DER_MAX,
+                                    &len, &meta)
+        : staple_cache_read(cache, slot, buf, STAPLE_CACHE_DER_MAX, &len,
+                            &meta);
+
+    if (rv == APR_NOTFOUND) {
+        return 0;
+    }
+    return rv == APR_SUCCESS && is_genuine(buf, len, cert, &version)
+           && is_meta(&meta, version) ? (int)version : -1;
+}
+
+static void test_basics(apr_pool_t *p)
+{
+    static const apr_size_t lengths[] = { 1, 7, 8, 63, 64, 65, 2048, 10240,
+                                          STAPLE_CACHE_DER_MAX };
+    cert_id_t *ids = make_ids(40, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 524288, 0, ids, 30, NULL, &report,
+                                      p);
+    staple_cache_meta_t meta = make_meta(1), got;
+    unsigned char *der = apr_palloc(p, DER_BUF);
+    apr_size_t len;
+    unsigned int i, found = 0;
+
+    for (i = 0; i < 30; i++) {
+        found += staple_cache_find(cache, ids[i]) == (int)i ? 1 : 0;
+    }
+    is_int(found, 30, "every id is found");
+    is_int(staple_cache_find(cache, ids[30]), -1, "another is not");
+    is_int(staple_cache_read(cache, 3, buf, 10, &len, NULL), APR_NOTFOUND,
+           "an empty slot has nothing");
+    for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        apr_size_t n = lengths[i];
+
+        make_der(der, n, 3, i);
+        ok(staple_cache_store(cache, 3, der, n, &meta) == APR_SUCCESS
+           && staple_cache_read(cache, 3, buf, n, &len, &got) == APR_SUCCESS
+           && len == n && !memcmp(der, buf, n)
+           && !memcmp(&meta, &got, sizeof(meta)), "%d bytes come back", (int)n);
+        ok(staple_cache_read(cache, 3, buf, n - 1, &len, NULL) == APR_ENOSPC
+           && len == n, "a buffer one byte short is refused");
+    }
+    is_int(staple_cache_store(cache, 3, der, 0, &meta), APR_EINVAL,
+           "no bytes are refused");
+    is_int(staple_cache_store(cache, 3, der, STAPLE_CACHE_DER_MAX + 1, &meta),
+           APR_EINVAL, "too many bytes are refused");
+    ok(staple_cache_store(cache, 30, der, 1, &meta) == APR_EINVAL
+       && staple_cache_store(cache, -1, der, 1, &meta) == APR_EINVAL
+       && staple_cache_read(cache, 30, buf, 9, &len, NULL) == APR_NOTFOUND
+       && staple_cache_read(cache, -1, buf, 9, &len, NULL) == APR_NOTFOUND,
+       "slots that do not exist are refused");
+    ok(staple_cache_forget(cache, 3) == APR_SUCCESS
+       && staple_cache_read(cache, 3, buf, 9, &len, NULL) == APR_NOTFOUND,
+       "what was forgotten is gone");
+    staple_cache_unmap(cache);
+}
+
+/* The reader writes at most the bytes it says it does. */
+static void test_no_overrun(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(1, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 1, NULL, &report, p);
+    apr_size_t page = (apr_size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *pages = shared_memory(2 * page), *end = pages + page;
+    apr_size_t n, len, whole = 0;
+
+    mprotect(end, page, PROT_NONE);
+    for (n = 8; n <= 200; n++) {
+        apr_uint32_t version;
+
+        store_der(cache, 0, n, 0, (apr_uint32_t)n);
+        whole += staple_cache_read(cache, 0, end - n, n, &len, NULL)
+                 == APR_SUCCESS && is_genuine(end - n, len, 0, &version);
+    }
+    is_int((long long)whole, 193, "not a byte beyond the buffer");
+    munmap(pages, 2 * page);
+    staple_cache_unmap(cache);
+}
+
+/* ---- The model. ---- */
+
+#define MODEL_CERTS 12
+
+typedef struct model_t {
+    int version[MODEL_CERTS]; /* 0: none */
+    apr_size_t len[MODEL_CERTS];
+    unsigned int state[MODEL_CERTS];
+    int next_version;
+} model_t;
+
+static apr_uint64_t model_bytes(const model_t *model, int slot)
+{
+    return model->version[slot] ? staple_cache_record_bytes(model->len[slot])
+                                : 0;
+}
+
+static apr_uint64_t model_longest(const model_t *model, int besides)
+{
+    apr_uint64_t longest = 0;
+    int i;
+
+    for (i = 0; i < MODEL_CERTS; i++) {
+        if (i != besides && model_bytes(model, i) > longest) {
+            longest = model_bytes(model, i);
+        }
+    }
+    return longest;
+}
+
+/* Whether the ring owes it to its contract to take a record: there is room for
+ * it beside the old one, and then for moving any that lives. */
+static int model_fits(const model_t *model, apr_uint64_t data_size, int slot,
+                      apr_size_t len)
+{
+    apr_uint64_t bytes = staple_cache_record_bytes(len), live = 0;
+    apr_uint64_t longest = model_longest(model, slot);
+    int i;
+
+    longest = longest > bytes ? longest : bytes;
+    for (i = 0; i < MODEL_CERTS; i++) {
+        live += model_bytes(model, i);
+    }
+    return live + bytes <= data_size
+           && live - model_bytes(model, slot) + bytes + longest <= data_size;
+}
+
+static int model_agrees(const model_t *model, const staple_cache_t *cache)
+{
+    const staple_cache_header_t *header;
+    apr_uint64_t used;
+    apr_size_t length;
+    void *base;
+    int i;
+
+    staple_cache_mapping(cache, &base, &length);
+    header = base;
+    used = atomic_load(&((staple_cache_header_t *)base)->head)
+           - atomic_load(&((staple_cache_header_t *)base)->tail);
+    if (used > header->data_size
+        || header->data_size - used < model_longest(model, -1)) {
+        return 0;
+    }
+    for (i = 0; i < (int)staple_cache_count(cache); i++) {
+        staple_cache_state_t state;
+
+        staple_cache_state(cache, i, &state);
+        if (version_of(cache, i, (unsigned int)i, 0) != model->version[i]
+            || state.attempts != model->state[i]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* One random operation on both; false: they answer differently. */
+static int model_step(model_t *model, staple_cache_t *cache,
+                      apr_uint64_t *random, apr_size_t longest,
+                      apr_uint64_t data_size)
+{
+    int slot = (int)random_below(random,
+                                 (unsigned int)staple_cache_count(cache));
+    apr_size_t len = 8 + random_below(random, (unsigned int)longest);
+    staple_cache_state_t state;
+    int should, got;
+
+    switch (random_below(random, 10)) {
+    case 0:
+        model->version[slot] = 0;
+        return staple_cache_forget(cache, slot) == APR_SUCCESS;
+    case 1:
+        memset(&state, 0, sizeof(state));
+        state.attempts = ++model->state[slot];
+        return staple_cache_set_state(cache, slot, &state) == APR_SUCCESS;
+    default:
+        should = model_fits(model, data_size, slot, len);
+        got = store_der(cache, slot, len, (apr_uint32_t)slot,
+                        (apr_uint32_t)++model->next_version);
+        if (got == APR_SUCCESS) {
+            model->version[slot] = model->next_version;
+            model->len[slot] = len;
+        }
+        return should ? got == APR_SUCCESS : got == APR_ENOSPC;
+    }
+}
+
+static void test_model(apr_pool_t *p)
+{
+    static const apr_uint64_t starts[] = {
+        0, ((apr_uint64_t)1 << 32) - 128, ((apr_uint64_t)1 << 63) - 6400,
+        (apr_uint64_t)0 - 64, (apr_uint64_t)0 - 64 * 1000,
+    };
+    static const apr_size_t sizes[] = { 8192, 8255, 9000, 16384, 65536 };
+    static const apr_size_t longest[] = { 1, 100, 900, 3000, 7000 };
+    apr_uint64_t random = 42;
+    unsigned int i, j, k;
+
+    for (i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        int differs = 0, disagrees = 0, steps = 0;
+        staple_cache_usage_t usage;
+        apr_uint64_t moved = 0, refused = 0;
+
+        for (j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
+            for (k = 0; k < sizeof(longest) / sizeof(longest[0]); k++) {
+                unsigned int count = 1 + random_below(&random, MODEL_CERTS);
+                staple_cache_conf_t conf = make_conf(NULL, sizes[j], 0,
+                                                     make_ids(count, p), count,
+                                                     NULL);
+                staple_cache_report_t report;
+                staple_cache_t *cache;
+                model_t model;
+                int step;
+
+                memset(&model, 0, sizeof(model));
+                staple_cache_create_at(&cache, &conf, &report, starts[i], p);
+                staple_cache_usage(cache, &usage);
+                for (step = 0; step < 400 && staple_cache_count(cache);
+                     step++) {
+                    differs += !model_step(&model, cache, &random, longest[k],
+                                           usage.data_size);
+                    disagrees += !model_agrees(&model, cache);
+                    steps++;
+                }
+                staple_cache_usage(cache, &usage);
+                moved += usage.moved;
+                refused += usage.refused;
+                staple_cache_unmap(cache);
+            }
+        }
+        ok(!differs && !disagrees,
+           "as the model, from position %" APR_UINT64_T_FMT, starts[i]);
+        diag("%d operations, %d moves, %d refusals", steps, (int)moved,
+             (int)refused);
+    }
+}
+
+/* ---- Stray writes. ---- */
+
+/* Any byte of a segment may change: then a response is missing or as it was,
+ * and the next writer can go on. */
+static void test_stray_writes(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(3, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    int wrong = 0, stuck = 0, lost = 0, i;
+    unsigned char *copy;
+    apr_size_t length, at;
+    void *base;
+
+    for (i = 1; i < 9; i++) {
+        store_der(cache, i % 2, 400, (apr_uint32_t)i % 2, (apr_uint32_t)i);
+    }
+    staple_cache_mapping(cache, &base, &length);
+    copy = shared_memory(length);
+    for (at = 2 * STAPLE_CACHE_BLOCK; at < length; at++) {
+        staple_cache_t *stray;
+
+        memcpy(copy, base, length);
+        staple_cache_attach(&stray, copy, length, p);
+        copy[at] ^= (unsigned char)(1 << (at % 8));
+        for (i = 0; i < 2; i++) {
+            int version = version_of(stray, i, (unsigned int)i, 0);
+
+            wrong += version && version != 8 - i;
+            lost += !version;
+        }
+        for (i = 0; i < 12; i++) {
+            stuck += store_der(stray, i % 2, 2000, (apr_uint32_t)i % 2, 99)
+                     != APR_SUCCESS;
+        }
+        for (i = 0; i < 2; i++) {
+            wrong += version_of(stray, i, (unsigned int)i, 0) != 99
+                     /* an id in which a bit changed is another's */
+                     && memcmp(staple_cache_id(stray, i), ids[i],
+                               STAPLE_CACHE_ID_LEN) == 0;
+        }
+    }
+    is_int(wrong, 0, "a stray write never gives a wrong response");
+    is_int(stuck, 0, "and never stops the next writer");
+    ok(lost > 800 && lost < 1200, "but costs the response it hits");
+    munmap(copy, length);
+    staple_cache_unmap(cache);
+}
+
+/* A writer that was killed after it published, before it dropped the pending
+ * one: the pending record is dead, and its mark goes before its bytes do. */
+static void test_left_pending(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_slot_t *slot;
+    apr_uint64_t pending;
+    apr_size_t length;
+    void *base;
+    int i;
+
+    staple_cache_mapping(cache, &base, &length);
+    slot = (staple_cache_slot_t *)((staple_cache_header_t *)base + 1);
+    store_der(cache, 1, 800, 1, 1);
+    store_der(cache, 0, 800, 0, 1);
+    pending = atomic_load(&slot->served);
+    atomic_store(&slot->served, 0);
+    atomic_store(&slot->pending, pending);
+    is_int(version_of(cache, 0, 0, 1), 1, "a pending one");
+    store_der(cache, 0, 800, 0, 2);
+    atomic_store(&slot->pending, pending);
+    ok(version_of(cache, 0, 0, 1) == 0 && staple_cache_pending(cache) == 0
+       && version_of(cache, 0, 0, 0) == 2, "means nothing beside a served one");
+    for (i = 0; i < 20; i++) {
+        store_der(cache, 1, 800, 1, 2);
+    }
+    ok(atomic_load(&slot->pending) == 0 && version_of(cache, 0, 0, 0) == 2,
+       "and is gone when its bytes are");
+    staple_cache_unmap(cache);
+}
+
+/* ---- Generations. ---- */
+
+static staple_cache_state_t a_state(unsigned int n)
+{
+    staple_cache_state_t state;
+
+    memset(&state, 0, sizeof(state));
+    state.attempts = n;
+    apr_snprintf(state.peer, sizeof(state.peer), "192.0.2.%u:80", n);
+    return state;
+}
+
+static void fill_ring(staple_cache_t *cache, unsigned int count,
+                      apr_size_t len)
+{
+    unsigned int i;
+
+    for (i = 0; i < count; i++) {
+        staple_cache_state_t state = a_state(i + 1);
+
+        store_der(cache, (int)i, len, i, i + 1);
+        staple_cache_set_state(cache, (int)i, &state);
+    }
+}
+
+static void test_from_memory(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(12, p), *other = make_ids(12, p);
+    staple_cache_report_t report;
+    staple_cache_t *old = make_ring(NULL, 65536, 0, ids, 10, NULL, &report, p);
+    staple_cache_usage_t before, after;
+    staple_cache_state_t state;
+    staple_cache_t *cache;
+    int i, right = 0;
+
+    fill_ring(old, 10, 1500);
+    /* 9 8 7 11 10 3 4 5: four gone, two new, another order. */
+    memcpy(other[0], ids[9], sizeof(*ids));
+    memcpy(other[1], ids[8], sizeof(*ids));
+    memcpy(other[2], ids[7], sizeof(*ids));
+    memcpy(other[3], ids[11], sizeof(*ids));
+    memcpy(other[4], ids[10], sizeof(*ids));
+    memcpy(other[5], ids[3], sizeof(*ids));
+    memcpy(other[6], ids[4], sizeof(*ids));
+    memcpy(other[7], ids[5], sizeof(*ids));
+    cache = make_ring(NULL, 65536, 0, other, 8, old, &report, p);
+    is_int(report.seed, STAPLE_CACHE_SEED_MEMORY, "seeded from memory");
+    is_int((long long)report.seeded, 6, "with what is still wanted");
+    is_int((long long)report.dropped, 4, "without the rest");
+    for (i = 0; i < 3; i++) {
+        right += version_of(cache, i, (unsigned int)(9 - i), 0) == 10 - i;
+        right += version_of(cache, 5 + i, (unsigned int)(3 + i), 0) == 4 + i;
+    }
+    is_int(right, 6, "each in its new slot, served at once");
+    is_int(version_of(cache, 3, 11, 0), 0, "a new one has nothing");
+    staple_cache_state(cache, 5, &state);
+    ok(state.attempts == 4 && !strcmp(state.peer, "192.0.2.4:80"),
+       "states came along");
+    staple_cache_usage(old, &before);
+    staple_cache_usage(cache, &after);
+    ok(before.generation == 1 && after.generation == 2,
+       "generations are counted");
+    is_int(version_of(old, 0, 0, 0), 1, "the old generation can still be read");
+    staple_cache_unmap(old);
+    staple_cache_unmap(cache);
+}
+
+static void test_mapping(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *again;
+    apr_size_t length;
+    void *base;
+
+    store_der(cache, 1, 100, 1, 7);
+    staple_cache_mapping(cache, &base, &length);
+    ok(staple_cache_attach(&again, base, length, p) == APR_SUCCESS
+       && version_of(again, 1, 1, 0) == 7, "a mapping is a ring again");
+    is_int(staple_cache_attach(&again, base, length - 64, p), APR_EINVAL,
+           "but not with another length");
+    is_int(staple_cache_attach(&again, (char *)base + 64, length - 64, p),
+           APR_EINVAL, "nor from another address");
+    staple_cache_unmap(cache);
+}
+
+static void test_growth(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(100, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache, *next;
+    staple_cache_usage_t usage;
+    apr_uint64_t record = staple_cache_record_bytes(STAPLE_CACHE_TYPICAL);
+    apr_uint64_t budget;
+    unsigned int i, fit, stored = 0;
+
+    cache = make_ring(NULL, 32768, 1, ids, 100, NULL, &report, p);
+    ok(report.size_wanted == staple_cache_need(100, 100 * record, record)
+       && report.size_granted == report.size_wanted && report.left_out == 0,
+       "a ring too small grows to what is needed");
+    for (i = 0; i < 100; i++) {
+        stored += store_der(cache, (int)i, STAPLE_CACHE_TYPICAL, i, 1)
+                  == APR_SUCCESS;
+    }
+    for (i = 0; i < 100; i++) {
+        stored += store_der(cache, (int)(i * 37 % 100), STAPLE_CACHE_TYPICAL,
+                            i * 37 % 100, 2) == APR_SUCCESS;
+    }
+    is_int(stored, 200, "and that is enough, for the second round too");
+    next = make_ring(NULL, report.size_wanted, 0, ids, 100, cache, &report, p);
+    ok(report.size_granted == report.size_wanted && report.left_out == 0,
+       "the size that was named needs no growth");
+    staple_cache_unmap(next);
+    staple_cache_unmap(cache);
+
+    cache = make_ring(NULL, 32768, 0, ids, 100, NULL, &report, p);
+    fit = (unsigned int)staple_cache_count(cache);
+    ok(report.size_granted == 32768 && report.left_out == 100 - fit
+       && staple_cache_need(fit, fit * record, record) <= 32768
+       && staple_cache_need(fit + 1, (fit + 1) * record, record) > 32768,
+       "where it may not grow, as many as fit have slots");
+    diag("%u have", fit);
+    is_int(staple_cache_find(cache, ids[50]), -1, "the others have none");
+    is_int(store_der(cache, 0, 20000, 0, 1), APR_ENOSPC,
+           "what does not fit is refused");
+    staple_cache_usage(cache, &usage);
+    is_int((long long)usage.refused, 1, "and counted");
+    next = make_ring(NULL, 32768, 1, ids, 1, cache, &report, p);
+    ok(report.size_granted > 32768
+       && store_der(next, 0, 20000, 0, 1) == APR_SUCCESS
+       && store_der(next, 0, 20000, 0, 2) == APR_SUCCESS,
+       "the next generation has room for it");
+    staple_cache_unmap(next);
+    staple_cache_unmap(cache);
+
+    /* 1.2 times the bytes of the responses and 256 for each certificate, plus
+     * the longest record, for all responses but those of toys. */
+    for (i = 385; i <= 8000; i++) {
+        record = staple_cache_record_bytes(i);
+        budget = (apr_uint64_t)100 * i * 12 / 10 + 100 * 256 + record
+                 + sizeof(staple_cache_header_t);
+        if (staple_cache_need(100, 100 * record, record) > budget) {
+            diag("%u bytes: needs %lu, may have %lu", i,
+                 (unsigned long)staple_cache_need(100, 100 * record, record),
+                 (unsigned long)budget);
+            break;
+        }
+    }
+    ok(i > 8000, "needs no more memory than was promised");
+}
+
+/* ---- The file. ---- */
+
+static const char *scratch; /* a directory of our own */
+
+static const char *in_scratch(const char *name, apr_pool_t *p)
+{
+    return apr_pstrcat(p, scratch, "/", name, NULL);
+}
+
+/* Names in a directory, but for "." and "..". */
+static int count_in(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        count += entry->d_name[0] != '.';
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count;
+}
+
+static int count_files(void)
+{
+    return count_in(scratch);
+}
+
+static void empty_scratch(apr_pool_t *p)
+{
+    DIR *dir = opendir(scratch);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            const char *path = in_scratch(entry->d_name, p);
+
+            if (unlink(path) < 0) {
+                rmdir(path);
+            }
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+static void test_from_file(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(6, p);
+    const char *path = in_scratch("ring", p);
+    staple_cache_report_t report;
+    staple_cache_t *cache, *seen;
+    staple_cache_usage_t usage;
+    const char *reason;
+    struct stat st;
+    int i, claimed = 0, sum = 0;
+
+    cache = make_ring(path, 65536, 0, ids, 5, NULL, &report, p);
+    ok(report.seed == STAPLE_CACHE_SEED_NONE && !report.new_file
+       && !report.old_file, "a file is made");
+    ok(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600
+       && st.st_size == 65536 && count_files() == 1,
+       "of mode 0600 and all its size, and nothing is left beside it");
+    ok(st.st_blocks * 512 >= st.st_size, "its blocks are reserved");
+    fill_ring(cache, 5, 1500);
+    ok(staple_cache_open_file(&seen, path, &reason, p) == APR_SUCCESS
+       && version_of(seen, 4, 4, 0) == 5, "what is stored is in the file");
+    staple_cache_unmap(seen);
+    staple_cache_unmap(cache);
+
+    cache = make_ring(path, 65536, 0, ids + 1, 5, NULL, &report, p);
+    ok(report.seed == STAPLE_CACHE_SEED_FILE && report.seeded == 4
+       && report.dropped == 1 && !report.old_file && !report.new_file,
+       "after a stop, the next start takes them over");
+    is_int((long long)staple_cache_pending(cache), 4, "pending, all of them");
+    is_int(version_of(cache, 0, 1, 0), 0, "not served unconfirmed");
+    is_int(version_of(cache, 0, 1, 1), 2, "but there to be verified");
+    while ((i = staple_cache_claim_pending(cache)) >= 0 && claimed < 100) {
+        claimed++;
+        sum += i;
+    }
+    ok(claimed == 4 && sum == 0 + 1 + 2 + 3, "each is claimed once");
+    is_int(staple_cache_claim_pending(cache), -1, "and never again");
+    staple_cache_confirm(cache, 0, 1);
+    staple_cache_confirm(cache, 1, 0);
+    store_der(cache, 2, 900, 3, 77);
+    ok(version_of(cache, 0, 1, 0) == 2 && version_of(cache, 0, 1, 1) == 0,
+       "a confirmed one is served");
+    ok(version_of(cache, 1, 2, 0) == 0 && version_of(cache, 1, 2, 1) == 0,
+       "a refused one is gone");
+    staple_cache_confirm(cache, 2, 1);
+    ok(version_of(cache, 2, 3, 0) == 77 && version_of(cache, 2, 3, 1) == 0,
+       "a newer one stays, whatever is said of the pending one");
+    is_int((long long)staple_cache_pending(cache), 1, "one is still pending");
+    seen = make_ring(path, 65536, 0, ids + 1, 5, cache, &report, p);
+    ok(version_of(seen, 3, 4, 1) == 5 && version_of(seen, 3, 4, 0) == 0,
+       "it stays pending through a graceful restart");
+    staple_cache_usage(seen, &usage);
+    is_int((long long)usage.generation, 3, "generations are counted");
+    is_int(version_of(cache, 0, 1, 0), 2, "old children keep their mapping");
+    is_int(count_files(), 1, "one file, as ever");
+    staple_cache_unmap(cache);
+    staple_cache_unmap(seen);
+    empty_scratch(p);
+}
+
+static void spoil_nothing(const char *path)
+{
+    unlink(path);
+}
+
+static void spoil_symlink(const char *path)
+{
+    char target[300];
+
+    apr_snprintf(target, sizeof(target), "%s-target", path);
+    rename(path, target);
+    if (symlink(target, path)) {
+        abort();
+    }
+}
+
+static void spoil_dangling(const char *path)
+{
+    unlink(path);
+    if (symlink("/nonexistent/ring", path)) {
+        abort();
+    }
+}
+
+static void spoil_hard_link(const char *path)
+{
+    char target[300];
+
+    apr_snprintf(target, sizeof(target), "%s-target", path);
+    if (link(path, target)) {
+        abort();
+    }
+}
+
+static void spoil_owner(const char *path)
+{
+    if (chown(path, 65534, 65534)) {
+        abort();
+    }
+}
+
+static void spoil_directory(const char *path)
+{
+    unlink(path);
+    mkdir(path, 0700);
+}
+
+static void spoil_fifo(const char *path)
+{
+    unlink(path);
+    mkfifo(path, 0600);
+}
+
+static void spoil_truncate(const char *path)
+{
+    if (truncate(path, 8191)) {
+        abort();
+    }
+}
+
+static void spoil_stump(const char *path)
+{
+    if (truncate(path, 100)) {
+        abort();
+    }
+}
+
+static void spoil_append(const char *path)
+{
+    if (truncate(path, 8256)) {
+        abort();
+    }
+}
+
+static void spoil_empty(const char *path)
+{
+    if (truncate(path, 0)) {
+        abort();
+    }
+}
+
+static void spoil_blank(const char *path)
+{
+    if (truncate(path, 0) || truncate(path, 8192)) {
+        abort();
+    }
+}
+
+static void spoil_mode(const char *path)
+{
+    chmod(path, 0666);
+}
+
+static void poke(const char *path, off_t at, unsigned char byte)
+{
+    int fd = open(path, O_WRONLY);
+
+    if (pwrite(fd, &byte, 1, at) != 1) {
+        abort();
+    }
+    close(fd);
+}
+
+static void spoil_version(const char *path)
+{
+    poke(path, offsetof(staple_cache_header_t, version), 200);
+}
+
+static void spoil_text(const char *path)
+{
+    unlink(path);
+    if (!write_file(path, (const unsigned char *)"root:x:0:0:\n", 12)) {
+        abort();
+    }
+}
+
+/*
+ * What may lie at the path, and what becomes of it: whether the ring has a
+ * file in the end, and a word of the reason.
+ */
+static const struct {
+    const char *name;
+    void (*spoil)(const char *path);
+    int is_root_only;
+    int has_file;    /* else anonymous memory, and the file is as it was */
+    int is_aside;    /* whether it lies at path.bad now */
+    const char *why; /* NULL: there is none */
+} spoils[] = {
+    { "nothing", spoil_nothing, 0, 1, 0, NULL },
+    { "a symbolic link", spoil_symlink, 0, 0, 0, "symbolic link" },
+    { "a dangling link", spoil_dangling, 0, 0, 0, "symbolic link" },
+    { "a hard link", spoil_hard_link, 0, 0, 0, "more than one name" },
+    { "another user's file", spoil_owner, 1, 0, 0, "another user" },
+    { "a directory", spoil_directory, 0, 0, 0, "directory" },
+    { "a FIFO", spoil_fifo, 0, 0, 0, "not a regular file" },
+    { "a truncated ring", spoil_truncate, 0, 1, 1, "truncated" },
+    { "the stump of a ring", spoil_stump, 0, 1, 1, "truncated" },
+    { "a ring with an appendix", spoil_append, 0, 1, 1, "longer" },
+    { "an empty file", spoil_empty, 0, 1, 1, "empty" },
+    { "a blank file", spoil_blank, 0, 1, 1, "empty" },
+    { "a file that all may write", spoil_mode, 0, 1, 1, "written by others" },
+    { "a ring of another version", spoil_version, 0, 1, 1, "another version" },
+    { "some text", spoil_text, 0, 0, 0, "not a ring" },
+};
+
+static int has_works(staple_cache_t *cache)
+{
+    return store_der(cache, 0, 500, 0, 9) == APR_SUCCESS
+           && version_of(cache, 0, 0, 0) == 9;
+}
+
+static void test_spoilt_files(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    const char *path = in_scratch("ring", p);
+    unsigned int i;
+
+    for (i = 0; i < sizeof(spoils) / sizeof(spoils[0]); i++) {
+        staple_cache_report_t report;
+        staple_cache_t *cache;
+        struct stat before, after;
+        int there, same, files, why;
+
+        if (spoils[i].is_root_only && geteuid() != 0) {
+            ok(1, "%s # SKIP only root can make one", spoils[i].name);
+            continue;
+        }
+        cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+        fill_ring(cache, 2, 500);
+        staple_cache_unmap(cache);
+        spoils[i].spoil(path);
+        there = lstat(path, &before) == 0;
+        files = count_files();
+        cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+        why = spoils[i].why ? report.old_file
+                              && strstr(report.old_file, spoils[i].why)
+                            : !report.old_file;
+        ok(why && report.seeded == 0, "%s is not used, and why is said",
+           spoils[i].name);
+        diag("at its path: %s; no file: %s",
+             report.old_file ? report.old_file : "-",
+             report.new_file ? report.new_file : "-");
+        same = there && lstat(path, &after) == 0
+               && before.st_ino == after.st_ino;
+        ok(spoils[i].has_file ? !report.new_file && !same
+                              : report.new_file && same,
+           spoils[i].has_file ? "a new file is made" : "it is left alone");
+        is_int(count_files(), !there ? files + 1 : spoils[i].is_aside
+                              ? files + 1 : files, "no file is left over");
+        ok(!spoils[i].is_aside
+           || (lstat(apr_pstrcat(p, path, ".bad", NULL), &after) == 0
+               && after.st_ino == before.st_ino), "the old one is kept");
+        ok(has_works(cache), "and the ring works");
+        staple_cache_unmap(cache);
+        empty_scratch(p);
+    }
+}
+
+/* Every bit flip: in what never changes it is found out, elsewhere it may cost
+ * a response, never bring a wrong one. */
+static void test_flipped_file(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    const char *path = in_scratch("ring", p);
+    unsigned char *good = apr_palloc(p, 8192), *bad = apr_palloc(p, 8192);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+    apr_pool_t *ptemp;
+    apr_size_t at;
+    int fixed = 0, wrong = 0, seeded = 0, i, fd;
+
+    apr_pool_create(&ptemp, p);
+    fill_ring(cache, 2, 500);
+    staple_cache_unmap(cache);
+    fd = open(path, O_RDONLY);
+    if (read(fd, good, 8192) != 8192) {
+        abort();
+    }
+    close(fd);
+    unlink(path);
+    for (at = 0; at < 2500; at++) {
+        memcpy(bad, good, 8192);
+        bad[at] ^= (unsigned char)(1 << (at % 8));
+        write_file(path, bad, 8192);
+        cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, ptemp);
+        fixed += at < 2 * STAPLE_CACHE_BLOCK && report.old_file
+                 && report.seeded == 0 && has_works(cache);
+        if (at >= 2 * STAPLE_CACHE_BLOCK) {
+            seeded += (int)report.seeded;
+            for (i = 0; i < 2; i++) {
+                int version = version_of(cache, i, (unsigned int)i, 1);
+
+                wrong += version != 0 && version != i + 1;
+            }
+        }
+        staple_cache_unmap(cache);
+        unlink(path);
+        apr_pool_clear(ptemp);
+    }
+    is_int(fixed, 2 * STAPLE_CACHE_BLOCK,
+           "a flipped bit in the fixed header is found out");
+    is_int(wrong, 0, "elsewhere none brings a wrong response");
+    diag("%d of %d responses were still usable", seeded,
+         2 * (2500 - 2 * STAPLE_CACHE_BLOCK));
+    apr_pool_destroy(ptemp);
+    empty_scratch(p);
+}
+
+static void test_left_overs(apr_pool_t *p)
+{
+    static const char *const stale = "ring.new.0123456789abcdef";
+    static const char *const locked = "ring.new.fedcba9876543210";
+    static const char *const others[] = {
+        "ring.new.0123456789abcde", "ring.new.0123456789abcdefg",
+        "ring.new.0123456789abcdeX", "ring2.new.0123456789abcdef",
+        "string.new.0123456789abcdef",
+    };
+    cert_id_t *ids = make_ids(1, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache;
+    unsigned int i, kept = 0;
+    int fd;
+
+    write_file(in_scratch(stale, p), (const unsigned char *)"x", 1);
+    write_file(in_scratch(locked, p), (const unsigned char *)"x", 1);
+    for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        write_file(in_scratch(others[i], p), (const unsigned char *)"x", 1);
+    }
+    fd = open(in_scratch(locked, p), O_RDONLY);
+    flock(fd, LOCK_EX);
+    cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 1, NULL, &report, p);
+    ok(access(in_scratch(stale, p), F_OK) < 0,
+       "what a start that was killed left is removed");
+    ok(access(in_scratch(locked, p), F_OK) == 0,
+       "but not what a start is making at this moment");
+    for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        kept += access(in_scratch(others[i], p), F_OK) == 0;
+    }
+    is_int(kept, sizeof(others) / sizeof(others[0]),
+           "nor what only looks similar");
+    close(fd);
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
+/* A start with a path at which no file can be made. */
+static void no_file(const char *what, const char *path, apr_size_t size,
+                    apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(path, size, 0, ids, 2, NULL, &report, p);
+
+    ok(report.new_file != NULL && has_works(cache),
+       "%s: anonymous memory, and why is said", what);
+    diag("%s", report.new_file ? report.new_file : "-");
+    staple_cache_unmap(cache);
+}
+
+static void test_bad_places(apr_pool_t *p)
+{
+    const char *dir = in_scratch("disk", p);
+    pid_t child;
+    int status;
+
+    no_file("a missing directory", in_scratch("missing/ring", p), 8192, p);
+    no_file("a file for a directory", "/dev/null/ring", 8192, p);
+    no_file("a device", "/dev/null", 8192, p);
+
+    mkdir(dir, 0700);
+    if (geteuid() != 0 || mount("none", dir, "tmpfs", 0, "size=64k") < 0) {
+        ok(1, "a full disk # SKIP cannot mount a small one");
+        ok(1, "a read-only disk # SKIP cannot mount one");
+    }
+    else {
+        no_file("a full disk", apr_pstrcat(p, dir, "/ring", NULL), 1000000, p);
+        is_int(count_in(dir), 0, "and nothing is left of the attempt");
+        mount("none", dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL);
+        no_file("a read-only disk", apr_pstrcat(p, dir, "/ring", NULL), 8192,
+                p);
+        umount(dir);
+    }
+
+    child = fork();
+    if (child == 0) {
+        struct rlimit limit = { 4096, 4096 };
+        cert_id_t *ids = make_ids(2, p);
+        staple_cache_report_t report;
+        staple_cache_t *cache;
+
+        setrlimit(RLIMIT_FSIZE, &limit);
+        cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 2, NULL,
+                          &report, p);
+        _exit(!(report.new_file && has_works(cache)));
+    }
+    waitpid(child, &status, 0);
+    is_int(status, 0, "a limit on the size of files: no signal, no file");
+
+    child = fork();
+    if (child == 0) {
+        cert_id_t *ids = make_ids(2, p);
+        staple_cache_report_t report;
+        staple_cache_t *cache;
+
+        chmod(scratch, 0555);
+        if (geteuid() == 0 && setuid(65534)) {
+            _exit(1);
+        }
+        cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 2, NULL,
+                          &report, p);
+        _exit(!(report.new_file && has_works(cache)));
+    }
+    waitpid(child, &status, 0);
+    chmod(scratch, 0700);
+    is_int(status, 0, "a directory that may not be written: no file");
+    empty_scratch(p);
+}
+
+/* ---- The lock. ---- */
+
+#define LOCK_WRITERS 3
+#define LOCK_STORES 300
+
+static void test_lock(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(LOCK_WRITERS, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 16384, 0, ids, LOCK_WRITERS, NULL,
+                                      &report, p);
+    apr_global_mutex_t *lock;
+    pid_t writer[LOCK_WRITERS];
+    int i, j, status, well = 0, newest = 0;
+
+    apr_global_mutex_create(&lock, NULL, APR_LOCK_DEFAULT, p);
+    staple_cache_set_lock(cache, lock);
+    for (i = 0; i < LOCK_WRITERS; i++) {
+        writer[i] = fork();
+        if (writer[i] == 0) {
+            apr_global_mutex_child_init(&lock, NULL, p);
+            for (j = 1; j <= LOCK_STORES; j++) {
+                if (store_der(cache, i, 800, (apr_uint32_t)i,
+                              (apr_uint32_t)j) != APR_SUCCESS) {
+                    _exit(1);
+                }
+            }
+            _exit(0);
+        }
+    }
+    for (i = 0; i < LOCK_WRITERS; i++) {
+        well += waitpid(writer[i], &status, 0) == writer[i] && status == 0;
+        newest += version_of(cache, i, (unsigned int)i, 0) == LOCK_STORES;
+    }
+    is_int(well, LOCK_WRITERS, "writers of several processes take turns");
+    is_int(newest, LOCK_WRITERS, "and lose nothing");
+
+    writer[0] = fork();
+    if (writer[0] == 0) {
+        apr_global_mutex_lock(lock);
+        raise(SIGKILL);
+    }
+    waitpid(writer[0], &status, 0);
+    alarm(60); /* it would hang here */
+    ok(WIFSIGNALED(status) && has_works(cache),
+       "a writer killed under the lock does not keep it");
+    alarm(0);
+    staple_cache_unmap(cache);
+}
+
+/* ---- Threads, for ThreadSanitizer: all in one process. ---- */
+
+#if APR_HAS_THREADS
+#include <apr_thread_proc.h>
+
+typedef struct threads_t {
+    staple_cache_t *cache;
+    torn_t *torn;
+} threads_t;
+
+static void * APR_THREAD_FUNC run_reader(apr_thread_t *thread, void *data)
+{
+    threads_t *threads = data;
+    apr_uint64_t i;
+    staple_cache_state_t state;
+
+    (void)thread;
+    for (i = 0; i < 40; i++) {
+        torn_read(threads->cache, threads->torn, 0, 500);
+        staple_cache_state(threads->cache, 0, &state);
+        if (state.attempts != state.failures) {
+            threads->torn->reader[0].torn++;
+        }
+    }
+    return NULL;
+}
+
+static void * APR_THREAD_FUNC run_writer(apr_thread_t *thread, void *data)
+{
+    threads_t *threads = data;
+    staple_cache_state_t state;
+    int i, slot;
+
+    (void)thread;
+    memset(&state, 0, sizeof(state));
+    for (i = 97; i < 8000; i++) {
+        slot = i % TORN_SLOTS;
+        store_der(threads->cache, slot,
+                  torn_length((apr_uint32_t)slot, (apr_uint32_t)i),
+                  (apr_uint32_t)slot, (apr_uint32_t)i);
+        atomic_store(&threads->torn->stored[slot], (apr_uint32_t)i);
+        state.attempts = state.failures = (apr_uint32_t)i;
+        staple_cache_set_state(threads->cache, 0, &state);
+    }
+    return NULL;
+}
+
+static void test_threads(apr_pool_t *p)
+{
+    torn_t *torn = shared_memory(sizeof(*torn));
+    threads_t threads;
+    apr_thread_t *reader, *writer;
+    apr_status_t rv;
+
+    threads.torn = torn;
+    threads.cache = torn_ring(torn, 0, p);
+    apr_thread_create(&reader, NULL, run_reader, &threads, p);
+    apr_thread_create(&writer, NULL, run_writer, &threads, p);
+    apr_thread_join(&rv, reader);
+    apr_thread_join(&rv, writer);
+    is_int((long long)(torn->reader[0].torn + torn->reader[0].missed
+                       + torn->reader[0].foreign + torn->reader[0].stale), 0,
+           "threads of one process read whole records and states");
+    staple_cache_unmap(threads.cache);
+    munmap(torn, sizeof(*torn));
+}
+#endif
+
+/* ---- What the fuzzer has found. ---- */
+
+static void test_corpus(apr_pool_t *p)
+{
+    const char *srcdir = getenv("srcdir");
+    const char *path = apr_pstrcat(p, srcdir ? srcdir : ".",
+                                   "/t/fuzz/corpus/cache", NULL);
+    unsigned char *bytes = apr_palloc(p, FUZZ_FILE_MAX);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int cases = 0;
+
+    if (!dir) {
+        ok(1, "the fuzzer's corpus # SKIP not at %s", path);
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        int fd = open(apr_pstrcat(p, path, "/", entry->d_name, NULL), O_RDONLY);
+        ssize_t size = fd >= 0 ? read(fd, bytes, FUZZ_FILE_MAX) : -1;
+
+        if (size > 0) {
+            LLVMFuzzerTestOneInput(bytes, (size_t)size);
+            cases++;
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    closedir(dir);
+    ok(cases > 10, "the fuzzer's corpus, %d files", cases);
+}
+
+int main(void)
+{
+    char name[] = "/tmp/staple-cache-XXXXXX";
+    apr_pool_t *p;
+
+    apr_initialize();
+    apr_pool_create(&p, NULL);
+    scratch = mkdtemp(name);
+    if (!scratch) {
+        return 1;
+    }
+    test_spec(p);
+    test_basics(p);
+    test_no_overrun(p);
+    test_model(p);
+    test_stray_writes(p);
+    test_left_pending(p);
+    test_from_memory(p);
+    test_mapping(p);
+    test_growth(p);
+    test_from_file(p);
+    test_spoilt_files(p);
+    test_flipped_file(p);
+    test_left_overs(p);
+    test_bad_places(p);
+    test_lock(p);
+#if APR_HAS_THREADS
+    test_threads(p);
+#endif
+    test_corpus(p);
+    rmdir(scratch);
+    apr_pool_destroy(p);
+    apr_terminate();
+    return tap_done();
+}

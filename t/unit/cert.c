@@ -1,0 +1,237 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The registry: one record for a certificate however many hosts use it, its
+ * responders in order, its scope told right, and nothing hostile in any
+ * string that was taken out of it.
+ */
+
+#include <apr_general.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <openssl/err.h>
+
+#include "staple_cert.h"
+#include "pki.h"
+#include "tap.h"
+
+static apr_pool_t *pool;
+static pki_id_t ca;
+
+static staple_cert_policy_t default_policy(void)
+{
+    staple_cert_policy_t policy;
+
+    memset(&policy, 0, sizeof(policy));
+    policy.times.max_age = -1;
+    policy.refresh_age = -1;
+    policy.response_files = apr_array_make(pool, 1, sizeof(const char *));
+    return policy;
+}
+
+static const char *pair_pem(const pki_id_t *leaf, const pki_id_t *issuer)
+{
+    return apr_pstrcat(pool, pki_pem(leaf, pool), pki_pem(issuer, pool), NULL);
+}
+
+static staple_cert_t *add(staple_cert_registry_t *registry, const char *id,
+                          const pki_id_t *leaf, const char *host)
+{
+    staple_cert_policy_t policy = default_policy();
+    const char *reason;
+
+    return staple_cert_add(registry, id, strlen(id), pair_pem(leaf, &ca),
+                           host, &policy, &reason);
+}
+
+static pki_id_t make_leaf(const char *name, const char *const *extensions)
+{
+    pki_want_t want;
+    int i;
+
+    memset(&want, 0, sizeof(want));
+    want.name = name;
+    want.issuer = &ca;
+    want.serial = 0xabcdef;
+    for (i = 0; extensions && extensions[i]; i++) {
+        want.extensions[i] = extensions[i];
+    }
+    return pki_make(&want, pool);
+}
+
+#define AIA "authorityInfoAccess"
+
+static void test_one_record(void)
+{
+    static const char *const extensions[] = {
+        AIA, "OCSP;URI:http://a.example/x,OCSP;URI:http://b.example/y",
+        "subjectAltName", "DNS:www.example,DNS:example", PKI_MUST_STAPLE, NULL
+    };
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    pki_id_t leaf = make_leaf("ignored", extensions);
+    staple_cert_t *cert = add(registry, "one", &leaf, "www.example:443");
+
+    ok(cert != NULL, "a certificate is added");
+    is_int(cert->scope, STAPLE_CERT_APPLIES, "OCSP applies to it");
+    ok(cert->subject != NULL, "its CertIDs are prepared");
+    is_str(cert->name, "www.example", "its name is the first DNS name");
+    is_str(cert->serial, "ABCDEF", "its serial is hexadecimal");
+    is_str(cert->subject_dn, "CN=ignored", "its subject is kept");
+    is_int(cert->is_must_staple, 1, "must-staple is recognised");
+    is_int(cert->slot, -1, "it has no slot yet");
+    is_int(cert->urls->nelts, 2, "both responders are kept");
+    is_str(APR_ARRAY_IDX(cert->urls, 0, const char *), "http://a.example/x",
+           "the first comes first");
+    is_int(apr_time_sec(cert->not_after), 2398377600,
+           "notAfter is 2046-01-01");
+
+    ok(add(registry, "one", &leaf, "example:443") == cert,
+       "a second host shares the record");
+    add(registry, "one", &leaf, "example:443");
+    is_int(cert->hosts->nelts, 2, "a host that comes again is no third");
+    is_int(staple_cert_list(registry)->nelts, 1, "there is one record");
+    ok(staple_cert_find(registry, "one", 3) == cert, "it is found by its id");
+    ok(!staple_cert_find(registry, "two", 3), "another id is not found");
+    ok(!ERR_peek_error(), "OpenSSL's error queue is empty");
+}
+
+static void test_ids(void)
+{
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    pki_id_t leaf = make_leaf("id", NULL);
+    const char *long_a = "0123456789012345678901234567890123456789a";
+    const char *long_b = "0123456789012345678901234567890123456789b";
+    staple_cert_t *a = add(registry, long_a, &leaf, "a:443");
+    staple_cert_t *b = add(registry, long_b, &leaf, "b:443");
+
+    ok(a && b && a != b, "ids that differ after 32 bytes are two");
+    ok(staple_cert_find(registry, long_a, strlen(long_a)) == a,
+       "a long id is found");
+}
+
+static const struct scope_case_t {
+    const char *name;
+    const char *extensions[5]; /* up to the first NULL */
+    staple_cert_scope_e scope;
+    int urls, refused;
+} scope_cases[] = {
+    { "one responder", { AIA, "OCSP;URI:http://a.example/" },
+      STAPLE_CERT_APPLIES, 1, 0 },
+    { "no AIA", { NULL }, STAPLE_CERT_NO_RESPONDER, 0, 0 },
+    { "only caIssuers", { AIA, "caIssuers;URI:http://a.example/" },
+      STAPLE_CERT_NO_RESPONDER, 0, 0 },
+    { "noRevAvail", { AIA, "OCSP;URI:http://a.example/", "2.5.29.56",
+                      "DER:0500" }, STAPLE_CERT_NO_REV_AVAIL, 1, 0 },
+    { "a URI with a line end",
+      { AIA, "OCSP;URI:http://a.example/\r\nX: y" },
+      STAPLE_CERT_NO_RESPONDER, 0, 1 },
+    { "a URI with markup", { AIA, "OCSP;URI:http://a.example/<script>" },
+      STAPLE_CERT_NO_RESPONDER, 0, 1 },
+    { "a URI with a blank beside a good one",
+      { AIA, "OCSP;URI:http://a b/,OCSP;URI:http://c.example/" },
+      STAPLE_CERT_APPLIES, 1, 1 },
+};
+
+static void test_scopes(void)
+{
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(scope_cases) / sizeof(*scope_cases); i++) {
+        const struct scope_case_t *c = &scope_cases[i];
+        staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+        pki_id_t leaf = make_leaf("scope", c->extensions);
+        staple_cert_t *cert = add(registry, "x", &leaf, "x:443");
+
+        ok(cert && cert->scope == c->scope && cert->urls->nelts == c->urls
+           && cert->urls_refused == c->refused
+           && (cert->subject != NULL) == (c->scope == STAPLE_CERT_APPLIES),
+           "scope: %s", c->name);
+    }
+}
+
+static void test_self_signed(void)
+{
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    staple_cert_t *cert = add(registry, "self", &ca, "self:443");
+
+    ok(cert && cert->scope == STAPLE_CERT_SELF_SIGNED,
+       "a self-signed certificate is told apart");
+}
+
+static void test_force_url(void)
+{
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    staple_cert_policy_t policy = default_policy();
+    pki_id_t leaf = make_leaf("forced", NULL);
+    const char *reason;
+    staple_cert_t *cert;
+
+    policy.force_url = "http://forced.example/";
+    cert = staple_cert_add(registry, "f", 1, pair_pem(&leaf, &ca), "f:443",
+                           &policy, &reason);
+    ok(cert && cert->scope == STAPLE_CERT_APPLIES && cert->urls->nelts == 1,
+       "a configured responder stands in for one in the certificate");
+}
+
+static int is_clean(const char *text)
+{
+    while (apr_isprint(*text) && !(*text & 0x80)) {
+        text++;
+    }
+    return !*text;
+}
+
+static void test_hostile_names(void)
+{
+    static const char *const names[] = {
+        "line\nfeed", "\033[31mred", "caf\303\251", "tab\there", "\177", NULL
+    };
+    int i;
+
+    for (i = 0; names[i]; i++) {
+        staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+        pki_id_t leaf = make_leaf(names[i], NULL);
+        staple_cert_t *cert = add(registry, "h", &leaf, "h:443");
+
+        ok(cert && is_clean(cert->name) && is_clean(cert->subject_dn)
+           && is_clean(cert->issuer_dn), "name %d is made printable", i);
+    }
+}
+
+static void test_bad_pem(void)
+{
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    staple_cert_policy_t policy = default_policy();
+    pki_id_t leaf = make_leaf("alone", NULL);
+    const char *reason = NULL;
+
+    ok(!staple_cert_add(registry, "p", 1, "no PEM", "p:443", &policy, &reason)
+       && reason, "text that is no PEM is refused with a reason");
+    reason = NULL;
+    ok(!staple_cert_add(registry, "p", 1, pki_pem(&(pki_id_t){ leaf.cert, NULL },
+                                                  pool),
+                        "p:443", &policy, &reason) && reason,
+       "a certificate without its issuer is refused with a reason");
+    is_int(staple_cert_list(registry)->nelts, 0, "neither leaves a record");
+    ok(!ERR_peek_error(), "OpenSSL's error queue is empty");
+}
+
+int main(void)
+{
+    pki_want_t want = { .name = "test CA", .serial = 1,
+                        .extensions = { PKI_CA } };
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    ca = pki_make(&want, pool);
+    test_one_record();
+    test_ids();
+    test_scopes();
+    test_self_signed();
+    test_force_url();
+    test_hostile_names();
+    test_bad_pem();
+    apr_pool_destroy(pool);
+    apr_terminate();
+    return tap_done();
+}

@@ -1,0 +1,290 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The rules of the refresh, as tables: when a response is due, how long a
+ * failure waits, what replaces what, and what may be served at which moment.
+ */
+
+#include "staple_refresh_schedule.h"
+#include "tap.h"
+
+#define S(n) ((apr_time_t)(n) * 1000000)
+#define HOUR 3600
+#define DAY 86400
+
+/* A moment to count from; any will do. */
+#define T0 S(1700000000)
+
+static staple_cert_policy_t default_policy(void)
+{
+    staple_cert_policy_t policy;
+
+    memset(&policy, 0, sizeof(policy));
+    policy.times.skew = S(300);
+    policy.times.max_age = -1;
+    policy.times.default_age = S(12 * HOUR);
+    policy.timeout = S(10);
+    policy.refresh_age = -1;
+    policy.retry_cap = S(600);
+    return policy;
+}
+
+static void fill_id(unsigned char id[STAPLE_CERT_ID_LEN], int n)
+{
+    int i;
+
+    for (i = 0; i < STAPLE_CERT_ID_LEN; i++) {
+        id[i] = (unsigned char)(n * 131 + i * 7);
+    }
+}
+
+/* Seconds after T0 (thisUpdate) throughout; spans in seconds, -1: none. */
+static const struct due_case_t {
+    const char *name;
+    long next;        /* nextUpdate; 0: none */
+    long fetched;
+    long refresh_age; /* SSLStaplingStandardCacheTimeout */
+    long max_age;     /* SSLStaplingResponseMaxAge */
+    long fresh_for;   /* Cache-Control */
+    long earliest, latest; /* where the due time must lie */
+} due_cases[] = {
+    { "10 minutes: the middle, +-1 minute", 600, 0, -1, -1, -1, 240, 360 },
+    { "1 hour: the middle, +-6 minutes", HOUR, 0, -1, -1, -1, 1440, 2160 },
+    { "4 days: the middle, +-9.6 hours", 4 * DAY, 0, -1, -1, -1,
+      2 * DAY - 34560, 2 * DAY + 34560 },
+    { "7 days: the middle, +-16.8 hours", 7 * DAY, 0, -1, -1, -1,
+      302400 - 60480, 302400 + 60480 },
+    { "a cache timeout comes sooner", 4 * DAY, 0, HOUR, -1, -1, HOUR, HOUR },
+    { "a cache timeout of a second", 4 * DAY, 100, 1, -1, -1, 101, 101 },
+    { "a cache timeout of 0 is a second", 4 * DAY, 100, 0, -1, -1, 101, 101 },
+    { "a max-age of 0 is no flood", 4 * DAY, 100, -1, -1, 0,
+      100 + 3456, 2 * DAY + 34560 },
+    { "max-age comes sooner", 4 * DAY, 0, -1, -1, HOUR, HOUR, HOUR },
+    { "max-age comes later than the middle", 4 * DAY, 0, -1, -1, 4 * DAY,
+      2 * DAY - 34560, 2 * DAY + 34560 },
+    { "ResponseMaxAge shortens the validity", 4 * DAY, 0, -1, HOUR, -1,
+      1440, 2160 },
+    { "fetched late: half of what is left", 4 * DAY, 3 * DAY, -1, -1, -1,
+      3 * DAY + DAY / 2, 3 * DAY + DAY / 2 },
+    { "fetched very late: half of what is left", 4 * DAY, 4 * DAY - HOUR * 4,
+      -1, -1, -1, 4 * DAY - HOUR * 2, 4 * DAY - HOUR * 2 },
+    { "fetched at the end: never at once", 600, 599, -1, -1, -1, 605, 605 },
+    { "without nextUpdate: hourly", 0, 0, -1, -1, -1, HOUR, HOUR },
+    { "5 seconds: the middle", 5, 0, -1, -1, -1, 2, 3 },
+    { "a second: every second", 1, 0, -1, -1, -1, 1, 1 },
+    { "no validity at all: every second", -5, 0, -1, -1, -1, 1, 1 },
+};
+
+static void test_due(void)
+{
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(due_cases) / sizeof(*due_cases); i++) {
+        const struct due_case_t *c = &due_cases[i];
+        staple_cert_policy_t policy = default_policy();
+        int n, inside = 1;
+
+        policy.refresh_age = c->refresh_age < 0 ? -1 : S(c->refresh_age);
+        policy.times.max_age = c->max_age < 0 ? -1 : S(c->max_age);
+        for (n = 0; n < 200; n++) {
+            unsigned char id[STAPLE_CERT_ID_LEN];
+            apr_time_t due;
+
+            fill_id(id, n);
+            due = staple_refresh_due(&policy, id, T0,
+                                     c->next ? T0 + S(c->next) : 0,
+                                     T0 + S(c->fetched),
+                                     c->fresh_for < 0 ? -1 : S(c->fresh_for));
+            if (due < T0 + S(c->earliest) || due > T0 + S(c->latest)) {
+                diag("due %f s after thisUpdate", (double)(due - T0) / 1e6);
+                inside = 0;
+                break;
+            }
+        }
+        ok(inside, "due: %s", c->name);
+    }
+}
+
+static void test_spread(void)
+{
+    staple_cert_policy_t policy = default_policy();
+    unsigned char id[STAPLE_CERT_ID_LEN];
+    apr_time_t first = 0, last = 0, due;
+    int n;
+
+    for (n = 0; n < 1000; n++) {
+        fill_id(id, n);
+        due = staple_refresh_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1);
+        first = !n || due < first ? due : first;
+        last = due > last ? due : last;
+    }
+    ok(last - first > S(15 * HOUR), "due times of many certificates spread "
+       "over more than 15 of the 19.2 hours that there are");
+    ok(due == staple_refresh_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1),
+       "the same certificate is due at the same moment");
+}
+
+static const struct backoff_case_t {
+    const char *name;
+    unsigned failing;
+    long cap, remaining, retry_after;
+    double least, most;
+} backoff_cases[] = {
+    { "the first: 5 s", 1, 600, 0, -1, 4, 6 },
+    { "the second: 10 s", 2, 600, 0, -1, 8, 12 },
+    { "the fifth: 80 s", 5, 600, 0, -1, 64, 96 },
+    { "the hundredth: the cap", 100, 600, 0, -1, 480, 720 },
+    { "cPanel's cap of 60 s", 100, 60, 0, -1, 48, 72 },
+    { "a cap below 5 s", 1, 2, 0, -1, 1.6, 2.4 },
+    { "a cap of 0 is a second", 9, 0, 0, -1, 0.8, 1.2 },
+    { "Retry-After is honoured", 1, 600, 0, 120, 96, 144 },
+    { "Retry-After beyond reason is an hour", 1, 600, 0, 999999, 2880, 4320 },
+    { "Retry-After shorter than the pause", 100, 600, 0, 1, 480, 720 },
+    { "ten minutes left: every minute", 100, 600, 600, -1, 48, 72 },
+    { "ten seconds left: every five", 100, 600, 10, -1, 4, 6 },
+    { "days left: the cap", 100, 600, 3 * DAY, -1, 480, 720 },
+};
+
+static void test_backoff(void)
+{
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(backoff_cases) / sizeof(*backoff_cases); i++) {
+        const struct backoff_case_t *c = &backoff_cases[i];
+        staple_cert_policy_t policy = default_policy();
+        double pause = 0;
+        int n;
+
+        policy.retry_cap = S(c->cap);
+        for (n = 0; n < 200; n++) {
+            unsigned char id[STAPLE_CERT_ID_LEN];
+
+            fill_id(id, n);
+            pause = (double)staple_refresh_backoff(
+                        &policy, id, c->failing, S(c->remaining),
+                        c->retry_after < 0 ? -1 : S(c->retry_after)) / 1e6;
+            if (pause < c->least || pause > c->most) {
+                break;
+            }
+        }
+        if (!ok(n == 200, "backoff: %s", c->name)) {
+            diag("pause of %f s", pause);
+        }
+    }
+}
+
+static staple_cache_meta_t meta_of(long this_update, long next_update,
+                                   apr_uint32_t status, apr_uint32_t flags)
+{
+    staple_cache_meta_t meta;
+
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = T0 + S(this_update);
+    meta.next_update = next_update ? T0 + S(next_update) : 0;
+    meta.status = status;
+    meta.flags = flags;
+    return meta;
+}
+
+#define GOOD STAPLE_OCSP_GOOD
+#define REVOKED STAPLE_OCSP_REVOKED
+#define ERROR STAPLE_REFRESH_IS_ERROR
+
+static const struct better_case_t {
+    const char *name;
+    long held_this, held_next;
+    int held_status;
+    unsigned held_flags;
+    long new_this, new_next;
+    int new_status;
+    long now;
+    int expected;
+} better_cases[] = {
+    { "newer", 0, 100, GOOD, 0, 1, 101, GOOD, 50, 1 },
+    { "newer but ends sooner", 0, 100, GOOD, 0, 1, 60, GOOD, 50, 1 },
+    { "the same", 0, 100, GOOD, 0, 0, 100, GOOD, 50, 0 },
+    { "as new and longer", 0, 100, GOOD, 0, 0, 200, GOOD, 50, 1 },
+    { "as new and shorter", 0, 100, GOOD, 0, 0, 90, GOOD, 50, 0 },
+    { "older", 10, 100, GOOD, 0, 0, 100, GOOD, 50, 0 },
+    { "older but longer", 10, 100, GOOD, 0, 0, 500, GOOD, 50, 0 },
+    { "older, the held one has ended", 10, 40, GOOD, 0, 0, 500, GOOD, 50, 1 },
+    { "revoked, as new", 0, 100, GOOD, 0, 0, 100, REVOKED, 50, 1 },
+    { "good, as new as revoked", 0, 100, REVOKED, 0, 0, 200, GOOD, 50, 0 },
+    { "good again, newer", 0, 100, REVOKED, 0, 1, 100, GOOD, 50, 1 },
+    { "a response for an error", 40, 100, STAPLE_OCSP_UNKNOWN, ERROR, 0, 60,
+      GOOD, 50, 1 },
+};
+
+static void test_better(void)
+{
+    staple_cert_policy_t policy = default_policy();
+    apr_size_t i;
+
+    policy.return_errors = 1;
+    for (i = 0; i < sizeof(better_cases) / sizeof(*better_cases); i++) {
+        const struct better_case_t *c = &better_cases[i];
+        staple_cache_meta_t held = meta_of(c->held_this, c->held_next,
+                                           (apr_uint32_t)c->held_status,
+                                           c->held_flags);
+        staple_ocsp_verdict_t verdict;
+
+        memset(&verdict, 0, sizeof(verdict));
+        verdict.status = (staple_ocsp_status_e)c->new_status;
+        verdict.this_update = T0 + S(c->new_this);
+        verdict.next_update = T0 + S(c->new_next);
+        is_int(staple_refresh_is_better(&policy, &held, &verdict,
+                                        T0 + S(c->now)),
+               c->expected, c->name);
+    }
+}
+
+static const struct serve_case_t {
+    const char *name;
+    long this_update, next_update; /* after T0 */
+    unsigned flags;
+    int return_errors;
+    long max_age;
+    apr_time_t now; /* microseconds after T0 */
+    int expected;
+} serve_cases[] = {
+    { "inside", 0, 100, 0, 0, -1, S(50), 1 },
+    { "the last microsecond", 0, 100, 0, 0, -1, S(100) - 1, 1 },
+    { "at nextUpdate", 0, 100, 0, 0, -1, S(100), 0 },
+    { "after nextUpdate, within the skew", 0, 100, 0, 0, -1, S(200), 0 },
+    { "ahead, within the skew", 0, 100, 0, 0, -1, S(-300), 1 },
+    { "ahead, beyond the skew", 0, 100, 0, 0, -1, S(-300) - 1, 0 },
+    { "MaxAge ends it sooner", 0, 100, 0, 0, 30, S(30), 0 },
+    { "before MaxAge ends it", 0, 100, 0, 0, 30, S(30) - 1, 1 },
+    { "no nextUpdate: 12 hours", 0, 0, 0, 0, -1, S(12 * HOUR) - 1, 1 },
+    { "no nextUpdate: over", 0, 0, 0, 0, -1, S(12 * HOUR), 0 },
+    { "an error, wanted", 0, 100, ERROR, 1, -1, S(50), 1 },
+    { "an error, wanted, over", 0, 100, ERROR, 1, -1, S(100), 0 },
+    { "an error, not wanted any more", 0, 100, ERROR, 0, -1, S(50), 0 },
+};
+
+static void test_serve(void)
+{
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(serve_cases) / sizeof(*serve_cases); i++) {
+        const struct serve_case_t *c = &serve_cases[i];
+        staple_cert_policy_t policy = default_policy();
+        staple_cache_meta_t meta = meta_of(c->this_update, c->next_update, 0,
+                                           c->flags);
+
+        policy.return_errors = c->return_errors;
+        policy.times.max_age = c->max_age < 0 ? -1 : S(c->max_age);
+        is_int(staple_refresh_may_serve(&policy, &meta, T0 + c->now),
+               c->expected, c->name);
+    }
+}
+
+int main(void)
+{
+    test_due();
+    test_spread();
+    test_backoff();
+    test_better();
+    test_serve();
+    return tap_done();
+}
