@@ -444,6 +444,30 @@ static void log_scopes(const apr_array_header_t *list, apr_pool_t *p)
     }
 }
 
+/* Clients refuse such a certificate, and no response will ever come. Returns
+ * how many there are. */
+static int log_hopeless(const apr_array_header_t *list)
+{
+    int count = 0;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->is_must_staple && cert->scope != STAPLE_CERT_APPLIES) {
+            count++;
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, world->server, "STP0117: "
+                         "%s (%s): the certificate is must-staple, but %s: "
+                         "clients refuse it; replace it, or give it a "
+                         "StapleResponseFile or SSLStaplingForceURL",
+                         cert->name,
+                         APR_ARRAY_IDX(cert->hosts, 0, const char *),
+                         staple_cert_scope_text(cert->scope));
+        }
+    }
+    return count;
+}
+
 static const char *path_text(const staple_cache_spec_t *spec)
 {
     return spec->path ? spec->path : "memory";
@@ -673,6 +697,10 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     }
     warn_without_mod_ssl(s);
     log_scopes(staple_cert_list(world->registry), ptemp);
+    if (log_hopeless(staple_cert_list(world->registry))
+        && staple_config_of(s)->main->must_staple == STAPLE_MUST_REQUIRE) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     rv = build_ring(staple_config_of(s)->main, p, ptemp);
     if (!rv && world->cache) {
         rv = make_locks(p);
