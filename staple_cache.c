@@ -31,21 +31,14 @@
  * tail can always be moved to the head, and nothing that lives is dropped.
  */
 
-#include <errno.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <apr_general.h>
 #include <apr_strings.h>
 
 #include "staple_cache.h"
+#include "staple_cache_file.h"
 #include "staple_cache_int.h"
 
 /* A lock hidden in an atomic would be one that a killed writer keeps. */
@@ -451,11 +444,8 @@ apr_uint64_t staple_cache_header_sum(const header_t *header)
     return staple_cache_sum(no_id, fixed, 2) ^ header->version;
 }
 
-/**
- * Is this the start of a segment of `length` bytes?
- * @return NULL, or why not
- */
-static const char *check_header(const header_t *header, apr_uint64_t length)
+const char *staple_cache_check_header(const header_t *header,
+                                      apr_uint64_t length)
 {
     const apr_size_t fixed = offsetof(header_t, generation);
     header_t should;
@@ -1355,7 +1345,7 @@ apr_status_t staple_cache_attach(staple_cache_t **cache, void *base,
 {
     *cache = NULL;
     if (!base || (apr_uintptr_t)base % STAPLE_CACHE_BLOCK
-        || check_header(base, length)) {
+        || staple_cache_check_header(base, length)) {
         return APR_EINVAL;
     }
     *cache = apr_pcalloc(p, sizeof(**cache));
@@ -1378,366 +1368,23 @@ void staple_cache_unmap(staple_cache_t *cache)
     }
 }
 
-/* ---- The file that is found. ---- */
-
-/* What lies at the path of a ring. */
-typedef enum {
-    FOUND_NOTHING, /* no such file */
-    FOUND_RING,    /* a ring, read into private memory */
-    FOUND_BROKEN,  /* a ring of ours once, or the blank of one */
-    FOUND_FOREIGN  /* something that is not ours to touch */
-} found_e;
-
-typedef struct found_t {
-    found_e what;
-    const char *why;   /* for BROKEN and FOREIGN */
-    staple_cache_t *cache; /* for RING */
-} found_t;
-
-static found_t found(found_e what, const char *why)
-{
-    found_t result;
-
-    result.what = what;
-    result.why = why;
-    result.cache = NULL;
-    return result;
-}
-
-static const char *error_text(apr_status_t rv, apr_pool_t *p)
-{
-    char buf[128];
-
-    return apr_pstrdup(p, apr_strerror(rv, buf, sizeof(buf)));
-}
-
-/* As pread, but whole; fewer bytes only at the end of the file. */
-static ssize_t read_at(int fd, void *to, apr_size_t size, apr_size_t offset)
-{
-    apr_size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = pread(fd, (char *)to + done, size - done,
-                          (off_t)(offset + done));
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return -1;
-        }
-        if (n == 0) {
-            break;
-        }
-        done += (apr_size_t)n;
-    }
-    return (ssize_t)done;
-}
-
-/* Whether a file is one to look into at all; NULL, or what it is instead. */
-static const char *check_inode(const struct stat *st, int any_owner)
-{
-    if (S_ISDIR(st->st_mode)) {
-        return "is a directory";
-    }
-    if (!S_ISREG(st->st_mode)) {
-        return "is not a regular file";
-    }
-    if (!any_owner && st->st_uid != geteuid()) {
-        return "belongs to another user";
-    }
-    if (st->st_nlink != 1) {
-        return "has more than one name (hard links)";
-    }
-    return NULL;
-}
-
-/* A file that begins with 0 is one that a crash left blank. */
-static int is_blank(const header_t *header, apr_size_t size)
-{
-    static const char blank[sizeof(header->magic)];
-
-    return !memcmp(header->magic, blank,
-                   size < sizeof(blank) ? size : sizeof(blank));
-}
-
-/* Copy the whole file into memory of our own: what happens to it meanwhile
- * can make the copy wrong, never this process fail. */
-static found_t load_segment(int fd, apr_size_t size, apr_pool_t *p)
-{
-    void *base = map_memory(size);
-    found_t result = found(FOUND_RING, NULL);
-
-    if (!base) {
-        return found(FOUND_FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                                 error_text(errno, p)));
-    }
-    if (read_at(fd, base, size, 0) != (ssize_t)size
-        || staple_cache_attach(&result.cache, base, size, p) != APR_SUCCESS) {
-        munmap(base, size);
-        return found(FOUND_BROKEN, "changed while it was read");
-    }
-    return result;
-}
-
-static found_t look_into(int fd, int any_owner, apr_pool_t *p)
-{
-    const char *why;
-    struct stat st;
-    header_t header;
-    apr_size_t size;
-
-    if (fstat(fd, &st) < 0) {
-        return found(FOUND_FOREIGN, error_text(errno, p));
-    }
-    why = check_inode(&st, any_owner);
-    if (why) {
-        return found(FOUND_FOREIGN, why);
-    }
-    size = (apr_size_t)st.st_size;
-    memset(&header, 0, sizeof(header));
-    if (read_at(fd, &header, sizeof(header), 0) < 0) {
-        return found(FOUND_FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                                 error_text(errno, p)));
-    }
-    if (is_blank(&header, size)) {
-        return found(FOUND_BROKEN, "is empty");
-    }
-    if (size < sizeof(header.magic)
-        || memcmp(header.magic, STAPLE_CACHE_MAGIC, sizeof(header.magic))) {
-        return found(FOUND_FOREIGN, "is not a ring file");
-    }
-    if (st.st_mode & (S_IWGRP | S_IWOTH)) {
-        return found(FOUND_BROKEN, "can be written by others than its owner");
-    }
-    why = check_header(&header, size);
-    return why ? found(FOUND_BROKEN, why) : load_segment(fd, size, p);
-}
-
-/*
- * Open what lies at path without being led elsewhere (O_NOFOLLOW), made to
- * wait (O_NONBLOCK: it might be a FIFO) or given a terminal.
- */
-static found_t look_for(const char *path, int any_owner, apr_pool_t *p)
-{
-    found_t result;
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
-                        | O_NOCTTY);
-
-    if (fd < 0) {
-        switch (errno) {
-        case ENOENT:
-            return found(FOUND_NOTHING, "does not exist");
-        case ELOOP:
-            return found(FOUND_FOREIGN, "is a symbolic link");
-        case ENXIO:
-            return found(FOUND_FOREIGN, "is not a regular file");
-        default:
-            return found(FOUND_FOREIGN, apr_psprintf(p, "cannot be opened: %s",
-                                                     error_text(errno, p)));
-        }
-    }
-    result = look_into(fd, any_owner, p);
-    close(fd);
-    return result;
-}
+/* ---- Files. ---- */
 
 apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
                                     const char **reason, apr_pool_t *p)
 {
-    found_t result = look_for(path, 1, p);
+    staple_cache_found_t found = staple_cache_file_find(path, 1, p);
 
-    *cache = result.cache;
-    *reason = result.why;
-    switch (result.what) {
-    case FOUND_RING:
-        return APR_SUCCESS;
-    case FOUND_NOTHING:
+    *cache = NULL;
+    *reason = found.why;
+    switch (found.what) {
+    case STAPLE_CACHE_FOUND_RING:
+        return staple_cache_attach(cache, found.base, found.size, p);
+    case STAPLE_CACHE_FOUND_NOTHING:
         return APR_ENOENT;
     default:
         return APR_EGENERAL;
     }
-}
-
-/* ---- The file that is made. ---- */
-
-/* Temporary names are path + this + 16 hexadecimal digits. */
-#define NEW_INFIX ".new."
-#define NEW_DIGITS 16
-
-static const char *new_name(const char *path, apr_pool_t *p)
-{
-    unsigned char bytes[NEW_DIGITS / 2];
-    char *digits = apr_palloc(p, NEW_DIGITS + 1);
-    unsigned int i;
-
-    if (apr_generate_random_bytes(bytes, sizeof(bytes)) != APR_SUCCESS) {
-        return NULL;
-    }
-    for (i = 0; i < sizeof(bytes); i++) {
-        apr_snprintf(digits + 2 * i, 3, "%02x", bytes[i]);
-    }
-    return apr_pstrcat(p, path, NEW_INFIX, digits, NULL);
-}
-
-static int is_new_name(const char *name, const char *base)
-{
-    apr_size_t len = strlen(base);
-
-    return !strncmp(name, base, len)
-           && !strncmp(name + len, NEW_INFIX, strlen(NEW_INFIX))
-           && strspn(name + len + strlen(NEW_INFIX), "0123456789abcdef")
-              == NEW_DIGITS
-           && strlen(name) == len + strlen(NEW_INFIX) + NEW_DIGITS;
-}
-
-/* Remove a temporary file unless it is in the making: then it is locked. */
-static void reap(int dir, const char *name)
-{
-    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
-                               | O_NOCTTY);
-    struct stat st;
-
-    if (fd < 0) {
-        return;
-    }
-    if (fstat(fd, &st) == 0 && !check_inode(&st, 0)
-        && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        unlinkat(dir, name, 0);
-    }
-    close(fd);
-}
-
-/* Remove what a start that was killed has left behind. */
-static void reap_new_files(const char *path, apr_pool_t *p)
-{
-    const char *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
-    apr_size_t dir_len = (apr_size_t)(base - path);
-    DIR *dir = opendir(slash ? apr_pstrmemdup(p, path, dir_len) : ".");
-    struct dirent *entry;
-
-    if (!dir) {
-        return;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        if (is_new_name(entry->d_name, base)) {
-            reap(dirfd(dir), entry->d_name);
-        }
-    }
-    closedir(dir);
-}
-
-/* SIGXFSZ would end the process, so ask before. */
-static int is_above_limit(apr_size_t size)
-{
-    struct rlimit limit;
-
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0
-           && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur;
-}
-
-/*
- * Reserve the blocks: a store into a mapping for which the disk has no room is
- * a SIGBUS. Where a file system cannot reserve, writing all bytes does it, and
- * it is done in any case, so that every error is one of write().
- */
-static int fill_file(int fd, const void *bytes, apr_size_t size)
-{
-    apr_size_t done = 0;
-    int rv;
-
-    do {
-        rv = posix_fallocate(fd, 0, (off_t)size);
-    } while (rv == EINTR);
-    if (rv && rv != EINVAL && rv != EOPNOTSUPP && rv != ENOSYS) {
-        return rv;
-    }
-    while (done < size) {
-        ssize_t n = write(fd, (const char *)bytes + done, size - done);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n < 0 ? errno : ENOSPC;
-        }
-        done += (apr_size_t)n;
-    }
-    return 0;
-}
-
-/* Whether a new file may take the place of what has this name. */
-static const char *check_place(const char *path, apr_pool_t *p)
-{
-    struct stat st;
-
-    if (lstat(path, &st) < 0) {
-        return errno == ENOENT ? NULL : error_text(errno, p);
-    }
-    return S_ISLNK(st.st_mode) ? "is a symbolic link" : check_inode(&st, 0);
-}
-
-/* Fill, map and rename the file that was opened under a temporary name. */
-static const char *finish_file(int fd, const char *path, const char *temp,
-                               const void *bytes, apr_size_t size,
-                               void **mapping, apr_pool_t *p)
-{
-    const char *why;
-    void *base;
-    int rv;
-
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0) {
-        return error_text(errno, p);
-    }
-    rv = fill_file(fd, bytes, size);
-    if (rv) {
-        return error_text(rv, p);
-    }
-    base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED) {
-        return error_text(errno, p);
-    }
-    why = check_place(path, p);
-    if (!why && rename(temp, path) < 0) {
-        why = error_text(errno, p);
-    }
-    if (why) {
-        munmap(base, size);
-        return why;
-    }
-    *mapping = base;
-    return NULL;
-}
-
-/**
- * Make a file of these bytes at path.
- * @return NULL and the file's mapping, or why it could not be made
- */
-static const char *make_file(const char *path, const void *bytes,
-                             apr_size_t size, void **mapping, apr_pool_t *p)
-{
-    const char *temp = new_name(path, p);
-    const char *why;
-    int fd;
-
-    if (!temp) {
-        return "no random bytes for a temporary name";
-    }
-    if (is_above_limit(size)) {
-        return error_text(EFBIG, p);
-    }
-    fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-              S_IRUSR | S_IWUSR);
-    if (fd < 0) {
-        return error_text(errno, p);
-    }
-    why = finish_file(fd, path, temp, bytes, size, mapping, p);
-    if (why) {
-        unlink(temp);
-    }
-    close(fd);
-    return why;
 }
 
 /* ---- A new generation. ---- */
@@ -1886,53 +1533,54 @@ static apr_size_t seed(staple_cache_t *cache, const heir_t *heirs,
     return seeded;
 }
 
-/* Keep a broken file for somebody to look at; NULL, or why it is still in the
- * way. */
-static const char *set_aside(const char *path, const char *why_broken,
-                             staple_cache_report_t *report, apr_pool_t *p)
-{
-    const char *aside = apr_pstrcat(p, path, ".bad", NULL);
-    const char *why = check_place(aside, p);
-
-    if (why) {
-        return apr_psprintf(p, "what is there could not be renamed to %s, "
-                            "which %s", aside, why);
-    }
-    if (rename(path, aside) < 0) {
-        return apr_psprintf(p, "what is there could not be renamed to %s: %s",
-                            aside, error_text(errno, p));
-    }
-    report->old_file = apr_psprintf(p, "%s; it was renamed to %s", why_broken,
-                                    aside);
-    return NULL;
-}
-
 /* Make the ring lie in a file, or say why it does not. */
 static void settle_in_file(staple_cache_t *cache, const char *path,
-                           found_t *old, staple_cache_report_t *report,
-                           apr_pool_t *p)
+                           const staple_cache_found_t *old,
+                           staple_cache_report_t *report, apr_pool_t *p)
 {
     apr_size_t length = cache->length;
+    const char *aside;
     void *mapping = NULL;
 
-    reap_new_files(path, p);
-    switch (old->what) {
-    case FOUND_FOREIGN:
+    staple_cache_file_reap(path, p);
+    if (old->what == STAPLE_CACHE_FOUND_FOREIGN) {
         report->new_file = "what is there is not touched";
-        break;
-    case FOUND_BROKEN:
-        report->new_file = set_aside(path, old->why, report, p);
-        break;
-    default:
-        break;
+    }
+    else if (old->what == STAPLE_CACHE_FOUND_BROKEN) {
+        report->new_file = staple_cache_file_set_aside(path, &aside, p);
+        if (!report->new_file) {
+            report->old_file = apr_psprintf(p, "%s; it was renamed to %s",
+                                            old->why, aside);
+        }
     }
     if (!report->new_file) {
-        report->new_file = make_file(path, cache->base, length, &mapping, p);
+        report->new_file = staple_cache_file_make(path, cache->base, length,
+                                                  &mapping, p);
     }
     if (mapping) {
         staple_cache_unmap(cache);
         bind_segment(cache, mapping, length);
     }
+}
+
+/* The file that may be there, as a cache of its own; NULL: none to use. */
+static staple_cache_t *find_old(const char *path, staple_cache_found_t *old,
+                                staple_cache_report_t *report, apr_pool_t *p)
+{
+    staple_cache_t *cache = NULL;
+
+    memset(old, 0, sizeof(*old));
+    old->what = STAPLE_CACHE_FOUND_NOTHING;
+    if (path) {
+        *old = staple_cache_file_find(path, 0, p);
+    }
+    if (old->what == STAPLE_CACHE_FOUND_RING) {
+        staple_cache_attach(&cache, old->base, old->size, p);
+    }
+    else if (old->what != STAPLE_CACHE_FOUND_NOTHING) {
+        report->old_file = old->why;
+    }
+    return cache;
 }
 
 apr_status_t staple_cache_create_at(staple_cache_t **cache,
@@ -1947,7 +1595,8 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
     apr_status_t rv;
     apr_size_t fit;
     heir_t *heirs;
-    found_t old;
+    staple_cache_found_t old;
+    staple_cache_t *old_ring;
     void *base;
 
     memset(report, 0, sizeof(*report));
@@ -1955,16 +1604,13 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    old = conf->path ? look_for(conf->path, 0, p) : found(FOUND_NOTHING, NULL);
-    if (old.what == FOUND_BROKEN || old.what == FOUND_FOREIGN) {
-        report->old_file = old.why;
-    }
+    old_ring = find_old(conf->path, &old, report, p);
     if (from) {
         report->seed = STAPLE_CACHE_SEED_MEMORY;
     }
-    else if (old.cache) {
+    else if (old_ring) {
         report->seed = STAPLE_CACHE_SEED_FILE;
-        from = old.cache;
+        from = old_ring;
     }
     heirs = inherit_all(conf, from, ptemp);
     fit = plan(conf, heirs, report);
@@ -1991,8 +1637,8 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
     }
 
 cleanup:
-    if (old.cache) {
-        staple_cache_unmap(old.cache);
+    if (old_ring) {
+        staple_cache_unmap(old_ring);
     }
     apr_pool_destroy(ptemp);
     return rv;

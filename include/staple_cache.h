@@ -115,9 +115,11 @@ typedef struct staple_cache_report_t {
     apr_size_t size_wanted;    /* bytes that ids_count certificates need */
     apr_size_t left_out;       /* certificates without a slot (may_grow off) */
     const char *old_file;      /* NULL, or why the file found at path was not
-                                  used ("is a symbolic link") */
+                                  used, and where it is now: finishes "what
+                                  is at PATH ..." ("is a symbolic link") */
     const char *new_file;      /* NULL, or why no file could be made at path:
-                                  the ring is anonymous memory then */
+                                  the ring is anonymous memory then ("No
+                                  space left on device") */
 } staple_cache_report_t;
 
 /**
@@ -125,7 +127,9 @@ typedef struct staple_cache_report_t {
  * there is one, else from the file at conf->path. Records from memory are
  * served at once; records from a file are pending until staple_cache_confirm.
  * The new segment is written under a temporary name and renamed to
- * conf->path; the old file's mappings stay as they are.
+ * conf->path; the old file's mappings stay as they are. What is found there and
+ * is not a ring file of this user is left alone, and the ring is anonymous; a
+ * ring file that cannot be used is renamed to path.bad.
  *
  * Called in the parent, before children exist. The mapping is inherited by
  * children and lives until staple_cache_unmap: no pool cleanup touches it.
@@ -166,7 +170,9 @@ void staple_cache_unmap(staple_cache_t *cache);
 
 /**
  * The lock that writers take. Without it (NULL, the state after create) the
- * caller promises that there is one writer.
+ * caller promises that there is one writer. A child sets it again after
+ * apr_global_mutex_child_init, which may replace it. posixsem mutexes stay with
+ * an owner that was killed: choose another mechanism for this one.
  */
 void staple_cache_set_lock(staple_cache_t *cache, apr_global_mutex_t *lock);
 

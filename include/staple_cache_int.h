@@ -5,8 +5,9 @@
 
 /*
  * The inside of the ring: how a segment lies in memory and in its file. Only
- * staple_cache.c, its tests, its benchmark and the program that prints a ring
- * may include this; everybody else has staple_cache.h.
+ * staple_cache.c, staple_cache_file.c, their tests, the benchmark and the
+ * program that prints a ring may include this; everybody else has
+ * staple_cache.h.
  *
  *   0            384         slots_offset + 160 n     data_offset
  *   +------------+------------------+----------------+--------------------+
@@ -153,6 +154,14 @@ _Static_assert(sizeof(staple_cache_record_t) == STAPLE_CACHE_BLOCK,
 _Static_assert(STAPLE_CACHE_BLOCK
                == STAPLE_CACHE_BLOCK_WORDS * sizeof(apr_uint64_t),
                "block layout");
+
+/**
+ * Is this the start of a segment of `length` bytes? Only the fixed part is
+ * looked at.
+ * @return NULL, or why not
+ */
+const char *staple_cache_check_header(const staple_cache_header_t *header,
+                                      apr_uint64_t length);
 
 /** staple_cache_create with a first position, so that tests can wrap it. */
 apr_status_t staple_cache_create_at(staple_cache_t **cache,

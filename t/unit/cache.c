@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <apr_file_io.h>
 #include <apr_global_mutex.h>
 
 #include "tap.h"
