@@ -230,6 +230,12 @@ static void note_exchange(const round_t *round,
     }
 }
 
+/* The certificate's own string, which outlives any exchange. */
+static const char *first_url(const task_t *task)
+{
+    return APR_ARRAY_IDX(task->cert->urls, task->first_url, const char *);
+}
+
 static void remember_validators(task_t *task,
                                 const staple_fetch_answer_t *answer)
 {
@@ -257,7 +263,7 @@ static void remember_way(const round_t *round,
     task->first_url = answer->url_index;
     remember_validators(task, answer);
     if (task->cert->policy.hash == STAPLE_CERT_HASH_AUTO) {
-        apr_hash_set(task->refresh->other_hash, answer->url,
+        apr_hash_set(task->refresh->other_hash, first_url(task),
                      APR_HASH_KEY_STRING,
                      round->hash == STAPLE_OCSP_SHA1 ? NULL : task->refresh);
     }
@@ -446,16 +452,13 @@ static staple_ocsp_hash_e other_hash(staple_ocsp_hash_e hash)
  * answer. */
 static staple_ocsp_hash_e first_hash(const task_t *task)
 {
-    const char *url;
-
     switch (task->cert->policy.hash) {
     case STAPLE_CERT_HASH_SHA1:
         return STAPLE_OCSP_SHA1;
     case STAPLE_CERT_HASH_SHA256:
         return STAPLE_OCSP_SHA256;
     default:
-        url = APR_ARRAY_IDX(task->cert->urls, task->first_url, const char *);
-        return apr_hash_get(task->refresh->other_hash, url,
+        return apr_hash_get(task->refresh->other_hash, first_url(task),
                             APR_HASH_KEY_STRING)
                ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1;
     }
