@@ -1,7 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
 # The responder that can be told to lie does as it is told: the truth by
-# default, to openssl and to curl, by GET and by POST, and each fault when asked.
+# default, to openssl and to curl, by GET and by POST, and each fault when
+# asked.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";

@@ -38,7 +38,8 @@ for (@damages) {
 
     $damage->();
     $httpd->start;
-    is(wait_for_staple($httpd, 'good')->{staple}, 'good', "$name: stapled anew");
+    is(wait_for_staple($httpd, 'good')->{staple}, 'good',
+       "$name: stapled anew");
     ok($httpd->stop, "$name: httpd stops in good order");
     like(join("\n", $httpd->staple_lines('warn')), qr/stapling_cache/,
          "$name: the log says so");

@@ -72,7 +72,7 @@
 #define SERIAL_LEN   128
 #define DAY          86400L
 
-/* --- Settings: what may be lied about, and how it is merged -------------- */
+/* ----- Settings: what may be lied about, and how it is merged ----- */
 
 enum aspect {
     ASPECT_ANSWER    = 1 << 0,
@@ -234,7 +234,7 @@ static void overlay(settings_t *s, const settings_t *over)
     }
 }
 
-/* --- State of the process ------------------------------------------------ */
+/* ----- State of the process ----- */
 
 typedef struct identity_t {
     X509 *cert;
@@ -306,7 +306,7 @@ static int bio_len(BIO *bio, char **data)
     return len > INT_MAX ? INT_MAX : (int)len;
 }
 
-/* --- The CAs and their delegates ----------------------------------------- */
+/* ----- The CAs and their delegates ----- */
 
 static EVP_PKEY *make_key(void)
 {
@@ -472,7 +472,7 @@ static const issuer_t *find_issuer(OCSP_CERTID *id)
     return NULL;
 }
 
-/* --- OCSP: what the response says ---------------------------------------- */
+/* ----- OCSP: what the response says ----- */
 
 /* A CertID like `id` but for the next serial. */
 static OCSP_CERTID *next_certid(OCSP_CERTID *id)
@@ -684,7 +684,7 @@ static BIO *make_body(OCSP_CERTID *id, const settings_t *s)
     return body;
 }
 
-/* --- HTTP: a request read, an answer framed ------------------------------ */
+/* ----- HTTP: a request read, an answer framed ----- */
 
 typedef struct request_t {
     char *head;              /* the whole head, NUL-terminated */
@@ -998,7 +998,7 @@ static BIO *make_answer(const request_t *r, const settings_t *s, int is_last)
     return out;
 }
 
-/* --- Delivery: how the bytes travel -------------------------------------- */
+/* ----- Delivery: how the bytes travel ----- */
 
 /* Wait until `ms` have gone by (-1: for ever) or the client has gone.
  * Returns whether it is still there. A shutdown() by the main thread looks
@@ -1079,7 +1079,7 @@ static int deliver(int fd, BIO *answer, const settings_t *s)
     return 0;
 }
 
-/* --- Connections --------------------------------------------------------- */
+/* ----- Connections ----- */
 
 static void settings_for(const char *serial, settings_t *s)
 {
@@ -1271,7 +1271,7 @@ static void end_all_conns(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* --- Listening ----------------------------------------------------------- */
+/* ----- Listening ----- */
 
 static struct {
     struct sockaddr_storage addr;
@@ -1337,7 +1337,7 @@ static void close_door(void)
     end_all_conns();
 }
 
-/* --- Commands ------------------------------------------------------------ */
+/* ----- Commands ----- */
 
 typedef struct command_t {
     const char *name;
@@ -1959,7 +1959,7 @@ static void obey_line(char *line, FILE *out)
     fflush(out);
 }
 
-/* --- The main thread: doors and commands --------------------------------- */
+/* ----- The main thread: doors and commands ----- */
 
 typedef struct control_t {
     int fd; /* -1: free */

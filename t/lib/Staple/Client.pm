@@ -75,13 +75,10 @@ sub _parse
 sub _messages
 {
     my ($out, $type) = @_;
-    my @found;
+    my $head = qr/^<<< [^\n]*Handshake[^\n]*, \Q$type\E\n/m;
+    my @dumps = $out =~ /$head((?:    [0-9a-f ]+\n)+)/g;
 
-    while ($out =~ /^<<< [^\n]*Handshake[^\n]*, \Q$type\E\n((?:    [0-9a-f ]+\n)+)/mg)
-    {
-        push @found, pack 'H*', $1 =~ s/\s+//gr;
-    }
-    return @found;
+    return map { pack 'H*', s/\s+//gr } @dumps;
 }
 
 # The OCSPResponse as it was sent: in CertificateStatus (TLS 1.2, RFC 6066 8)

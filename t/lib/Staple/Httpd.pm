@@ -129,7 +129,7 @@ sub port { return $_[0]{port}[($_[1] // 1) - 1] }
 
 sub dir { return $_[0]{dir} }
 
-# --- Configuration --------------------------------------------------------
+# ----- Configuration -----
 
 sub _pick_ports
 {
@@ -227,7 +227,7 @@ sub configtest
     return run($self->_command('-t', @args));
 }
 
-# --- Life -----------------------------------------------------------------
+# ----- Life -----
 
 sub _is_up
 {
@@ -318,7 +318,7 @@ sub stop
     return defined $status && $status == 0;
 }
 
-# --- The error log ----------------------------------------------------------
+# ----- The error log -----
 
 sub error_log { return read_file($_[0]{error_log}) }
 
