@@ -180,9 +180,10 @@ static int take(staple_refresh_t *refresh, const staple_cert_t *cert,
 }
 
 /* The administrator wants clients to see errors where nothing valid is held:
- * the responder's own, or a tryLater in the name of one that is silent. */
-static void store_error(const round_t *round, apr_time_t now,
-                        apr_interval_time_t pause)
+ * the responder's own, or a tryLater in the name of one that is silent. An
+ * error counts until the next attempt; where that brings none, it is gone. */
+static void store_error(const round_t *round, const held_t *held,
+                        apr_time_t now, apr_interval_time_t pause)
 {
     const staple_cert_t *cert = round->task->cert;
     const unsigned char *der = round->error;
@@ -193,6 +194,9 @@ static void store_error(const round_t *round, apr_time_t now,
         der = staple_ocsp_try_later(&len);
     }
     if (!der || !cert->policy.return_errors) {
+        if (held->meta.flags & STAPLE_REFRESH_IS_ERROR) {
+            staple_cache_forget(round->task->refresh->conf.cache, cert->slot);
+        }
         return;
     }
     memset(&meta, 0, sizeof(meta));
@@ -341,7 +345,7 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
                                    answer->retry_after);
     task->due = now + pause;
     if (!is_held) {
-        store_error(round, now, pause);
+        store_error(round, &held, now, pause);
     }
     staple_refresh_log_failure(task->refresh->conf.server, round, &held,
                                answer, pause, alarm);
