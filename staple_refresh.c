@@ -77,7 +77,7 @@ struct staple_refresh_t {
     apr_array_header_t *files;  /* response_file_t */
     apr_time_t files_due;       /* when to look at them */
     apr_time_t wall, mono;      /* the clocks at the last step */
-    unsigned char buf[STAPLE_CACHE_DER_MAX]; /* leader's or child_init's */
+    unsigned char *buf;         /* room for any response */
 };
 
 /* ----- what is held ----- */
@@ -901,6 +901,7 @@ apr_status_t staple_refresh_lead(staple_refresh_t *refresh)
         staple_fetch_stop(fetch);
     }
     apr_thread_mutex_unlock(refresh->mutex);
+    refresh->buf = apr_palloc(refresh->lead_pool, STAPLE_CACHE_DER_MAX);
     if (refresh->conf.share) { /* without its thread it does not answer */
         staple_share_start(refresh->conf.share);
     }
@@ -1040,18 +1041,19 @@ static const staple_cert_t *cert_of_slot(const staple_refresh_t *refresh,
     return NULL;
 }
 
-static int is_pending_true(staple_refresh_t *refresh,
-                           const staple_cert_t *cert)
+static int is_pending_true(const staple_refresh_t *refresh,
+                           const staple_cert_t *cert,
+                           unsigned char buf[STAPLE_CACHE_DER_MAX])
 {
     staple_ocsp_verdict_t verdict;
     staple_cache_meta_t meta;
     apr_size_t len;
 
     return cert
-           && staple_cache_read_pending(refresh->conf.cache, cert->slot,
-                                        refresh->buf, sizeof(refresh->buf),
-                                        &len, &meta) == APR_SUCCESS
-           && staple_refresh_is_believed(cert, refresh->buf, len, &verdict)
+           && staple_cache_read_pending(refresh->conf.cache, cert->slot, buf,
+                                        STAPLE_CACHE_DER_MAX, &len, &meta)
+              == APR_SUCCESS
+           && staple_refresh_is_believed(cert, buf, len, &verdict)
            && (apr_uint32_t)verdict.status == meta.status
            && verdict.this_update == meta.this_update
            && verdict.next_update == meta.next_update;
@@ -1062,12 +1064,14 @@ void staple_refresh_confirm(staple_refresh_t *refresh,
 {
     staple_cache_t *cache = refresh->conf.cache;
     apr_time_t deadline = apr_time_now() + patience;
+    unsigned char buf[STAPLE_CACHE_DER_MAX];
     int slot;
 
     while ((slot = staple_cache_claim_pending(cache)) >= 0) {
         staple_cache_confirm(cache, slot,
                              is_pending_true(refresh,
-                                             cert_of_slot(refresh, slot)));
+                                             cert_of_slot(refresh, slot),
+                                             buf));
     }
     while (staple_cache_pending(cache) && apr_time_now() < deadline) {
         apr_sleep(POLL_PAUSE); /* another child is at the last ones */
