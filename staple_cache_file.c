@@ -29,6 +29,11 @@
 #include "staple_cache_file.h"
 #include "staple_cache_int.h"
 
+#define NOTHING STAPLE_CACHE_FOUND_NOTHING
+#define RING STAPLE_CACHE_FOUND_RING
+#define BROKEN STAPLE_CACHE_FOUND_BROKEN
+#define FOREIGN STAPLE_CACHE_FOUND_FOREIGN
+
 /* ---- The file that is found. ---- */
 
 typedef staple_cache_header_t header_t;
@@ -108,16 +113,16 @@ static found_t load(int fd, apr_size_t size, apr_pool_t *p)
 {
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    found_t result = found(STAPLE_CACHE_FOUND_RING, NULL);
+    found_t result = found(RING, NULL);
 
     if (base == MAP_FAILED) {
-        return found(STAPLE_CACHE_FOUND_FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                                 error_text(errno, p)));
+        return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
+                                           error_text(errno, p)));
     }
     if (read_at(fd, base, size, 0) != (ssize_t)size
         || staple_cache_check_header(base, size)) {
         munmap(base, size);
-        return found(STAPLE_CACHE_FOUND_BROKEN, "changed while it was read");
+        return found(BROKEN, "changed while it was read");
     }
     result.base = base;
     result.size = size;
@@ -132,30 +137,30 @@ static found_t look_into(int fd, int any_owner, apr_pool_t *p)
     apr_size_t size;
 
     if (fstat(fd, &st) < 0) {
-        return found(STAPLE_CACHE_FOUND_FOREIGN, error_text(errno, p));
+        return found(FOREIGN, error_text(errno, p));
     }
     why = check_inode(&st, any_owner);
     if (why) {
-        return found(STAPLE_CACHE_FOUND_FOREIGN, why);
+        return found(FOREIGN, why);
     }
     size = (apr_size_t)st.st_size;
     memset(&header, 0, sizeof(header));
     if (read_at(fd, &header, sizeof(header), 0) < 0) {
-        return found(STAPLE_CACHE_FOUND_FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                                 error_text(errno, p)));
+        return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
+                                           error_text(errno, p)));
     }
     if (is_blank(&header, size)) {
-        return found(STAPLE_CACHE_FOUND_BROKEN, "is empty");
+        return found(BROKEN, "is empty");
     }
     if (size < sizeof(header.magic)
         || memcmp(header.magic, STAPLE_CACHE_MAGIC, sizeof(header.magic))) {
-        return found(STAPLE_CACHE_FOUND_FOREIGN, "is not a ring file");
+        return found(FOREIGN, "is not a ring file");
     }
     if (st.st_mode & (S_IWGRP | S_IWOTH)) {
-        return found(STAPLE_CACHE_FOUND_BROKEN, "can be written by others than its owner");
+        return found(BROKEN, "can be written by others than its owner");
     }
     why = staple_cache_check_header(&header, size);
-    return why ? found(STAPLE_CACHE_FOUND_BROKEN, why) : load(fd, size, p);
+    return why ? found(BROKEN, why) : load(fd, size, p);
 }
 
 /*
@@ -171,14 +176,14 @@ found_t staple_cache_file_find(const char *path, int any_owner, apr_pool_t *p)
     if (fd < 0) {
         switch (errno) {
         case ENOENT:
-            return found(STAPLE_CACHE_FOUND_NOTHING, "does not exist");
+            return found(NOTHING, "does not exist");
         case ELOOP:
-            return found(STAPLE_CACHE_FOUND_FOREIGN, "is a symbolic link");
+            return found(FOREIGN, "is a symbolic link");
         case ENXIO:
-            return found(STAPLE_CACHE_FOUND_FOREIGN, "is not a regular file");
+            return found(FOREIGN, "is not a regular file");
         default:
-            return found(STAPLE_CACHE_FOUND_FOREIGN, apr_psprintf(p, "cannot be opened: %s",
-                                                     error_text(errno, p)));
+            return found(FOREIGN, apr_psprintf(p, "cannot be opened: %s",
+                                               error_text(errno, p)));
         }
     }
     result = look_into(fd, any_owner, p);

@@ -26,7 +26,14 @@
 
 #define PEM_NAME "OCSP RESPONSE"
 
-int staple_refresh_file_changed(const response_file_t *file,
+/* How often the files of StapleResponseFile are looked at, and the least time
+ * between two reminders of one that nears its end. */
+#define FILE_PAUSE SECONDS(1)
+#define REMINDER_PAUSE SECONDS(60)
+
+/* ----- a file ----- */
+
+static int is_changed(const response_file_t *file,
                                 apr_pool_t *ptemp)
 {
     apr_finfo_t info;
@@ -89,7 +96,7 @@ static const unsigned char *from_pem(const char *bytes, apr_size_t size,
     return der;
 }
 
-apr_status_t staple_refresh_file_read(response_file_t *file,
+static apr_status_t read_response(response_file_t *file,
                                       const unsigned char **der,
                                       apr_size_t *len, const char **reason,
                                       apr_pool_t *ptemp)
@@ -119,4 +126,149 @@ apr_status_t staple_refresh_file_read(response_file_t *file,
         return APR_EGENERAL;
     }
     return APR_SUCCESS;
+}
+
+/* ----- what is done with it ----- */
+
+/* There is nobody to ask: the file was looked at and has nothing newer. */
+void staple_refresh_remind(task_t *task, apr_time_t now)
+{
+    staple_refresh_t *refresh = task->refresh;
+    held_t held = staple_refresh_look(refresh, task->cert, now);
+    alarm_e alarm = staple_refresh_alarm_of(task->cert, &held, now);
+    apr_interval_time_t left = staple_refresh_is_valid(&held)
+                               ? held.until - now : 0;
+    apr_pool_t *p;
+
+    apr_pool_create(&p, refresh->lead_pool);
+    staple_refresh_log_reminder(refresh->conf.server, task, &held, alarm, p);
+    apr_pool_destroy(p);
+    if (alarm > task->alarm) {
+        task->alarm = alarm;
+    }
+    task->due = now + (left / 4 > REMINDER_PAUSE ? left / 4 : REMINDER_PAUSE);
+}
+
+static int uses_file(const staple_cert_t *cert, const char *path)
+{
+    int i;
+
+    for (i = 0; i < cert->policy.response_files->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(cert->policy.response_files, i,
+                                  const char *), path)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Offer a file's response to one certificate; returns why it is not its. */
+static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
+                                  apr_size_t len, apr_pool_t *ptemp)
+{
+    staple_refresh_t *refresh = task->refresh;
+    apr_time_t now = apr_time_now();
+    staple_ocsp_verdict_t verdict;
+    held_t held;
+
+    if (!staple_refresh_is_believed(task->cert, der, len, &verdict)) {
+        return verdict.reason;
+    }
+    held = staple_refresh_look(refresh, task->cert, now);
+    if (staple_refresh_take(refresh, task->cert, &held, &verdict, der, len,
+                            ptemp)) {
+        task->alarm = ALARM_NONE;
+        task->due = staple_refresh_due(&task->cert->policy, task->cert->id,
+                                       verdict.this_update,
+                                       verdict.next_update, now, -1);
+    }
+    return STAPLE_OCSP_OK;
+}
+
+/* To every certificate of a virtual host that names the file; the CertID
+ * finds the one that is meant. */
+static void offer_to_all(staple_refresh_t *refresh, response_file_t *file,
+                         const unsigned char *der, apr_size_t len,
+                         apr_pool_t *ptemp)
+{
+    staple_ocsp_reason_e reason = STAPLE_OCSP_OTHER_CERT;
+    apr_size_t i;
+
+    for (i = 0; i < refresh->count; i++) {
+        task_t *task = &refresh->tasks[i];
+
+        if (task->cert && uses_file(task->cert, file->path)) {
+            staple_ocsp_reason_e this_one = offer(task, der, len, ptemp);
+
+            if (this_one != STAPLE_OCSP_OTHER_CERT) {
+                reason = this_one;
+            }
+        }
+    }
+    if (reason != STAPLE_OCSP_OK) {
+        staple_refresh_file_log(refresh->conf.server, file,
+                                apr_pstrcat(ptemp, "holds a response that ",
+                                            staple_ocsp_reason_text(reason),
+                                            NULL));
+    }
+}
+
+static void read_file(staple_refresh_t *refresh, response_file_t *file,
+                      apr_pool_t *ptemp)
+{
+    const unsigned char *der;
+    const char *reason;
+    apr_size_t len;
+
+    if (read_response(file, &der, &len, &reason, ptemp)) {
+        staple_refresh_file_log(refresh->conf.server, file, reason);
+        return;
+    }
+    offer_to_all(refresh, file, der, len, ptemp);
+}
+
+void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now)
+{
+    apr_pool_t *p;
+    int i;
+
+    if (!refresh->files->nelts || now < refresh->files_due) {
+        return;
+    }
+    refresh->files_due = now + FILE_PAUSE;
+    apr_pool_create(&p, refresh->lead_pool);
+    for (i = 0; i < refresh->files->nelts; i++) {
+        response_file_t *file = &APR_ARRAY_IDX(refresh->files, i,
+                                               response_file_t);
+
+        if (is_changed(file, p)) {
+            read_file(refresh, file, p);
+        }
+        apr_pool_clear(p);
+    }
+    apr_pool_destroy(p);
+}
+
+void staple_refresh_add_files(staple_refresh_t *refresh,
+                              const staple_cert_t *cert)
+{
+    int i, k;
+
+    for (i = 0; i < cert->policy.response_files->nelts; i++) {
+        const char *path = APR_ARRAY_IDX(cert->policy.response_files, i,
+                                         const char *);
+
+        for (k = 0; k < refresh->files->nelts
+                    && strcmp(APR_ARRAY_IDX(refresh->files, k,
+                                            response_file_t).path, path);
+             k++) {
+            continue;
+        }
+        if (k == refresh->files->nelts) {
+            response_file_t *file = apr_array_push(refresh->files);
+
+            memset(file, 0, sizeof(*file));
+            file->path = path;
+        }
+    }
 }

@@ -186,8 +186,8 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
     const staple_cert_t *cert = task->cert;
     int level = level_of(alarm, task->alarm);
 
-    ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): StapleResponseFile "
-                 "is its only source and has nothing newer; %s; put a newer "
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): "
+                 "StapleResponseFile is its only source and has nothing newer; %s; put a newer "
                  "response there", cert->name, hosts_text(cert, ptemp),
                  service_text(cert, held, ptemp));
 }

@@ -4,11 +4,12 @@
 #define STAPLE_REFRESH_INT_H
 
 /*
- * What the files of the refresh have in common and nobody else sees: the
- * doing (staple_refresh.c), what is told of it (staple_refresh_log.c), and
- * responses out of files (staple_refresh_file.c). Leader's thread only, but
- * for what child_init does before there is a leader.
+ * What the files of the refresh have in common and nobody else sees. Leader's
+ * thread only, but for staple_refresh_start.c.
  */
+
+#include <apr_hash.h>
+#include <apr_thread_mutex.h>
 
 #include "staple_refresh.h"
 
@@ -65,6 +66,49 @@ typedef struct held_t {
     apr_time_t until;         /* until when it may be served; 0: it may not */
 } held_t;
 
+/** A file of StapleResponseFile, watched. */
+typedef struct response_file_t {
+    const char *path;
+    apr_time_t mtime;   /* of what was read last; 0: nothing yet */
+    apr_off_t size;
+    apr_ino_t inode;
+    int is_missing;     /* told that it cannot be read */
+} response_file_t;
+
+/** The refresh of a child. */
+struct staple_refresh_t {
+    staple_refresh_conf_t conf;
+    apr_pool_t *pool;           /* the child's */
+    apr_thread_mutex_t *mutex;  /* guards fetch and is_stopped against
+                                   staple_refresh_stop */
+    int is_stopped;
+    staple_fetch_t *fetch;      /* while leading, else NULL */
+    int is_resigning;           /* rounds end where they are */
+    apr_pool_t *lead_pool;      /* of all below */
+    task_t *tasks;              /* those with a slot, by slot */
+    apr_size_t count;           /* of tasks */
+    apr_hash_t *other_hash;     /* URLs of responders that answer only the
+                                   other hash than the usual one */
+    apr_array_header_t *files;  /* response_file_t */
+    apr_time_t files_due;       /* when to look at them */
+    apr_time_t wall, mono;      /* the clocks at the last step */
+    unsigned char *buf;         /* room for any response */
+};
+
+/* ----- staple_refresh_held.c ----- */
+
+/**
+ * What is held at a moment. The bytes are copied, to have them checked, into
+ * buf, which has room for any response.
+ */
+held_t staple_refresh_look_into(const staple_cache_t *cache,
+                                const staple_cert_t *cert, apr_time_t now,
+                                unsigned char buf[STAPLE_CACHE_DER_MAX]);
+
+/** The same, for the leader. */
+held_t staple_refresh_look(staple_refresh_t *refresh,
+                           const staple_cert_t *cert, apr_time_t now);
+
 /** Whether a valid response, and no error, is served. */
 int staple_refresh_is_valid(const held_t *held);
 
@@ -75,6 +119,39 @@ int staple_refresh_is_valid(const held_t *held);
 int staple_refresh_is_believed(const staple_cert_t *cert,
                                const unsigned char *der, apr_size_t len,
                                staple_ocsp_verdict_t *verdict);
+
+/** Whether a believed response should take the place of what is held. */
+int staple_refresh_is_wanted(const staple_cert_t *cert, const held_t *held,
+                             const staple_ocsp_verdict_t *verdict,
+                             apr_time_t now);
+
+/**
+ * Store a believed response if it is wanted, and tell of a revocation.
+ * @return whether it was stored
+ */
+int staple_refresh_take(staple_refresh_t *refresh, const staple_cert_t *cert,
+                        const held_t *held,
+                        const staple_ocsp_verdict_t *verdict,
+                        const unsigned char *der, apr_size_t len,
+                        apr_pool_t *ptemp);
+
+/** Publish bytes as they are, and tell if there is no room. */
+apr_status_t staple_refresh_store(staple_refresh_t *refresh,
+                                  const staple_cert_t *cert,
+                                  const unsigned char *der, apr_size_t len,
+                                  const staple_cache_meta_t *meta);
+
+/** How bad it is that nothing newer could be had. */
+alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
+                                apr_time_t now);
+
+/* ----- staple_refresh_round.c ----- */
+
+/** Start a round for a task that has none. */
+void staple_refresh_begin_round(task_t *task, apr_time_t now);
+
+/** Go on with a round that waits for another server (its wake has come). */
+void staple_refresh_look_around(round_t *round);
 
 /* ----- staple_refresh_log.c: once per change of state ----- */
 
@@ -105,35 +182,21 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                                  apr_pool_t *ptemp);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
 
-/* ----- staple_refresh_file.c ----- */
-
-/** A file of StapleResponseFile, watched. */
-typedef struct response_file_t {
-    const char *path;
-    apr_time_t mtime;   /* of what was read last; 0: nothing yet */
-    apr_off_t size;
-    apr_ino_t inode;
-    int is_missing;     /* told that it cannot be read */
-} response_file_t;
-
-/** Whether the file is another than the one that was read last. */
-int staple_refresh_file_changed(const response_file_t *file,
-                                apr_pool_t *ptemp);
-
-/**
- * Read a response, DER or PEM ("OCSP RESPONSE"), and remember the file's
- * state for staple_refresh_file_changed.
- * @param der, len allocated from ptemp
- * @param reason on failure, what is wrong, to finish "the file ..."
- */
-apr_status_t staple_refresh_file_read(response_file_t *file,
-                                      const unsigned char **der,
-                                      apr_size_t *len, const char **reason,
-                                      apr_pool_t *ptemp);
-
 /** The file was looked at and holds nothing of use. */
 void staple_refresh_file_log(server_rec *s, const response_file_t *file,
                              const char *reason);
+
+/* ----- staple_refresh_file.c ----- */
+
+/** Watch the files that a certificate may be stapled from. */
+void staple_refresh_add_files(staple_refresh_t *refresh,
+                              const staple_cert_t *cert);
+
+/** Take over what has changed in files, if it is time to look. */
+void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now);
+
+/** A task without a responder is due: tell that its file has nothing newer. */
+void staple_refresh_remind(task_t *task, apr_time_t now);
 
 #ifdef __cplusplus
 }
