@@ -76,6 +76,13 @@ typedef struct staple_fetch_answer_t {
                                         -1: none */
     apr_interval_time_t took;        /* from the start of the round: of its
                                         first exchange */
+    /* Where the last exchange spent its time; -1: that phase did not end. With
+       a redirect or a second method, only the last visit counts. */
+    apr_interval_time_t resolve_took; /* until the addresses were known */
+    apr_interval_time_t connect_took; /* from there to a connection; next to
+                                         nothing where one was kept */
+    apr_interval_time_t wait_took;    /* from the request sent to the first
+                                         byte */
     const char *etag;          /* the validators of an answer, */
     const char *last_modified; /* for a later job; NULL: none was given */
     int is_asked; /* whether anything was asked in this round; false where each

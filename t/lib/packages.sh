@@ -46,7 +46,8 @@ has_mod_ssl() {
 
 # RHEL splits what comes with perl; its package perl has all of it.
 has_perl_core() {
-    perl -MFile::Temp -MFindBin -MIO::Socket::INET -MMIME::Base64 -MTest::More \
+    perl -MFile::Temp -MFindBin -MIO::Socket::INET -MJSON::PP \
+        -MMIME::Base64 -MTest::More \
         -MTime::HiRes -MTime::Local -e 1
 }
 
@@ -82,6 +83,11 @@ test_needs() {
 have prove               | perl          | perl-Test-Harness
 have curl                | curl          | curl
 have gnutls-cli          | gnutls-bin    | gnutls-utils
+have redis-server        | redis-server  |
+have memcached           | memcached     | memcached
+have nginx               | nginx-light   | nginx
+have squid               | squid         | squid
+have cfssl               | golang-cfssl  |
 END
 }
 
@@ -117,19 +123,35 @@ as_root() {
     elif have sudo; then
         sudo "$@" >>"$log" 2>&1
     else
-        die "please run this as root, then try again:" "" "    $*"
+        ask_for "$@"
     fi
 }
+
+can_be_root() { [ "$(id -u)" = 0 ] || have sudo; }
+
+ask_for() { die "please run this as root, then try again:" "" "    $*"; }
+
+# Some packages bring a service and would start it. Debian's scripts ask this
+# file first; an administrator who has one is left alone.
+without_services='
+    policy=/usr/sbin/policy-rc.d
+    trap "exit 1" HUP INT TERM
+    if [ ! -e "$policy" ]; then
+        trap "rm -f $policy" EXIT
+        printf "#!/bin/sh\nexit 101\n" >"$policy" && chmod 755 "$policy"
+    fi
+    "$@"'
 
 apt_install() {
     local log=$1
 
     shift
+    can_be_root || ask_for apt-get install --no-install-recommends "$@"
     # shellcheck disable=SC2086
     if ! apt-cache show "$@" >/dev/null 2>&1; then
         as_root "$log" apt-get update
     fi
-    set -- env DEBIAN_FRONTEND=noninteractive \
+    set -- sh -c "$without_services" sh env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "$@"
     # package lists that are too old name files that are gone
     as_root "$log" "$@" ||

@@ -14,11 +14,13 @@
 #include <stddef.h>
 
 #include "staple_fetch.h"
+#include "staple_fetch_deny.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -498,6 +500,7 @@ typedef struct result_t {
     staple_fetch_outcome_e outcome;
     int http_status, url_index, is_asked, is_typed;
     apr_interval_time_t retry_after, fresh_for, took;
+    apr_interval_time_t resolve_took, connect_took, wait_took;
     char peer[64], reason[300], body[16], etag[32];
     apr_time_t at;
     /* what to do from done() */
@@ -525,6 +528,9 @@ static void note(void *baton, const staple_fetch_answer_t *answer)
     result->retry_after = answer->retry_after;
     result->fresh_for = answer->fresh_for;
     result->took = answer->took;
+    result->resolve_took = answer->resolve_took;
+    result->connect_took = answer->connect_took;
+    result->wait_took = answer->wait_took;
     apr_cpystrn(result->peer, answer->peer, sizeof(result->peer));
     apr_cpystrn(result->reason, answer->reason, sizeof(result->reason));
     apr_cpystrn(result->etag, answer->etag ? answer->etag : "",
@@ -791,6 +797,120 @@ static void test_denied(void)
     }
     stop(&server);
     stop(&proxy);
+}
+
+/* What a word of StapleDenyResponder keeps out, and what it does not. */
+static void test_deny_words(void)
+{
+    static const struct {
+        const char *words, *denied, *allowed;
+    } rows[] = {
+        { "", "", "127.0.0.1 ::1 10.1.2.3 192.0.2.1 2001:db8::1" },
+        { "loopback",
+          "127.0.0.1 127.255.255.255 0.0.0.0 0.1.2.3 ::1 :: ::ffff:127.0.0.1"
+          " ::ffff:7f00:1 64:ff9b::127.0.0.1",
+          "128.0.0.0 126.255.255.255 1.0.0.0 ::2 1::1 ::ffff:128.0.0.1"
+          " 64:ff9b::10.0.0.1 10.0.0.1" },
+        { "private",
+          "10.0.0.0 10.255.255.255 172.16.0.0 172.31.255.255 192.168.0.1"
+          " 100.64.0.0 100.127.255.255 fc00:: fdff::1 fec0::1"
+          " ::ffff:10.0.0.1 64:ff9b::a00:1",
+          "9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255"
+          " 192.169.0.0 100.63.255.255 100.128.0.0 fe00::1 fbff::1 127.0.0.1"
+          " 64:ff9b::192.0.2.1" },
+        { "link-local", "169.254.0.0 169.254.255.255 fe80::1 febf::1",
+          "169.253.255.255 169.255.0.0 fec0::1 fe7f::1" },
+        { "LOOPBACK Private",
+          "127.0.0.1 10.0.0.1", "169.254.1.1 192.0.2.1" },
+        { "192.0.2.7", "192.0.2.7 ::ffff:192.0.2.7",
+          "192.0.2.6 192.0.2.8 ::192.0.2.7" },
+        { "2001:db8::7", "2001:db8::7", "2001:db8::8 192.0.2.7" },
+        { "192.0.2.0/25", "192.0.2.0 192.0.2.127", "192.0.2.128 192.0.1.255" },
+        { "192.0.2.4/31", "192.0.2.4 192.0.2.5", "192.0.2.3 192.0.2.6" },
+        { "192.0.2.4/32", "192.0.2.4", "192.0.2.5" },
+        { "0.0.0.0/0", "0.0.0.0 192.0.2.1 255.255.255.255 ::ffff:192.0.2.1"
+          " 64:ff9b::192.0.2.1", "::1 2001:db8::1" },
+        { "::/0", "192.0.2.1 ::1 2001:db8::1", "" },
+        { "2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1" },
+        { "64:ff9b::/96", "64:ff9b::192.0.2.1", "192.0.2.1 64:ff9b:1::1" },
+        { "", "localhost 127.1 1 0x7f000001 127.0.0.1:80 [::1] fe80::1%eth0",
+          "192.0.2.1" } /* what is no address is denied by any list */
+    };
+    static const char *const wrong[] = {
+        "", "none", "localhost", "loopback/8", "10.0.0.0/", "10.0.0.0/33",
+        "10.0.0.0/-1", "10.0.0.0/ 8", "10.0.0.0/8x", "10.0.0.0/0008",
+        "10.0.0.1/8", "10/8", "10.0.0.0/255.0.0.0", "2001:db8::/129",
+        "2001:db8::1/64", "[2001:db8::]/64", "/8", "0.0.0.1/0", "::1/0"
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        staple_fetch_deny_t *deny = staple_fetch_deny_make(pool);
+        char *words = apr_pstrdup(pool, rows[i].words), *last;
+        const char *bad = "";
+        int which;
+
+        for (words = apr_strtok(words, " ", &last); words;
+             words = apr_strtok(NULL, " ", &last)) {
+            if (staple_fetch_deny_add(deny, words, pool)) {
+                bad = apr_pstrcat(pool, bad, " refused:", words, NULL);
+            }
+        }
+        for (which = 0; which < 2; which++) {
+            char *text = apr_pstrdup(pool, which ? rows[i].denied
+                                                 : rows[i].allowed);
+
+            for (text = apr_strtok(text, " ", &last); text;
+                 text = apr_strtok(NULL, " ", &last)) {
+                if (staple_fetch_deny_matches(deny, text) != which) {
+                    bad = apr_pstrcat(pool, bad, " ", text, NULL);
+                }
+            }
+        }
+        is_str(bad, "", apr_psprintf(pool, "StapleDenyResponder %s",
+                                     rows[i].words));
+    }
+    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        staple_fetch_deny_t *deny = staple_fetch_deny_make(pool);
+
+        ok(staple_fetch_deny_add(deny, wrong[i], pool)
+           && !staple_fetch_deny_matches(deny, "10.0.0.1"),
+           "not accepted, and nothing added: '%s'", wrong[i]);
+    }
+    ok(staple_fetch_deny_allows(NULL, "127.0.0.1", 80),
+       "without a list everything is allowed");
+}
+
+/* Where an exchange spent its time, as far as it came. */
+static void test_phases(void)
+{
+    server_t slow = { .manner = ANSWER, .delay_ms = 60 };
+    server_t silent = { .manner = SILENT };
+    result_t got;
+    hole_t hole;
+
+    start(&slow);
+    start(&silent);
+    got = fetch_url(apr_psprintf(pool, "http://some.test:%d/", slow.port),
+                    5 * SECOND);
+    ok(got.resolve_took >= 0 && got.connect_took >= 0
+       && got.wait_took >= MSEC(50), "an answer: all phases have a time");
+    ok(got.resolve_took + got.connect_took + got.wait_took <= got.took,
+       "... which are part of the whole");
+    got = fetch_url(url_of(silent.port, "/"), MSEC(100));
+    ok(got.resolve_took >= 0 && got.connect_took >= 0 && got.wait_took == -1,
+       "no answer: it never ended to wait");
+    got = fetch_url("http://none.test/", SECOND);
+    ok(got.resolve_took == -1 && got.connect_took == -1
+       && got.wait_took == -1, "no name: none was reached");
+    if (dig(&hole, "127.0.0.1", 0)) {
+        got = fetch_url(url_of(hole.port, "/"), MSEC(100));
+        ok(got.resolve_took >= 0 && got.connect_took == -1
+           && got.wait_took == -1, "no connection: resolved, not connected");
+        fill(&hole);
+    }
+    stop(&slow);
+    stop(&silent);
 }
 
 static int deny_second(void *baton, const char *address, apr_uint16_t port)
@@ -1292,6 +1412,34 @@ static void test_breaker(void)
     stop(&other);
 }
 
+/* The same for a site that cannot be reached; what was not asked has the
+ * reason of what was, but no times. */
+static void test_breaker_site(void)
+{
+    staple_fetch_t *fetch = engine(8, NULL);
+    result_t results[20] = { { 0 } };
+    server_t server = { .manner = ANSWER };
+    int i, refused = 0, asked = 0, timed = 0;
+
+    start(&server);
+    stop(&server); /* nobody listens there any more */
+    for (i = 0; i < 20; i++) {
+        submit(fetch, url_of(server.port, i % 2 ? "/a" : "/b"), &results[i],
+               SECOND);
+    }
+    run(fetch);
+    for (i = 0; i < 20; i++) {
+        refused += results[i].outcome == STAPLE_FETCH_REFUSED
+                   && strstr(results[i].reason, "does anything listen");
+        asked += results[i].is_asked;
+        timed += results[i].resolve_took >= 0;
+    }
+    is_int(refused, 20, "a site that is down: all are told the same reason");
+    is_int(asked, 2, "... two were asked");
+    is_int(timed, 2, "... and no other took any time");
+    staple_fetch_destroy(fetch);
+}
+
 /* Until the threads in stuck.test are as many. */
 static int wait_for_stuck(int count)
 {
@@ -1429,6 +1577,45 @@ static void test_eyeballs(void)
     run(fetch);
     ok(second.outcome == STAPLE_FETCH_OK && second.took < MSEC(200),
        "next time it is the first");
+    staple_fetch_destroy(fetch);
+    fill(&hole);
+    stop(&server);
+}
+
+/* A slow address that answers after all, when another has the request. */
+static void test_late_address(void)
+{
+    server_t server = { .manner = ANSWER, .delay_ms = 1500 };
+    staple_fetch_t *fetch = engine(2, NULL);
+    result_t result = { 0 };
+    int fd, i, late = 0;
+    hole_t hole;
+
+    start(&server);
+    if (!dig(&hole, "127.0.0.2", server.port)) {
+        ok(1, "# SKIP no 127.0.0.2 here");
+        staple_fetch_destroy(fetch);
+        stop(&server);
+        return;
+    }
+    submit(fetch, apr_psprintf(pool, "http://eyes.test:%d/", server.port),
+           &result, 3 * SECOND);
+    staple_fetch_run(fetch, MSEC(400));
+    for (i = 0; i < 8; i++) {
+        close(hole.fillers[i]);
+        hole.fillers[i] = -1;
+    }
+    fcntl(hole.fd, F_SETFL, O_NONBLOCK);
+    for (i = 0; i < 30 && staple_fetch_run(fetch, MSEC(100)); i++) {
+        while ((fd = accept(hole.fd, NULL, NULL)) >= 0) {
+            char byte;
+
+            late += recv(fd, &byte, 1, 0) > 0; /* the fillers are closed */
+            close(fd);
+        }
+    }
+    is_int(result.outcome, STAPLE_FETCH_OK, "an address that comes too late");
+    is_int(server.requests + late, 1, "... is not asked beside the other");
     staple_fetch_destroy(fetch);
     fill(&hole);
     stop(&server);
@@ -1654,6 +1841,8 @@ int main(void)
     test_unreachable();
     test_denied();
     test_denied_redirect();
+    test_deny_words();
+    test_phases();
     test_requests();
     test_validators();
     test_methods();
@@ -1666,8 +1855,10 @@ int main(void)
     test_newcomer();
     test_one_bad();
     test_breaker();
+    test_breaker_site();
     test_names();
     test_eyeballs();
+    test_late_address();
     test_ipv6();
     test_stop();
     test_pool();

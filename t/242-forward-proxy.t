@@ -1,0 +1,97 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# SSLOCSPProxyURL through two real forward proxies: squid, which is also the
+# only one to know the responder's name, and httpd's own mod_proxy.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Peer;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+
+# Staple one leaf by GET and one by POST, with the proxy; their targets as
+# the responder has seen them.
+sub staple_through
+{
+    my ($name, $proxy_url, $responder_url) = @_;
+    my @leaves = ($ca->leaf(name => "get.$name.test", ocsp => $responder_url),
+                  $ca->leaf(name => "post.$name.test",
+                            ocsp => $responder_url . 'x' x 200));
+    my $httpd = Staple::Httpd->new(
+        conf   => stapling("SSLOCSPProxyURL $proxy_url"),
+        vhosts => [map { { cert => $_ } } @leaves]);
+
+    $responder->tell('reset-counters');
+    $httpd->start;
+    for my $leaf (@leaves) {
+        is(wait_for_staple($httpd, 'good', name => $leaf->{name})->{staple},
+           'good', "$leaf->{name}: stapled");
+    }
+    my %seen = map { $_->{method} => $_ } $responder->log;
+
+    is(join(' ', sort keys %seen), 'GET POST', "$name: one GET, one POST");
+    is($seen{$_}{host}, $responder_url =~ s{^http://|/$}{}gr,
+       "$name: $_: the responder's own Host") for qw(GET POST);
+    unlike($seen{GET}{target}, qr/^http:/,
+           "$name: the proxy made a path of the URL");
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok;
+}
+
+SKIP: {
+    skip('no squid (Debian: squid)', 1) if !tool('squid');
+    my $squid = Staple::Peer->start('squid', sub {
+        my ($port, $dir) = @_;
+        my ($account) = Staple::Httpd::account();
+
+        write_file("$dir/hosts", "127.0.0.1 responder.test\n");
+        return ('squid', '-N', '-f', write_file("$dir/squid.conf", <<"END"));
+http_port 127.0.0.1:$port
+http_access allow all
+cache deny all
+hosts_file $dir/hosts
+access_log stdio:$dir/access_log
+cache_log $dir/cache_log
+coredump_dir $dir
+pid_filename none
+netdb_filename none
+pinger_enable off
+visible_hostname proxy.test
+cache_effective_user $account
+shutdown_lifetime 0 seconds
+END
+    });
+    my $url = 'http://responder.test:' . $responder->port . '/';
+
+    staple_through('squid', $squid->url, $url);
+    my $log;
+    ok(wait_for(sub { $log = read_file($squid->dir . '/access_log');
+                      $log =~ / GET / && $log =~ / POST / }),
+       'squid had both requests');
+    like($log, qr{/200 \d+ GET \Q$url\EME\S+ }, '... a GET');
+    like($log, qr{/200 \d+ POST \Q$url\Ex{200} }, '... and a POST');
+}
+
+SKIP: {
+    skip('no mod_proxy_http', 1) if !has_httpd_module('proxy_http');
+    my $proxy = Staple::Httpd->new(
+        staple => 0, modules => [qw(log_config proxy proxy_http)],
+        conf   => "ProxyRequests On\nCustomLog {dir}/logs/access \"%>s %r\"\n");
+
+    $proxy->start;
+    staple_through('mod-proxy', 'http://127.0.0.1:' . $proxy->port,
+                   $responder->url);
+    my $log;
+    my $url = quotemeta $responder->url;
+    ok(wait_for(sub { $log = read_file($proxy->dir . '/logs/access');
+                      $log =~ /GET/ && $log =~ /POST/ }),
+       'mod_proxy had both requests');
+    like($log, qr{^200 GET ${url}ME\S+ HTTP/1\.1$}m, '... a GET');
+    like($log, qr{^200 POST ${url}x{200} HTTP/1\.1$}m, '... and a POST');
+    ok($proxy->stop, 'the proxy stops in good order');
+    $proxy->log_ok;
+}
+
+done_testing;
