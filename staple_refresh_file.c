@@ -5,8 +5,8 @@
  * servers that have no way out to a responder: when to look again, and how
  * bytes become DER. Whether they are true is judged like any other response.
  *
- * The one idea: a file is known by its inode, size and time of change, so a
- * new one is taken over however it was put there; half a file that is still
+ * The one idea: a file is known by its inode, size and times, so a new one is
+ * taken over however it was put there; half a file that is still
  * being written does not verify, and is read again when it has changed.
  */
 
@@ -33,32 +33,41 @@
 
 /* ----- a file ----- */
 
-static int is_changed(const response_file_t *file,
-                                apr_pool_t *ptemp)
+/* Whether the file is another than at the last look, if there was one; one
+ * that cannot be read is looked at again when that changes. */
+static int is_changed(response_file_t *file, apr_pool_t *ptemp)
 {
+    response_file_t last = *file;
     apr_finfo_t info;
 
-    if (apr_stat(&info, file->path, APR_FINFO_MTIME | APR_FINFO_SIZE
-                                    | APR_FINFO_INODE, ptemp)) {
-        return !file->is_missing;
+    memset(&info, 0, sizeof(info));
+    if (apr_stat(&info, file->path, APR_FINFO_MTIME | APR_FINFO_CTIME
+                                    | APR_FINFO_SIZE | APR_FINFO_INODE,
+                 ptemp)) {
+        memset(&info, 0, sizeof(info));
     }
-    return file->is_missing || info.mtime != file->mtime
-           || info.size != file->size || info.inode != file->inode;
+    file->is_seen = 1;
+    file->mtime = info.mtime;
+    file->ctime = info.ctime;
+    file->size = info.size;
+    file->inode = info.inode;
+    return !last.is_seen || file->mtime != last.mtime
+           || file->ctime != last.ctime || file->size != last.size
+           || file->inode != last.inode;
 }
 
-static apr_status_t read_all(response_file_t *file, char **bytes,
-                             apr_size_t *len, apr_pool_t *ptemp)
+static apr_status_t read_all(const char *path, char **bytes, apr_size_t *len,
+                             apr_pool_t *ptemp)
 {
     apr_file_t *in;
     apr_finfo_t info;
-    apr_status_t rv = apr_file_open(&in, file->path, APR_READ | APR_BINARY,
+    apr_status_t rv = apr_file_open(&in, path, APR_READ | APR_BINARY,
                                     APR_OS_DEFAULT, ptemp);
 
     if (rv) {
         return rv;
     }
-    rv = apr_file_info_get(&info, APR_FINFO_MTIME | APR_FINFO_SIZE
-                                  | APR_FINFO_INODE | APR_FINFO_TYPE, in);
+    rv = apr_file_info_get(&info, APR_FINFO_SIZE | APR_FINFO_TYPE, in);
     if (!rv && (info.filetype != APR_REG || info.size > FILE_SIZE_MAX)) {
         rv = APR_EGENERAL;
     }
@@ -66,9 +75,6 @@ static apr_status_t read_all(response_file_t *file, char **bytes,
         *len = (apr_size_t)info.size;
         *bytes = apr_palloc(ptemp, *len + 1);
         rv = *len ? apr_file_read_full(in, *bytes, *len, NULL) : APR_SUCCESS;
-        file->mtime = info.mtime;
-        file->size = info.size;
-        file->inode = info.inode;
     }
     apr_file_close(in);
     return rv;
@@ -96,17 +102,16 @@ static const unsigned char *from_pem(const char *bytes, apr_size_t size,
     return der;
 }
 
-static apr_status_t read_response(response_file_t *file,
-                                      const unsigned char **der,
-                                      apr_size_t *len, const char **reason,
-                                      apr_pool_t *ptemp)
+/* DER, or PEM ("OCSP RESPONSE"); reason finishes "the file ...". */
+static apr_status_t read_response(const char *path, const unsigned char **der,
+                                  apr_size_t *len, const char **reason,
+                                  apr_pool_t *ptemp)
 {
     char *bytes;
     apr_size_t size;
     char text[120];
-    apr_status_t rv = read_all(file, &bytes, &size, ptemp);
+    apr_status_t rv = read_all(path, &bytes, &size, ptemp);
 
-    file->is_missing = rv != APR_SUCCESS;
     if (rv) {
         *reason = rv == APR_EGENERAL
                   ? "is no regular file of at most 128 KiB"
@@ -220,7 +225,7 @@ static void read_file(staple_refresh_t *refresh, response_file_t *file,
     const char *reason;
     apr_size_t len;
 
-    if (read_response(file, &der, &len, &reason, ptemp)) {
+    if (read_response(file->path, &der, &len, &reason, ptemp)) {
         staple_refresh_file_log(refresh->conf.server, file, reason);
         return;
     }

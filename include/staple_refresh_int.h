@@ -66,13 +66,14 @@ typedef struct held_t {
     apr_time_t until;         /* until when it may be served; 0: it may not */
 } held_t;
 
-/** A file of StapleResponseFile, watched. */
+/** A file of StapleResponseFile, watched: as it was at the last look. */
 typedef struct response_file_t {
     const char *path;
-    apr_time_t mtime;   /* of what was read last; 0: nothing yet */
+    int is_seen;        /* whether there was a look */
+    apr_time_t mtime;   /* these are 0 where there was no file */
+    apr_time_t ctime;
     apr_off_t size;
     apr_ino_t inode;
-    int is_missing;     /* told that it cannot be read */
 } response_file_t;
 
 /** The refresh of a child. */
