@@ -26,8 +26,8 @@
 
 #define PEM_NAME "OCSP RESPONSE"
 
-/* How often the files of StapleResponseFile are looked at, and the least time
- * between two reminders of one that nears its end. */
+/* How often the files of StapleResponseFile are looked at, and how often a
+ * certificate whose response has ended is brought to mind. */
 #define FILE_PAUSE SECONDS(1)
 #define REMINDER_PAUSE SECONDS(60)
 
@@ -56,26 +56,29 @@ static int is_changed(response_file_t *file, apr_pool_t *ptemp)
            || file->inode != last.inode;
 }
 
+/* What the file is, is asked before it is opened: a FIFO would make us wait. */
 static apr_status_t read_all(const char *path, char **bytes, apr_size_t *len,
                              apr_pool_t *ptemp)
 {
     apr_file_t *in;
     apr_finfo_t info;
-    apr_status_t rv = apr_file_open(&in, path, APR_READ | APR_BINARY,
-                                    APR_OS_DEFAULT, ptemp);
+    apr_status_t rv = apr_stat(&info, path, APR_FINFO_SIZE | APR_FINFO_TYPE,
+                               ptemp);
 
     if (rv) {
         return rv;
     }
-    rv = apr_file_info_get(&info, APR_FINFO_SIZE | APR_FINFO_TYPE, in);
-    if (!rv && (info.filetype != APR_REG || info.size > FILE_SIZE_MAX)) {
-        rv = APR_EGENERAL;
+    if (info.filetype != APR_REG || info.size > FILE_SIZE_MAX) {
+        return APR_EGENERAL;
     }
-    if (!rv) {
-        *len = (apr_size_t)info.size;
-        *bytes = apr_palloc(ptemp, *len + 1);
-        rv = *len ? apr_file_read_full(in, *bytes, *len, NULL) : APR_SUCCESS;
+    rv = apr_file_open(&in, path, APR_READ | APR_BINARY, APR_OS_DEFAULT,
+                       ptemp);
+    if (rv) {
+        return rv;
     }
+    *len = (apr_size_t)info.size;
+    *bytes = apr_palloc(ptemp, *len + 1);
+    rv = *len ? apr_file_read_full(in, *bytes, *len, NULL) : APR_SUCCESS;
     apr_file_close(in);
     return rv;
 }
@@ -151,7 +154,8 @@ void staple_refresh_remind(task_t *task, apr_time_t now)
     if (alarm > task->alarm) {
         task->alarm = alarm;
     }
-    task->due = now + (left / 4 > REMINDER_PAUSE ? left / 4 : REMINDER_PAUSE);
+    task->due = now + (left == 0 ? REMINDER_PAUSE
+                       : left / 4 > FILE_PAUSE ? left / 4 : FILE_PAUSE);
 }
 
 static int uses_file(const staple_cert_t *cert, const char *path)
@@ -165,6 +169,26 @@ static int uses_file(const staple_cert_t *cert, const char *path)
         }
     }
     return 0;
+}
+
+/* Where nobody can be asked, due means that a reminder is: no sooner than the
+ * response's own times say. */
+static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
+                            apr_time_t now)
+{
+    staple_cert_policy_t policy = task->cert->policy;
+
+    if (!task->cert->urls->nelts) {
+        policy.refresh_age = -1;
+    }
+    task->due = staple_refresh_due(&policy, task->cert->id,
+                                   verdict->this_update, verdict->next_update,
+                                   now, -1);
+    if (task->alarm != ALARM_NONE) {
+        staple_refresh_log_relief(task->refresh->conf.server, task->cert,
+                                  verdict);
+        task->alarm = ALARM_NONE;
+    }
 }
 
 /* Offer a file's response to one certificate; returns why it is not its. */
@@ -182,10 +206,7 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
     held = staple_refresh_look(refresh, task->cert, now);
     if (staple_refresh_take(refresh, task->cert, &held, &verdict, der, len,
                             ptemp)) {
-        task->alarm = ALARM_NONE;
-        task->due = staple_refresh_due(&task->cert->policy, task->cert->id,
-                                       verdict.this_update,
-                                       verdict.next_update, now, -1);
+        plan_after_file(task, &verdict, now);
     }
     return STAPLE_OCSP_OK;
 }

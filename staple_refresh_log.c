@@ -192,6 +192,14 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                  service_text(cert, held, ptemp));
 }
 
+void staple_refresh_log_relief(server_rec *s, const staple_cert_t *cert,
+                               const staple_ocsp_verdict_t *verdict)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0210: %s: a new response "
+                 "was taken from its StapleResponseFile: %s", cert->name,
+                 staple_ocsp_status_text(verdict->status));
+}
+
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0208: the clock was set "

@@ -20,6 +20,14 @@
  * nextUpdate we look this often. */
 #define NO_NEXT_UPDATE_AGE SECONDS(3600)
 
+/* By the middle of a response's validity plus this part of it at the latest,
+ * what replaces it has been asked for. */
+#define LATEST_SHIFT(validity) ((validity) / 8)
+
+/* A response that is older than this part of its validity when it is obtained
+ * was signed ahead, not for us. */
+#define SIGNED_AHEAD(validity) ((validity) / 50)
+
 /* The longest Retry-After that is honoured, unless failures may pause longer
  * anyway. */
 #define RETRY_AFTER_MAX SECONDS(3600)
@@ -54,12 +62,49 @@ static apr_interval_time_t jitter(const unsigned char *id, apr_uint32_t turn,
     return span / 512 * (spread(id, turn) - 512);
 }
 
-/* Between two questions about one response. */
-static apr_interval_time_t shortest_gap(apr_interval_time_t validity)
+/* How far from the middle of its validity a response is asked for anew. A CA
+ * that signs ahead, once every half validity say, gives out the next response
+ * no earlier in its life than this one was obtained: to ask sooner would bring
+ * the same response again, and one more question. */
+static apr_interval_time_t shift(const unsigned char *id,
+                                 apr_interval_time_t validity,
+                                 apr_interval_time_t age)
 {
-    apr_interval_time_t gap = lesser(validity / 4, GAP_MIN);
+    apr_interval_time_t usual = jitter(id, 0, validity / 10), bit;
 
-    return greater(SECONDS(1), greater(validity / 100, gap));
+    if (age < SIGNED_AHEAD(validity)) {
+        return usual;
+    }
+    bit = SIGNED_AHEAD(validity) / 1024 * spread(id, 1);
+    return greater(usual, lesser(age + bit, LATEST_SHIFT(validity) - bit));
+}
+
+/* The question at the middle brought nothing newer: once more a little later,
+ * for a CA that was a little late, and from then on at half of what is left;
+ * the last tenth is begun only when it cannot be helped. */
+static apr_time_t ask_again(apr_time_t this_update, apr_time_t until,
+                            apr_time_t fetched_at)
+{
+    apr_interval_time_t validity = until - this_update;
+    apr_time_t later = this_update + validity / 2 + LATEST_SHIFT(validity);
+    apr_time_t half = fetched_at + (until - fetched_at) / 2;
+    apr_time_t tenth = until - validity / 10;
+
+    if (later > fetched_at) {
+        return later;
+    }
+    return tenth > fetched_at ? lesser(half, tenth) : half;
+}
+
+/* Between two questions about one response; near its end, half of what is
+ * left. */
+static apr_interval_time_t shortest_gap(apr_interval_time_t validity,
+                                        apr_interval_time_t left)
+{
+    apr_interval_time_t gap = greater(validity / 100,
+                                      lesser(validity / 4, GAP_MIN));
+
+    return greater(SECONDS(1), lesser(gap, left / 2));
 }
 
 apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
@@ -73,18 +118,19 @@ apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
 
     staple_ocsp_window(&policy->times, this_update, next_update, &from, &until);
     validity = greater(until - this_update, 0);
-    due = this_update + validity / 2 + jitter(id, 0, validity / 10);
+    due = this_update + validity / 2
+          + shift(id, validity, fetched_at - this_update);
+    if (due <= fetched_at) {
+        due = ask_again(this_update, until, fetched_at);
+    }
     if (!next_update) {
         due = lesser(due, fetched_at + NO_NEXT_UPDATE_AGE);
     }
-    if (fresh_for >= 0) {
+    if (fresh_for > 0) { /* 0 forbids caches to keep it, and means no date */
         due = lesser(due, fetched_at + fresh_for);
     }
-    due = lesser(due, until - validity / 10);
-    if (due <= fetched_at) {
-        due = fetched_at + (until - fetched_at) / 2;
-    }
-    due = greater(due, fetched_at + shortest_gap(validity));
+    due = greater(due, fetched_at + shortest_gap(validity,
+                                                 until - fetched_at));
     if (policy->refresh_age >= 0) { /* the administrator's word is the last */
         due = lesser(due, fetched_at + greater(policy->refresh_age,
                                                SECONDS(1)));
@@ -100,19 +146,24 @@ apr_interval_time_t staple_refresh_backoff(const staple_cert_policy_t *policy,
 {
     apr_interval_time_t cap = greater(policy->retry_cap, SECONDS(1));
     apr_interval_time_t pause = lesser(GAP_MIN, cap);
+    apr_interval_time_t asked = lesser(retry_after,
+                                       greater(cap, RETRY_AFTER_MAX));
     apr_uint32_t i;
 
     for (i = 1; i < failing && pause < cap; i++) {
         pause = lesser(pause * 2, cap);
     }
-    if (retry_after >= 0) {
-        pause = greater(pause, lesser(retry_after,
-                                      greater(cap, RETRY_AFTER_MAX)));
-    }
     if (remaining > 0) {
-        pause = lesser(pause, greater(remaining / 10, lesser(GAP_MIN, cap)));
+        apr_interval_time_t most = greater(remaining / 10,
+                                           lesser(GAP_MIN, cap));
+
+        pause = lesser(pause, most);
+        asked = lesser(asked, most);
     }
-    return pause + jitter(id, failing, pause / 5);
+    if (asked >= pause) { /* never before it */
+        return asked + asked / 5 / 1024 * spread(id, failing);
+    }
+    return greater(asked, pause + jitter(id, failing, pause / 5));
 }
 
 apr_time_t staple_refresh_serve_until(const staple_cert_policy_t *policy,

@@ -181,6 +181,9 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
 void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                                  const held_t *held, alarm_e alarm,
                                  apr_pool_t *ptemp);
+/** A file has brought what was missing. */
+void staple_refresh_log_relief(server_rec *s, const staple_cert_t *cert,
+                               const staple_ocsp_verdict_t *verdict);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
 
 /** The file was looked at and holds nothing of use. */

@@ -28,13 +28,16 @@ extern "C" {
 /**
  * When a response that was just obtained is due to be asked for anew: at the
  * middle of its validity, up to a tenth of the validity earlier or later
- * (fixed for a certificate, so a fleet spreads and a test repeats); sooner
- * where SSLStaplingStandardCacheTimeout or the responder's own max-age says
- * so; at least a tenth of the validity before it ends. Where that moment has
- * passed already, at half of what is left. Never at once.
+ * (fixed for a certificate, so a fleet spreads and a test repeats). One that
+ * was signed ahead, so was old already, no sooner than that age after the
+ * middle, and an eighth of the validity after it at the latest. Sooner where
+ * SSLStaplingStandardCacheTimeout or the responder's own max-age says so.
+ * Where that moment has passed already, an eighth after the middle, then at
+ * half of what is left, and if it can be, not in the last tenth. Never at
+ * once.
  * @param id STAPLE_CERT_ID_LEN bytes, from which the spread is taken
  * @param fetched_at when the response was obtained
- * @param fresh_for what Cache-Control or Expires says, -1: nothing
+ * @param fresh_for what Cache-Control or Expires says; 0 or -1: nothing
  */
 apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
                               const unsigned char *id,
@@ -46,7 +49,7 @@ apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
  * How long to wait after a failure: from 5 s, doubled each time, up to
  * SSLStaplingErrorCacheTimeout, spread by a fifth; shorter as the response
  * that is held nears its end; longer, within bounds, where the responder
- * asked for it.
+ * asked for it, and then spread to the later side only.
  * @param failing failures in a row, this one included: 1 or more
  * @param remaining for how long the held response may be served; 0: none held
  * @param retry_after from Retry-After, -1: nothing

@@ -20,6 +20,8 @@ use Staple::CA;
 use Staple::Client ();
 use Staple::Httpd ();
 use Staple::Responder;
+use Staple::Store;
+use Staple::Visitors;
 use Staple::Work ();
 
 sub import

@@ -3,6 +3,8 @@
 /*
  * The rules of the refresh, as tables: when a response is due, how long a
  * failure waits, what replaces what, and what may be served at which moment.
+ *
+ * With the argument `tables` it prints those of docs/schedule.md instead.
  */
 
 #include "staple_refresh_schedule.h"
@@ -34,7 +36,7 @@ static void fill_id(unsigned char id[STAPLE_CERT_ID_LEN], int n)
     int i;
 
     for (i = 0; i < STAPLE_CERT_ID_LEN; i++) {
-        id[i] = (unsigned char)(n * 131 + i * 7);
+        id[i] = (unsigned char)((unsigned)n >> 8 * (i % 2));
     }
 }
 
@@ -68,7 +70,21 @@ static const struct due_case_t {
       3 * DAY + DAY / 2, 3 * DAY + DAY / 2 },
     { "fetched very late: half of what is left", 4 * DAY, 4 * DAY - HOUR * 4,
       -1, -1, -1, 4 * DAY - HOUR * 2, 4 * DAY - HOUR * 2 },
-    { "fetched at the end: never at once", 600, 599, -1, -1, -1, 605, 605 },
+    { "fetched at the end: never at once", 600, 599, -1, -1, -1, 600, 600 },
+    { "signed ahead, obtained at 5 %: no sooner than that after the middle",
+      4 * DAY, 17280, -1, -1, -1, 2 * DAY + 17280, 2 * DAY + 34560 },
+    { "signed ahead, obtained at 11 %: at 61 %, or as late as can be",
+      4 * DAY, 38016, -1, -1, -1, 2 * DAY + 36288, 2 * DAY + 43200 },
+    { "signed ahead, obtained at 30 %: at 60.5 % to 62.5 %", 4 * DAY, 103680,
+      -1, -1, -1, 2 * DAY + 36288, 2 * DAY + 43200 },
+    { "the same again, a little after the middle: at 62.5 %", 4 * DAY,
+      2 * DAY + 43000, -1, -1, -1, 2 * DAY + 43200, 2 * DAY + 46460 },
+    { "the same again at 62.5 %: half of what is left", 4 * DAY,
+      2 * DAY + 43200, -1, -1, -1, 280800, 280800 },
+    { "the same again in the eighth tenth: not in the last", 4 * DAY,
+      293760, -1, -1, -1, 311040, 311040 },
+    { "signed ahead, 10 minutes", 600, 100, -1, -1, -1, 362, 375 },
+    { "a year of validity", 366 * DAY, 0, -1, -1, -1, 146 * DAY, 220 * DAY },
     { "without nextUpdate: hourly", 0, 0, -1, -1, -1, HOUR, HOUR },
     { "5 seconds: the middle", 5, 0, -1, -1, -1, 2, 3 },
     { "a second: every second", 1, 0, -1, -1, -1, 1, 1 },
@@ -105,6 +121,26 @@ static void test_due(void)
     }
 }
 
+/* A CA that signs ahead has its certificates asked for at different moments
+ * too, though it gives out all new responses at once. */
+static void test_spread_ahead(void)
+{
+    staple_cert_policy_t policy = default_policy();
+    unsigned char id[STAPLE_CERT_ID_LEN];
+    apr_time_t first = 0, last = 0, due;
+    int n;
+
+    for (n = 0; n < 1000; n++) {
+        fill_id(id, n);
+        due = staple_refresh_due(&policy, id, T0, T0 + S(4 * DAY),
+                                 T0 + S(DAY), -1);
+        first = !n || due < first ? due : first;
+        last = due > last ? due : last;
+    }
+    ok(last - first > S(HOUR), "signed ahead: due times spread over more than "
+       "an hour (%.2f)", (double)apr_time_sec(last - first) / HOUR);
+}
+
 static void test_spread(void)
 {
     staple_cert_policy_t policy = default_policy();
@@ -137,12 +173,20 @@ static const struct backoff_case_t {
     { "cPanel's cap of 60 s", 100, 60, 0, -1, 48, 72 },
     { "a cap below 5 s", 1, 2, 0, -1, 1.6, 2.4 },
     { "a cap of 0 is a second", 9, 0, 0, -1, 0.8, 1.2 },
-    { "Retry-After is honoured", 1, 600, 0, 120, 96, 144 },
-    { "Retry-After beyond reason is an hour", 1, 600, 0, 999999, 2880, 4320 },
+    { "Retry-After is honoured", 1, 600, 0, 120, 120, 144 },
+    { "Retry-After beyond reason is an hour", 1, 600, 0, 999999, 3600, 4320 },
     { "Retry-After shorter than the pause", 100, 600, 0, 1, 480, 720 },
     { "ten minutes left: every minute", 100, 600, 600, -1, 48, 72 },
     { "ten seconds left: every five", 100, 600, 10, -1, 4, 6 },
     { "days left: the cap", 100, 600, 3 * DAY, -1, 480, 720 },
+    { "days left do not prolong the first", 1, 600, 3 * DAY, -1, 4, 6 },
+    { "Retry-After of an hour, an hour left", 1, 600, HOUR, HOUR, 360, 432 },
+    { "Retry-After of an hour, three days left", 1, 600, 3 * DAY, HOUR,
+      3600, 4320 },
+    { "Retry-After just below the pause", 3, 600, 0, 19, 19, 24 },
+    { "Retry-After of 0", 1, 600, 0, 0, 4, 6 },
+    { "a cap of an hour bounds Retry-After too", 1, 7200, 0, 999999, 7200,
+      8640 },
 };
 
 static void test_backoff(void)
@@ -279,10 +323,195 @@ static void test_serve(void)
     }
 }
 
-int main(void)
+static const struct urgent_case_t {
+    const char *name;
+    long this_update, next_update, max_age, now;
+    int expected;
+} urgent_cases[] = {
+    { "a tenth left is not urgent", 0, 1000, -1, 900, 0 },
+    { "less than a tenth is", 0, 1000, -1, 901, 1 },
+    { "what has ended is", 0, 1000, -1, 2000, 1 },
+    { "a tenth of what MaxAge leaves", 0, 1000, 500, 451, 1 },
+    { "a tenth of 12 hours without nextUpdate", 0, 0, -1, 39000, 1 },
+};
+
+static void test_urgent(void)
 {
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(urgent_cases) / sizeof(*urgent_cases); i++) {
+        const struct urgent_case_t *c = &urgent_cases[i];
+        staple_cert_policy_t policy = default_policy();
+        staple_cache_meta_t meta = meta_of(c->this_update, c->next_update, 0,
+                                           0);
+
+        policy.times.max_age = c->max_age < 0 ? -1 : S(c->max_age);
+        is_int(staple_refresh_is_urgent(&policy, &meta, T0 + S(c->now)),
+               c->expected, c->name);
+    }
+}
+
+/* ----- the tables of docs/schedule.md ----- */
+
+#define IDS 4096
+
+/* The earliest and the latest of many certificates. */
+typedef struct range_t {
+    double least, most;
+} range_t;
+
+static void widen(range_t *range, double value, int n)
+{
+    range->least = !n || value < range->least ? value : range->least;
+    range->most = !n || value > range->most ? value : range->most;
+}
+
+static range_t due_range(long validity, long fetched)
+{
+    staple_cert_policy_t policy = default_policy();
+    range_t range = { 0, 0 };
+    int n;
+
+    for (n = 0; n < IDS; n++) {
+        unsigned char id[STAPLE_CERT_ID_LEN];
+
+        fill_id(id, n);
+        widen(&range, (double)(staple_refresh_due(&policy, id, T0,
+                                                  T0 + S(validity),
+                                                  T0 + S(fetched), -1) - T0)
+                      / 1e6, n);
+    }
+    return range;
+}
+
+static range_t pause_range(long cap, unsigned failing, long remaining,
+                           long retry_after)
+{
+    staple_cert_policy_t policy = default_policy();
+    range_t range = { 0, 0 };
+    int n;
+
+    policy.retry_cap = S(cap);
+    for (n = 0; n < IDS; n++) {
+        unsigned char id[STAPLE_CERT_ID_LEN];
+
+        fill_id(id, n);
+        widen(&range, (double)staple_refresh_backoff(
+                          &policy, id, failing, S(remaining),
+                          retry_after < 0 ? -1 : S(retry_after)) / 1e6, n);
+    }
+    return range;
+}
+
+static void print_range(range_t range, double unit)
+{
+    double least = range.least / unit, most = range.most / unit;
+
+    if (most - least < 0.05) {
+        printf(" %.1f |", most);
+    }
+    else {
+        printf(" %.1f - %.1f |", least, most);
+    }
+}
+
+static void print_pause(range_t range)
+{
+    printf(" %.0f - %.0f |", range.least, range.most);
+}
+
+static void print_due_table(void)
+{
+    static const struct {
+        const char *name, *unit;
+        long validity;
+        double seconds;
+    } rows[] = {
+        { "10 minutes", "minutes", 600, 60 },
+        { "1 hour", "minutes", HOUR, 60 },
+        { "1 day", "hours", DAY, HOUR },
+        { "4 days", "hours", 4 * DAY, HOUR },
+        { "7 days", "hours", 7 * DAY, HOUR },
+    };
+    apr_size_t i;
+
+    printf("| validity | in | signed when asked | signed ahead, obtained at "
+           "5 %% | obtained at 25 %% | the same again at 60 %% | and at "
+           "62.5 %% | urgent from |\n| --- | --- | --- | --- | --- | --- | "
+           "--- | --- |\n");
+    for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        long v = rows[i].validity;
+        double unit = rows[i].seconds;
+
+        printf("| %s | %s |", rows[i].name, rows[i].unit);
+        print_range(due_range(v, 0), unit);
+        print_range(due_range(v, v / 20), unit);
+        print_range(due_range(v, v / 4), unit);
+        print_range(due_range(v, v * 3 / 5), unit);
+        print_range(due_range(v, v * 5 / 8), unit);
+        printf(" %.1f |\n", (double)v * 0.9 / unit);
+    }
+}
+
+static void print_pause_table(void)
+{
+    unsigned failing;
+
+    printf("\n| failures in a row | up to 60 | up to 600 |\n"
+           "| --- | --- | --- |\n");
+    for (failing = 1; failing <= 9; failing++) {
+        printf("| %u |", failing);
+        print_pause(pause_range(60, failing, 0, -1));
+        print_pause(pause_range(600, failing, 0, -1));
+        printf("\n");
+    }
+}
+
+static void print_end_table(void)
+{
+    static const struct {
+        const char *name;
+        long remaining;
+    } rows[] = {
+        { "1 day", DAY }, { "1 hour", HOUR }, { "30 minutes", 1800 },
+        { "10 minutes", 600 }, { "2 minutes", 120 }, { "10 seconds", 10 },
+        { "nothing is held", 0 },
+    };
+    apr_size_t i;
+
+    printf("\n| still valid for | up to 60 | up to 600 | Retry-After: 30 "
+           "| Retry-After: 1800 | Retry-After: 86400 |\n"
+           "| --- | --- | --- | --- | --- | --- |\n");
+    for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        long r = rows[i].remaining;
+
+        printf("| %s |", rows[i].name);
+        print_pause(pause_range(60, 100, r, -1));
+        print_pause(pause_range(600, 100, r, -1));
+        print_pause(pause_range(600, 1, r, 30));
+        print_pause(pause_range(600, 1, r, 1800));
+        print_pause(pause_range(600, 1, r, 86400));
+        printf("\n");
+    }
+}
+
+static int print_tables(void)
+{
+    print_due_table();
+    print_pause_table();
+    print_end_table();
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && !strcmp(argv[1], "tables")) {
+        return print_tables();
+    }
     test_due();
     test_spread();
+    test_spread_ahead();
+    test_urgent();
     test_backoff();
     test_better();
     test_serve();

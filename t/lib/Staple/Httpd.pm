@@ -13,7 +13,8 @@
 # beyond what TLS needs), conf (lines of the main server), vhosts (a hash
 # each: cert or certs, name, port, conf), ports (how many; the text {port},
 # {port2} ... stands for them, {dir} for the ServerRoot), log_level, server
-# (lines that replace the sizing of the MPM).
+# (lines that replace the sizing of the MPM), as (where the test runs as root:
+# the account to start it as).
 #
 # The error log is part of the result: log_ok fails on any line of level warn
 # or above that was not expected, on anything that is no log line (a
@@ -37,7 +38,7 @@ use Staple::Work qw(work_dir build_dir read_file write_file run spawn
                     stop_process is_running wait_for free_ports find_tool
                     show_on_failure);
 
-our @EXPORT = qw(stapling has_httpd_module);
+our @EXPORT = qw(stapling has_httpd_module start_all);
 
 my $made = 0;
 my %installed;    # program, libexecdir and static modules, asked once
@@ -120,6 +121,7 @@ sub new
     $self->{output_seen} = 0;
     show_on_failure("httpd $number: output", $self->{output});
     show_on_failure("httpd $number: error log", $self->{error_log});
+    run('chown', '-R', $self->{as}, $self->{dir}) if $self->{as};
     $self->_pick_ports;
     $self->write_conf;
     return $self;
@@ -193,7 +195,8 @@ sub write_conf
         . "\nSSLSessionCache shmcb:{dir}/run/sessions(65536)\n"
         . "ServerName main.test\nDocumentRoot {dir}/htdocs\n"
         . join('', map { "Listen 127.0.0.1:$_\n" } @{ $self->{port} });
-    $text .= sprintf "User %s\nGroup %s\n", account() if $> == 0;
+    $text .= sprintf "User %s\nGroup %s\n", account()
+        if $> == 0 && !$self->{as};
     $text .= $self->_sizing . "$self->{conf}\n"
         . join '', map { $self->_vhost($_) } @{ $self->{vhosts} };
     $text =~ s/\{dir\}/$self->{dir}/g;
@@ -205,7 +208,9 @@ sub _command
 {
     my ($self, @args) = @_;
 
-    return (_installed()->{program}, '-d', $self->{dir}, '-f',
+    return ($self->{as} ? ('setpriv', '--reuid', $self->{as}, '--regid',
+                           (getpwnam $self->{as})[3], '--clear-groups') : (),
+            _installed()->{program}, '-d', $self->{dir}, '-f',
             "$self->{dir}/conf/httpd.conf", @args);
 }
 
@@ -246,6 +251,29 @@ sub _generations
     return () = read_file($self->{error_log}) =~ /resuming normal operations/g;
 }
 
+# Start it, and do not wait: await_start does.
+sub launch
+{
+    my ($self) = @_;
+
+    $self->{before} = $self->_generations;
+    $self->{pid} = spawn(
+        name => "httpd $self->{number}", log => $self->{output},
+        env => _env(), cmd => [$self->_command('-DFOREGROUND')]);
+}
+
+# Whether it has come up after all.
+sub await_start
+{
+    my ($self) = @_;
+
+    wait_for(sub { !is_running($self->{pid})
+                   || $self->_generations > $self->{before} && $self->_is_up },
+             30);
+    return $self->{was_up} = 1 if is_running($self->{pid});
+    return 0;
+}
+
 # Start it and wait until it listens. Dies, with the logs, if it does not.
 # Another server may have taken a port meanwhile: tries again with new ones
 # unless the ports were used before.
@@ -254,18 +282,8 @@ sub start
     my ($self) = @_;
 
     for my $try (1 .. 5) {
-        my $before = $self->_generations;
-
-        $self->{pid} = spawn(
-            name => "httpd $self->{number}", log => $self->{output},
-            env => _env(), cmd => [$self->_command('-DFOREGROUND')]);
-        wait_for(sub { !is_running($self->{pid})
-                       || $self->_generations > $before && $self->_is_up },
-                 30);
-        if (is_running($self->{pid})) {
-            $self->{was_up} = 1;
-            return $self;
-        }
+        $self->launch;
+        return $self if $self->await_start;
         last if $self->{was_up}
             || read_file($self->{output}) !~ /Address already in use/;
         $self->_pick_ports;
@@ -273,6 +291,15 @@ sub start
         write_file($_, '') for $self->{output}, $self->{error_log};
     }
     die "httpd did not start\n";
+}
+
+# Start several at the same moment.
+sub start_all
+{
+    my (@servers) = @_;
+
+    $_->launch for @servers;
+    $_->await_start || $_->start for @servers;
 }
 
 # Start it and expect it to give up; returns what it said and logged.
@@ -308,6 +335,55 @@ sub _renew
 sub graceful { return $_[0]->_renew('USR1') }
 
 sub restart { return $_[0]->_renew('HUP') }
+
+sub pid { return $_[0]{pid} }
+
+# The ids of its children; empty where the system does not tell.
+sub children
+{
+    my ($self) = @_;
+    my $pid = $self->{pid};
+
+    return split ' ', read_file("/proc/$pid/task/$pid/children");
+}
+
+# The child that leads the refresh: the last one to say so. One that ended
+# since, or belongs to a former generation, does not count.
+sub leader
+{
+    my ($self) = @_;
+    my ($pid) = $self->error_log =~ /.*\[pid (\d+)[^\n]*STP0119/s;
+
+    return $pid && (grep { $_ == $pid } $self->children) ? $pid : undef;
+}
+
+# Wait until a child leads, and another one than this.
+sub wait_for_leader
+{
+    my ($self, $other, $seconds) = @_;
+    my $leader;
+
+    wait_for(sub {
+        $leader = $self->leader;
+        $leader && $leader != ($other // 0);
+    }, $seconds);
+    return $leader;
+}
+
+# What the parent holds: the targets of its descriptors and the names of its
+# mappings, both sorted; numbers that differ from run to run are left out.
+sub holdings
+{
+    my ($self) = @_;
+    my $proc = "/proc/$self->{pid}";
+    my @fds = map { readlink } glob "$proc/fd/*";
+    my @maps = grep { m{^/|^\[anon} }
+        map { (split ' ', $_, 6)[5] // '[anonymous]' }
+        split /\n/, read_file("$proc/maps");
+
+    s/:\[\d+\]$// for grep { defined } @fds;
+    return { fds => [sort grep { defined } @fds], maps => [sort @maps] };
+}
 
 # Stop it and wait for its end; returns whether that was an orderly one.
 sub stop

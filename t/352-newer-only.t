@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# What takes the place of a response that is held is newer; or as new and
+# lasts longer. Older ones do not, nor one that ends sooner without being
+# newer, whether a responder sends them or a file holds them.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Answer;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(ocsp => $responder->url);
+my $offline = $ca->leaf(name => 'offline.test');
+my $httpd = Staple::Httpd->new(
+    conf   => stapling('SSLStaplingErrorCacheTimeout 1'),
+    vhosts => [{ cert => $leaf, conf => 'SSLStaplingStandardCacheTimeout 1' },
+               { cert => $offline, conf => 'StapleResponseFile {dir}/r.der' }]);
+my $file = $httpd->dir . '/r.der';
+
+# Two answers of the same second that end so many seconds from it.
+sub twins
+{
+    my ($one, $other) = @_;
+
+    for (1 .. 50) {
+        my @der = map { answer($responder, $offline, "validity -60 $_") }
+            $one, $other;
+        my @this = map { (times_of($_))[0] } @der;
+
+        return @der if $this[0] eq $this[1];
+    }
+    die "no two answers within a second\n";
+}
+
+sub is_stapled
+{
+    my ($der) = @_;
+
+    return wait_for(sub {
+        my $got = handshake($httpd, name => 'offline.test');
+        defined $got->{der} && $got->{der} eq $der;
+    });
+}
+
+# --- from the responder ---
+
+my ($short, $long) = twins(3600, 7200);
+put_file($file, $short);
+$httpd->start;
+my $held = wait_for_staple($httpd, 'good');
+is($held->{staple}, 'good', 'stapled');
+
+$responder->tell('validity -86400 864000');
+my $before = $responder->count($leaf);
+ok(wait_for(sub { $responder->count($leaf) >= $before + 4 }),
+   'older ones are offered, which last longer');
+$held = handshake($httpd);
+$before = $responder->count($leaf);
+wait_for(sub { $responder->count($leaf) >= $before + 2 });
+my $got = handshake($httpd);
+is($got->{der}, $held->{der}, 'they are not taken');
+cmp_ok(scalar($httpd->staple_lines(qw(warn error crit))), '==', 0,
+       '... which is no failure');
+
+$responder->tell('validity -30 3600');
+ok(wait_for(sub { handshake($httpd)->{der} ne $held->{der} }),
+   'a newer one is, though it ends sooner');
+
+# --- from a file ---
+
+ok(is_stapled($short), 'a file');
+put_file($file, $long);
+ok(is_stapled($long), 'as new and longer: taken');
+put_file($file, $short);
+ok(!wait_for(sub { handshake($httpd, name => 'offline.test')->{der} ne $long },
+             2.5), 'as new and shorter: not taken');
+my $older = answer($responder, $offline, 'validity -600 86400');
+put_file($file, $older);
+ok(!wait_for(sub { handshake($httpd, name => 'offline.test')->{der} ne $long },
+             2.5), 'older and longer: not taken');
+my $newer = answer($responder, $offline, 'validity -10 1800');
+put_file($file, $newer);
+ok(is_stapled($newer), 'newer and shorter: taken');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok;
+
+done_testing;

@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# StapleMustStaple: with `require` the server does not start while a
+# must-staple certificate has nothing to staple; it does with `warn`, with a
+# responder that answers, with a ring that has the response already, and
+# whatever certificates without must-staple lack. A server at work stays up.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $must = $ca->leaf(name => 'must.test', ocsp => $responder->url,
+                     must_staple => 1);
+my $plain = $ca->leaf(name => 'plain.test', ocsp => $responder->url);
+
+sub server
+{
+    my ($mode, @leaves) = @_;
+
+    return Staple::Httpd->new(
+        conf   => stapling("StapleMustStaple $mode", 'StapleWarmup 500ms',
+                           'SSLStaplingErrorCacheTimeout 1',
+                           'SSLStaplingStandardCacheTimeout 1'),
+        vhosts => [map { { cert => $_ } } @leaves]);
+}
+
+$responder->tell('refuse');
+my $httpd = server('require', $plain, $must);
+my $said = $httpd->start_fails;
+ok(defined $said, 'require, no responder: the server does not start');
+like($said // '', qr/STP0116.*must\.test/, '... and says why');
+like($said // '', qr/STP0203: must\.test .*127\.0\.0\.1/,
+     '... and what the responder did');
+
+$responder->tell('listen');
+$responder->tell('revoked', $must);
+$httpd->start;
+is(handshake($httpd, name => 'must.test')->{staple}, 'revoked',
+   'a revocation is something to staple');
+ok($httpd->stop, 'httpd stops in good order');
+
+$responder->tell('clear', $must);
+$httpd->start;
+is(wait_for_staple($httpd, 'good', name => 'must.test')->{staple}, 'good',
+   'require, a responder that answers: it starts');
+ok($httpd->stop, 'httpd stops in good order');
+
+$responder->tell('refuse');
+$httpd->start;
+is(handshake($httpd, name => 'must.test')->{staple}, 'good',
+   'require, no responder, the response of before: it starts');
+$httpd->graceful;
+is(handshake($httpd, name => 'must.test')->{staple}, 'good',
+   '... and restarts');
+ok($httpd->stop, 'httpd stops in good order');
+
+my $lenient = server('warn', $must);
+$lenient->start;
+is(handshake($lenient, name => 'must.test')->{staple}, 'none',
+   'warn: it starts with nothing to staple');
+is(scalar($lenient->staple_lines('crit')), 1, '... and one CRIT');
+ok($lenient->stop, 'httpd stops in good order');
+
+my $others = server('require', $plain);
+$others->start;
+ok($others->is_alive, 'require asks nothing of other certificates');
+ok($others->stop, 'httpd stops in good order');
+
+# A server at work: its response ends, and it stays.
+$responder->tell('listen');
+$responder->tell('validity -60 3', $must);
+my $working = server('require', $must);
+$working->start;
+$responder->tell('refuse');
+is(wait_for_staple($working, 'none', name => 'must.test')->{staple}, 'none',
+   'at work, the response ends');
+ok($working->is_alive, '... and the server stays up');
+ok($working->stop, 'httpd stops in good order');
+$working->log_ok(qr/STP0203/);
+
+done_testing;

@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# StapleResponseFile: DER or PEM, taken over when it changes, verified like any
+# other response; what is of no use is warned about once and costs nothing
+# that is held.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+
+use POSIX ();
+use Staple::Answer;
+
+use Time::HiRes qw(time);
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(name => 'www.test');    # names no responder
+my $other = $ca->leaf(name => 'other.test');
+my $both = $ca->leaf(name => 'both.test', ocsp => $responder->url);
+my $httpd = Staple::Httpd->new(
+    conf   => stapling('SSLStaplingErrorCacheTimeout 1'),
+    vhosts => [{ cert => $leaf, conf => 'StapleResponseFile {dir}/r.der' },
+               { cert => $both, conf => "StapleResponseFile both.der\n"
+                     . 'SSLStaplingStandardCacheTimeout 1' },
+               { cert => $other, conf => 'SSLUseStapling off' }]);
+my $file = $httpd->dir . '/r.der';
+my $age = 7200;
+
+# Each newer than the one before.
+sub next_answer
+{
+    my ($about, $until) = @_;
+
+    $age -= 60;
+    return answer($responder, $about // $leaf,
+                  "validity -$age " . ($until // 86400));
+}
+
+sub is_stapled
+{
+    my ($der, $name) = @_;
+
+    return wait_for(sub {
+        my $got = handshake($httpd, name => $name // 'www.test');
+        defined $got->{der} && $got->{der} eq $der;
+    });
+}
+
+sub warnings
+{
+    my ($pattern) = @_;
+
+    return scalar grep { /STP0209/ && $_ =~ $pattern }
+        $httpd->staple_lines('warn');
+}
+
+my %expected;    # warnings by pattern
+
+sub is_refused
+{
+    my ($what, $pattern, $held) = @_;
+
+    $expected{$what} = $pattern;
+    ok(wait_for(sub { warnings($pattern) }), "$what: a warning");
+    is(handshake($httpd, name => 'www.test')->{der}, $held,
+       '... and the held one stays');
+}
+
+# Leave a file there for two looks at it more, of which there is one a second.
+sub linger
+{
+    my $end = time + 2.5;
+
+    wait_for(sub { time >= $end });
+}
+
+# --- alone ---
+
+my $held = next_answer();
+put_file($file, $held);
+put_file($httpd->dir . '/both.der', answer($responder, $both,
+                                           'validity -7200 3600'));
+$httpd->start;
+ok(is_stapled($held), 'DER, for a certificate without a responder');
+$httpd->log_ok;
+
+$held = next_answer();
+put_file($file, pem($held));
+ok(is_stapled($held), 'replaced by PEM');
+
+$held = next_answer();
+put_file($file, "Made by hand.\n" . pem($held) . "The end.\n");
+ok(is_stapled($held), 'PEM with words around it');
+
+$held = next_answer();
+write_file($file, $held);
+ok(is_stapled($held), 'written in place');
+$httpd->log_ok;
+
+# --- of no use ---
+
+put_file($file, next_answer($other));
+is_refused('of another certificate', qr/certificate/, $held);
+
+put_file($file, answer($responder, $leaf, 'validity -100 -50'));
+is_refused('expired', qr/nextUpdate|expired|past/i, $held);
+
+put_file($file, answer($responder, $leaf, 'badsig'));
+is_refused('signed wrongly', qr/signature/, $held);
+
+put_file($file, "nothing of that kind\n");
+is_refused('no response', qr/neither DER nor PEM/, $held);
+
+put_file($file, next_answer(), 0);
+is_refused('unreadable', qr/Permission denied/, $held);
+linger();
+
+$held = next_answer();
+put_file($file, $held);
+ok(is_stapled($held), 'a good one again');
+
+unlink $file;
+is_refused('gone', qr/No such file/, $held);
+linger();
+
+$held = next_answer();
+put_file($file, $held);
+ok(is_stapled($held), 'back again');
+
+mkdir "$file.d" or die;
+unlink $file;
+rename "$file.d", $file or die;
+is_refused('a directory', qr/regular file/, $held);
+linger();
+rmdir $file;
+
+POSIX::mkfifo($file, 0644) or die;
+ok(wait_for(sub { warnings(qr/regular file/) == 2 }),
+   'a FIFO: another warning, and nobody waits for it');
+unlink $file;
+$held = next_answer();
+put_file($file, $held);
+ok(is_stapled($held), 'back again, after the FIFO');
+delete $expected{'a directory'};
+
+is(warnings($expected{$_}), 1, "$_: warned about once") for sort keys %expected;
+
+# --- beside a responder ---
+
+my ($until) = (times_of(read_file($httpd->dir . '/both.der')))[1];
+ok(wait_for(sub {
+       handshake($httpd, name => 'both.test')->{next_update} ne $until;
+   }), 'with a responder: its newer answer takes the place of the file\'s');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0209/);
+
+done_testing;

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# A response whose signer's certificate ends before its nextUpdate is served
+# for as long as clients believe the signer, and no longer.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Answer;
+
+use POSIX qw(strftime);
+
+my $ca = Staple::CA->new;
+my $leaf = $ca->leaf;
+my $dir = $ca->{dir};
+my ($issuer, $issuer_key) = $ca->issuer;
+
+sub openssl
+{
+    my ($exit, $out) = run('openssl', @_);
+
+    die "openssl @_: $out" if $exit;
+}
+
+# A delegate of the issuer that ends at that moment.
+sub delegate
+{
+    my ($until) = @_;
+    my $config = write_file("$dir/delegate.cnf", <<"END");
+[req]
+distinguished_name = dn
+[dn]
+[ca]
+default_ca = a
+[a]
+database = $dir/delegates.txt
+new_certs_dir = $dir
+rand_serial = yes
+default_md = sha256
+policy = p
+x509_extensions = x
+[p]
+commonName = supplied
+[x]
+basicConstraints = CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = OCSPSigning
+noCheck = yes
+END
+
+    write_file("$dir/delegates.txt", '');
+    openssl('genpkey', '-algorithm', 'EC', '-pkeyopt',
+            'ec_paramgen_curve:P-256', '-out', "$dir/delegate.key");
+    openssl('req', '-new', '-config', $config, '-key', "$dir/delegate.key",
+            '-subj', '/CN=delegate', '-out', "$dir/delegate.csr");
+    openssl('ca', '-batch', '-notext', '-config', $config, '-cert', $issuer,
+            '-keyfile', $issuer_key, '-in', "$dir/delegate.csr", '-out',
+            "$dir/delegate.pem", '-startdate', '20200101000000Z', '-enddate',
+            strftime('%Y%m%d%H%M%SZ', gmtime $until));
+}
+
+my $httpd = Staple::Httpd->new(
+    conf   => stapling('StapleResponseFile {dir}/r.der'),
+    vhosts => [{ cert => $leaf }]);
+my $until = time + 6;
+delegate($until);
+openssl('ocsp', '-index', "$dir/index.txt", '-CA', $issuer, '-rsigner',
+        "$dir/delegate.pem", '-rkey', "$dir/delegate.key", '-issuer', $issuer,
+        '-serial', "0x$leaf->{serial}", '-ndays', 4, '-noverify', '-respout',
+        "$dir/r.der");
+put_file($httpd->dir . '/r.der', read_file("$dir/r.der"));
+$httpd->start;
+is(wait_for_staple($httpd, 'good')->{staple}, 'good',
+   'stapled, with days to its nextUpdate');
+
+my $late;
+ok(wait_for(sub {
+       my $began = time;
+
+       return 1 if handshake($httpd)->{staple} eq 'none';
+       $late ||= $began > $until;
+       return 0;
+   }, 20), 'not for days, because its signer ends');
+ok(!$late, 'never after that');
+cmp_ok(time, '>=', $until, 'nor given up before');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0207/);
+
+done_testing;

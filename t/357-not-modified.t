@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# Conditional requests: a responder that gave an ETag is asked whether there is
+# anything newer; 304 keeps what is held and is no failure; a failure and a new
+# ETag end it.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(ocsp => $responder->url);
+my $httpd = Staple::Httpd->new(
+    conf   => stapling('SSLStaplingStandardCacheTimeout 1',
+                       'SSLStaplingErrorCacheTimeout 1'),
+    vhosts => [{ cert => $leaf }]);
+
+sub last_head { return join "\n", $responder->tell('last') }
+
+sub ask_more
+{
+    my ($times) = @_;
+    my $before = $responder->count;
+
+    return wait_for(sub { $responder->count >= $before + $times });
+}
+
+$responder->tell('etag "one"');
+$httpd->start;
+my $held = wait_for_staple($httpd, 'good');
+is($held->{staple}, 'good', 'stapled');
+ok(ask_more(2), 'asked again');
+like(last_head(), qr/^If-None-Match: "one"/mi, 'with the ETag');
+$held = handshake($httpd);
+ok(ask_more(2), 'and again');
+is(handshake($httpd)->{der}, $held->{der}, '304 keeps what is held');
+like(last_head(), qr/^If-None-Match: "one"/mi, 'the ETag stays known');
+$httpd->log_ok;
+
+$responder->tell('etag "two"');
+ok(wait_for(sub { handshake($httpd)->{der} ne $held->{der} }),
+   'another ETag: a new response is taken');
+ok(wait_for(sub { last_head() =~ /^If-None-Match: "two"/mi }),
+   'and its ETag used');
+
+# What a failing responder said of tags is forgotten with the failure.
+$responder->tell('http 500');
+ok($httpd->wait_for_log(qr/STP0203/), 'a failure');
+ok(ask_more(2), 'asked again');
+unlike(last_head(), qr/^If-None-Match/mi, 'without an ETag');
+
+$responder->tell('http 200');
+$held = handshake($httpd);
+ok(wait_for(sub { handshake($httpd)->{der} ne $held->{der} }),
+   'over: a new response');
+
+# A 304 prolongs nothing: when the held response ends, it is asked for whole.
+$responder->tell('validity -30 4 | etag "three"');
+ok(wait_for(sub { last_head() =~ /^If-None-Match: "three"/mi }),
+   'a response that ends soon, and then 304');
+$held = handshake($httpd);
+ok(wait_for(sub {
+       my $got = handshake($httpd);
+       $got->{staple} eq 'good' && $got->{der} ne $held->{der};
+   }, 20), 'renewed when it has ended');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0203/);
+
+done_testing;

@@ -1,0 +1,42 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# A certificate that is stapled from a file alone: one warning while there is
+# time to put a newer response there; served to its end and no longer; back
+# with a newer file.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Answer;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);    # to make the files with
+my $leaf = $ca->leaf;
+my $httpd = Staple::Httpd->new(
+    conf   => stapling('StapleResponseFile {dir}/r.der'),
+    vhosts => [{ cert => $leaf }]);
+my $file = $httpd->dir . '/r.der';
+
+sub reminders { return scalar grep { /STP0207/ } $httpd->staple_lines('warn') }
+
+put_file($file, answer($responder, $leaf, 'validity -1 11'));
+my $until = time + 11;
+$httpd->start;
+is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'stapled');
+is(reminders(), 0, 'no warning yet');
+
+ok(wait_for(sub { reminders() }, 12), 'a warning');
+is(handshake($httpd)->{staple}, 'good', '... while it is still stapled');
+is(wait_for_staple($httpd, 'none', seconds => 15)->{staple}, 'none',
+   'it ends');
+cmp_ok(time, '>=', $until - 1, '... not before its time');
+is(reminders(), 1, '... and no more warnings');
+
+put_file($file, answer($responder, $leaf, 'validity -60 86400'));
+is(wait_for_staple($httpd, 'good')->{staple}, 'good',
+   'a newer file: stapled again');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0207/);
+
+done_testing;
