@@ -18,6 +18,8 @@
  * file brought, then its watchdog thread tries to lead.
  */
 
+#include <limits.h>
+
 #include <httpd.h>
 #include <http_config.h>
 #include <http_core.h>
@@ -27,6 +29,7 @@
 #include <http_ssl.h>
 #include <ap_mpm.h>
 #include <mpm_common.h>
+#include <mod_status.h>
 #include <mod_watchdog.h>
 #include <unixd.h>
 #include <util_mutex.h>
@@ -36,6 +39,7 @@
 #include "staple_cache.h"
 #include "staple_cert.h"
 #include "staple_config.h"
+#include "staple_preflight.h"
 #include "staple_refresh.h"
 #include "staple_share.h"
 #include "staple_status.h"
@@ -93,6 +97,8 @@ typedef struct world_t {
                                        works: guards the two below */
     staple_refresh_t *refresh;      /* of this child; NULL: it is ending */
     int is_leading;
+    staple_status_tally_t *tally;   /* of this child */
+    staple_status_conf_t status;    /* for the status page */
 } world_t;
 
 /* Made anew by every pre_config, so nothing outlives a restart. */
@@ -102,6 +108,7 @@ static world_t *world;
 typedef struct retained_t {
     void *base;        /* the ring's mapping; NULL: none */
     apr_size_t length;
+    unsigned char identity[STAPLE_SHARE_IDENTITY_LEN]; /* random */
 } retained_t;
 
 /* ----- certificates ----- */
@@ -152,7 +159,7 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
     }
     policy = policy_of(conf, s->process->pconf);
     if (!staple_cert_add(world->registry, id, id_len, pem, host_of(s, p),
-                         &policy, &reason)) {
+                         conf->rank, &policy, &reason)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
                      "certificate cannot be stapled: %s", host_of(s, p),
                      reason);
@@ -163,14 +170,28 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
 
 /* ----- the handshake ----- */
 
-static int hand_over(const staple_cert_t *cert, const unsigned char *der,
-                     apr_size_t len, const staple_cache_meta_t *meta,
+/* Kept with the connection for on_post_read_request: constant words. */
+static void note_outcome(conn_rec *c, const char *word)
+{
+    ap_set_module_config(c->conn_config, &staple_module, (void *)word);
+}
+
+static const char *outcome_of(const staple_cache_meta_t *meta)
+{
+    return meta->flags & STAPLE_REFRESH_IS_ERROR ? "error"
+           : staple_ocsp_status_text((staple_ocsp_status_e)meta->status);
+}
+
+static int hand_over(const staple_cert_t *cert, conn_rec *c,
+                     const unsigned char *der, apr_size_t len,
+                     const staple_cache_meta_t *meta,
                      ap_ssl_ocsp_copy_resp *cb, void *userdata)
 {
     if (!staple_refresh_may_serve(&cert->policy, meta, apr_time_now())) {
         return 0;
     }
     cb(der, len, userdata);
+    note_outcome(c, outcome_of(meta));
     return 1;
 }
 
@@ -186,12 +207,12 @@ static int serve(const staple_cert_t *cert, conn_rec *c,
 
     if (rv != APR_ENOSPC) {
         return rv == APR_SUCCESS
-               && hand_over(cert, buf, len, &meta, cb, userdata);
+               && hand_over(cert, c, buf, len, &meta, cb, userdata);
     }
     large = apr_palloc(c->pool, STAPLE_CACHE_DER_MAX);
     return staple_cache_read(world->cache, cert->slot, large,
                              STAPLE_CACHE_DER_MAX, &len, &meta) == APR_SUCCESS
-           && hand_over(cert, large, len, &meta, cb, userdata);
+           && hand_over(cert, c, large, len, &meta, cb, userdata);
 }
 
 static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
@@ -199,16 +220,39 @@ static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
                        void *userdata)
 {
     const staple_cert_t *cert = staple_cert_find(world->registry, id, id_len);
+    int is_served;
 
     if (!cert) {
         return DECLINED;
     }
+    note_outcome(c, "none");
     /* mod_ssl reads what the callback leaves, so it is called in any case. */
-    if (cert->slot < 0 || !staple_config_of(s)->use_stapling
-        || !serve(cert, c, cb, userdata)) {
+    if (cert->slot < 0 || !staple_config_of(s)->use_stapling) {
+        cb(NULL, 0, userdata);
+        return OK;
+    }
+    is_served = serve(cert, c, cb, userdata);
+    if (!is_served) {
         cb(NULL, 0, userdata);
     }
+    if (world->tally) {
+        staple_status_tally_count(world->tally, cert->slot, is_served);
+    }
     return OK;
+}
+
+/* LogFormat %{STAPLE_STATUS}e, and reqenv() in expressions. HTTP/2 gives a
+ * request a connection of its own; the handshake was its master's. */
+static int on_post_read_request(request_rec *r)
+{
+    conn_rec *c = r->connection->master ? r->connection->master
+                                        : r->connection;
+    const char *word = ap_get_module_config(c->conn_config, &staple_module);
+
+    if (word) {
+        apr_table_setn(r->subprocess_env, "STAPLE_STATUS", word);
+    }
+    return DECLINED;
 }
 
 /* ----- the refresh ----- */
@@ -229,6 +273,8 @@ static void try_to_lead(void)
         return;
     }
     world->is_leading = 1;
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, world->server, "STP0119: this "
+                 "child leads the refresh of OCSP responses from now on");
 }
 
 /* In the watchdog's thread, world->step held. */
@@ -257,6 +303,7 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
     if (!world->step) {
         return APR_SUCCESS; /* child_init has failed, and said so */
     }
+    staple_status_tally_flush(world->tally);
     apr_thread_mutex_lock(world->step);
     if (world->refresh) {
         step(state);
@@ -271,6 +318,7 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
 static apr_status_t on_child_end(void *data)
 {
     (void)data;
+    staple_status_tally_flush(world->tally);
     staple_refresh_stop(world->refresh);
     apr_thread_mutex_lock(world->step);
     staple_refresh_resign(world->refresh);
@@ -297,6 +345,21 @@ static apr_status_t attach_locks(apr_pool_t *p)
     return rv;
 }
 
+static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *main)
+{
+    staple_fetch_conf_t conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.concurrency = main->fetch_concurrency;
+    if (main->deny) {
+        conf.is_allowed = staple_fetch_deny_allows;
+        conf.is_allowed_baton = main->deny;
+    }
+    conf.max_body = STAPLE_CACHE_DER_MAX;
+    conf.user_agent = "mod_staple/" STAPLE_VERSION;
+    return conf;
+}
+
 static apr_status_t join_refresh(apr_pool_t *p)
 {
     const staple_main_conf_t *main = staple_config_of(world->server)->main;
@@ -311,9 +374,7 @@ static apr_status_t join_refresh(apr_pool_t *p)
     conf.cache = world->cache;
     conf.registry = world->registry;
     conf.share = main->share;
-    conf.fetch.concurrency = main->fetch_concurrency;
-    conf.fetch.max_body = STAPLE_CACHE_DER_MAX;
-    conf.fetch.user_agent = "mod_staple/" STAPLE_VERSION;
+    conf.fetch = fetch_limits(main);
     return staple_refresh_create(&world->refresh, &conf, p);
 }
 
@@ -324,6 +385,7 @@ static void on_child_init(apr_pool_t *p, server_rec *s)
     if (!world->cache) {
         return;
     }
+    world->tally = staple_status_tally_make(world->cache, s->process->pconf);
     rv = attach_locks(p);
     if (!rv) {
         rv = apr_thread_mutex_create(&world->step, APR_THREAD_MUTEX_DEFAULT,
@@ -410,12 +472,17 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
 static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                            server_rec *s)
 {
+    int rank = 0;
+
     (void)p;
     (void)plog;
     (void)ptemp;
     world->server = s;
-    for (; s; s = s->next) {
-        staple_config_finish(staple_config_of(s));
+    /* The main server comes first, and then the virtual hosts from the last of
+     * the configuration to the first. */
+    staple_config_finish(staple_config_of(s), INT_MIN);
+    for (s = s->next; s; s = s->next) {
+        staple_config_finish(staple_config_of(s), rank--);
     }
     return OK;
 }
@@ -481,8 +548,10 @@ static void log_ring(const staple_main_conf_t *conf,
 
     if (report->old_file) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
-                     "%s was not used: %s; all responses are fetched anew",
-                     path, report->old_file);
+                     "%s was not used: %s; %s", path, report->old_file,
+                     report->seed == STAPLE_CACHE_SEED_MEMORY
+                     ? "the responses are in memory still"
+                     : "all responses are fetched anew");
     }
     if (report->new_file) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
@@ -556,13 +625,19 @@ static void assign_slots(const apr_array_header_t *list)
     }
 }
 
+/* The module may be another one after a restart: the key changes with what is
+ * kept. */
 static retained_t *retained_get(void)
 {
-    static const char key[] = "mod_staple:ring";
+    static const char key[] = "mod_staple:1";
     retained_t *retained = ap_retained_data_get(key);
 
-    return retained ? retained : ap_retained_data_create(key,
-                                                         sizeof(*retained));
+    if (!retained) {
+        retained = ap_retained_data_create(key, sizeof(*retained));
+        ap_random_insecure_bytes(retained->identity,
+                                 sizeof(retained->identity));
+    }
+    return retained;
 }
 
 /* Take the mapping of the generation before, which nothing refers to after
@@ -606,6 +681,7 @@ static apr_status_t build_ring(const staple_main_conf_t *conf, apr_pool_t *p,
         return rv;
     }
     staple_cache_mapping(world->cache, &retained->base, &retained->length);
+    world->status.ring_path = report.new_file ? NULL : conf->cache.path;
     assign_slots(list);
     log_ring(conf, &report, ring.ids_count);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, world->server,
@@ -640,9 +716,13 @@ static apr_status_t make_locks(apr_pool_t *p)
 static apr_status_t open_share(apr_pool_t *p)
 {
     staple_share_t *share = staple_config_of(world->server)->main->share;
-    apr_status_t rv = share ? staple_share_init(share, world->server, p)
-                            : APR_SUCCESS;
+    apr_status_t rv;
 
+    if (!share) {
+        return APR_SUCCESS;
+    }
+    staple_share_set_identity(share, retained_get()->identity);
+    rv = staple_share_init(share, world->server, p);
     if (rv) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, world->server, "STP0115: the "
                      "share %s cannot be used", staple_share_name(share));
@@ -686,6 +766,17 @@ static void warn_without_mod_ssl(server_rec *s)
     }
 }
 
+static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
+{
+    staple_status_conf_t *status = &world->status;
+
+    status->cache = world->cache;
+    status->registry = world->registry;
+    status->share = conf->share ? staple_share_name(conf->share) : NULL;
+    status->may_act = conf->status_actions;
+    status->token = staple_status_make_token(p);
+}
+
 static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                           server_rec *s)
 {
@@ -696,6 +787,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         return OK; /* the dry run touches nothing */
     }
     warn_without_mod_ssl(s);
+    staple_cert_registry_finish(world->registry);
     log_scopes(staple_cert_list(world->registry), ptemp);
     if (log_hopeless(staple_cert_list(world->registry))
         && staple_config_of(s)->main->must_staple == STAPLE_MUST_REQUIRE) {
@@ -716,7 +808,27 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                      "cannot be set up");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    prepare_status(staple_config_of(s)->main, p);
     return OK;
+}
+
+/* ----- httpd -t ----- */
+
+static void on_test_config(apr_pool_t *p, server_rec *s)
+{
+    staple_preflight_conf_t conf;
+
+    if (!staple_preflight_is_wanted()) {
+        return;
+    }
+    memset(&conf, 0, sizeof(conf));
+    conf.server = s;
+    conf.registry = world->registry;
+    conf.prime = on_prime;
+    conf.fetch = fetch_limits(staple_config_of(s)->main);
+    if (staple_preflight_report(&conf, p)) {
+        exit(1); /* httpd itself would say that all is well */
+    }
 }
 
 /* ----- the rest of the hooks ----- */
@@ -725,7 +837,12 @@ static int on_request(request_rec *r)
 {
     return strcmp(r->handler, STAPLE_STATUS_HANDLER)
            ? DECLINED
-           : staple_status_handle(r, world->cache, world->registry);
+           : staple_status_handle(r, &world->status);
+}
+
+static int on_status(request_rec *r, int flags)
+{
+    return staple_status_section(r, flags, &world->status);
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -735,6 +852,7 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     ap_hook_pre_config(on_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_test_config(on_test_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(on_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(on_post_config, after_ssl, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(on_child_init, NULL, watchdog, APR_HOOK_MIDDLE);
@@ -745,7 +863,10 @@ static void register_hooks(apr_pool_t *p)
     /* Last: who claims a certificate today (mod_md) goes on doing so. */
     ap_hook_ssl_ocsp_prime_hook(on_prime, NULL, NULL, APR_HOOK_LAST);
     ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_post_read_request(on_post_read_request, NULL, NULL,
+                              APR_HOOK_MIDDLE);
     ap_hook_handler(on_request, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ap, status_hook, on_status, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 AP_DECLARE_MODULE(staple) = {

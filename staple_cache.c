@@ -178,6 +178,33 @@ static inline void state_freed(void)
     atomic_thread_fence(memory_order_release);
 }
 
+/*
+ * A sum that any process adds to and nothing else is read after: relaxed.
+ */
+static inline void count_add(word_t *counter, apr_uint64_t more)
+{
+    atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
+}
+
+/*
+ * A request in its place, and out of it. Nothing else is read after it, but
+ * what was done before it was put (a response that was dropped) is to be seen
+ * by who takes it: release and acquire pair with each other.
+ */
+static inline int request_put(word_t *place, apr_uint64_t request)
+{
+    apr_uint64_t is_free = 0;
+
+    return atomic_compare_exchange_strong_explicit(place, &is_free, request,
+                                                   memory_order_release,
+                                                   memory_order_relaxed);
+}
+
+static inline apr_uint64_t request_take(word_t *place)
+{
+    return atomic_exchange_explicit(place, 0, memory_order_acquire);
+}
+
 static inline void count_up(word_t *counter)
 {
     word_put(counter, word_get(counter) + 1);
@@ -1308,6 +1335,63 @@ apr_status_t staple_cache_set_state(staple_cache_t *cache, int slot,
     return writer_leave(cache);
 }
 
+/* ---- Counts and requests: other processes' words. ---- */
+
+void staple_cache_count_served(staple_cache_t *cache, int slot,
+                               const staple_cache_served_t *more)
+{
+    slot_t *s = slot_of(cache, slot);
+
+    if (s && more->served) {
+        count_add(&s->served_count, more->served);
+    }
+    if (s && more->missed) {
+        count_add(&s->missed_count, more->missed);
+    }
+}
+
+void staple_cache_served(const staple_cache_t *cache, int slot,
+                         staple_cache_served_t *sum)
+{
+    const slot_t *s = slot_of(cache, slot);
+
+    sum->served = s ? word_get(&s->served_count) : 0;
+    sum->missed = s ? word_get(&s->missed_count) : 0;
+}
+
+apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
+                                  apr_uint32_t what)
+{
+    int i;
+
+    if (!slot_of(cache, slot)) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
+        if (request_put(&cache->header->requests[i],
+                        (apr_uint64_t)slot << 32 | what)) {
+            return APR_SUCCESS;
+        }
+    }
+    return APR_EAGAIN;
+}
+
+apr_uint32_t staple_cache_take_request(staple_cache_t *cache, int *slot)
+{
+    int i;
+
+    for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
+        word_t *place = &cache->header->requests[i];
+        apr_uint64_t request = word_get(place) ? request_take(place) : 0;
+
+        *slot = (int)(request >> 32);
+        if (request && slot_of(cache, *slot)) {
+            return (apr_uint32_t)request;
+        }
+    }
+    return 0;
+}
+
 void staple_cache_usage(const staple_cache_t *cache,
                         staple_cache_usage_t *usage)
 {
@@ -1395,6 +1479,7 @@ typedef struct heir_t {
     apr_size_t len;
     staple_cache_meta_t meta;
     staple_cache_state_t state;
+    staple_cache_served_t served;
     apr_uint64_t bytes; /* of the record to make room for */
     int is_pending;
 } heir_t;
@@ -1409,6 +1494,7 @@ static void inherit(heir_t *heir, const staple_cache_t *from, int slot,
     apr_status_t rv;
 
     staple_cache_state(from, slot, &heir->state);
+    staple_cache_served(from, slot, &heir->served);
     rv = staple_cache_read(from, slot, buf, STAPLE_CACHE_DER_MAX, &heir->len,
                            &heir->meta);
     if (rv != APR_SUCCESS) {
@@ -1523,6 +1609,7 @@ static apr_size_t seed(staple_cache_t *cache, const heir_t *heirs,
         slot_t *slot = &cache->slots[i];
 
         write_state(cache, slot, &heir->state);
+        staple_cache_count_served(cache, (int)i, &heir->served);
         if (heir->der
             && append(cache, slot, from_file || heir->is_pending
                                    ? &slot->pending : &slot->served,

@@ -15,6 +15,8 @@
 
 #include "staple_cert.h"
 
+#include <stdlib.h>
+
 #include <apr_hash.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -182,6 +184,18 @@ static const char *display_name(const X509 *x, const char *serial,
     return name ? name : apr_pstrcat(p, "serial ", serial, NULL);
 }
 
+/* "rsaEncryption 2048", "id-ecPublicKey 256", "ED25519 256" say it all, but
+ * people know other names. */
+static const char *key_text(const X509 *x, apr_pool_t *p)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(x);
+    int type = key ? EVP_PKEY_base_id(key) : NID_undef;
+    const char *name = type == EVP_PKEY_RSA ? "RSA"
+                       : type == EVP_PKEY_EC ? "EC" : OBJ_nid2sn(type);
+
+    return key ? apr_psprintf(p, "%s %d", name, EVP_PKEY_bits(key)) : "?";
+}
+
 static apr_time_t time_of(const ASN1_TIME *asn1)
 {
     ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
@@ -283,6 +297,7 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
     cert->name = display_name(leaf, cert->serial, p);
     cert->subject_dn = name_text(X509_get_subject_name(leaf), p);
     cert->issuer_dn = name_text(X509_get_issuer_name(leaf), p);
+    cert->key_type = key_text(leaf, p);
     cert->not_after = time_of(X509_get0_notAfter(leaf));
     cert->is_must_staple = is_must_staple(leaf);
     collect_urls(cert, leaf, p);
@@ -321,23 +336,33 @@ static const char *describe_pem(staple_cert_t *cert, const char *pem,
 }
 
 static staple_cert_t *make_cert(staple_cert_registry_t *registry,
-                                const char *id, apr_size_t id_len,
-                                const staple_cert_policy_t *policy)
+                                const char *id, apr_size_t id_len)
 {
     apr_pool_t *p = registry->pool;
     staple_cert_t *cert = apr_pcalloc(p, sizeof(*cert));
 
     id_of(id, id_len, cert->id);
     cert->slot = -1;
-    cert->urls = apr_array_make(p, 1, sizeof(const char *));
     cert->hosts = apr_array_make(p, 1, sizeof(const char *));
-    cert->policy = *policy;
     return cert;
 }
 
-static void add_host(staple_cert_t *cert, const char *host, apr_pool_t *p)
+/* All that depends on the first virtual host: the certificate as it sees it. */
+static const char *set_first(staple_cert_t *cert, const char *pem, int rank,
+                             const staple_cert_policy_t *policy,
+                             apr_pool_t *p)
 {
-    int i;
+    cert->rank = rank;
+    cert->policy = *policy;
+    cert->urls = apr_array_make(p, 1, sizeof(const char *));
+    cert->urls_refused = 0;
+    return describe_pem(cert, pem, p);
+}
+
+static void add_host(staple_cert_t *cert, const char *host, int is_first,
+                     apr_pool_t *p)
+{
+    int last, i;
 
     for (i = 0; i < cert->hosts->nelts; i++) {
         if (!strcmp(APR_ARRAY_IDX(cert->hosts, i, const char *), host)) {
@@ -345,26 +370,64 @@ static void add_host(staple_cert_t *cert, const char *host, apr_pool_t *p)
         }
     }
     APR_ARRAY_PUSH(cert->hosts, const char *) = apr_pstrdup(p, host);
+    last = cert->hosts->nelts - 1;
+    if (is_first && last > 0) {
+        const char **hosts = (const char **)cert->hosts->elts;
+        const char *first = hosts[last];
+
+        memmove(hosts + 1, hosts, (apr_size_t)last * sizeof(*hosts));
+        hosts[0] = first;
+    }
+}
+
+static void enter(staple_cert_registry_t *registry, staple_cert_t *cert)
+{
+    cert->entry = registry->list->nelts;
+    APR_ARRAY_PUSH(registry->list, staple_cert_t *) = cert;
+    apr_hash_set(registry->by_id, cert->id, STAPLE_CERT_ID_LEN, cert);
 }
 
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const char *id, apr_size_t id_len,
-                               const char *pem, const char *host,
+                               const char *pem, const char *host, int rank,
                                const staple_cert_policy_t *policy,
                                const char **reason)
 {
     staple_cert_t *cert = staple_cert_find(registry, id, id_len);
+    int is_new = !cert;
+    int is_first = is_new || rank < cert->rank;
 
     *reason = NULL;
-    if (!cert) {
-        cert = make_cert(registry, id, id_len, policy);
-        *reason = describe_pem(cert, pem, registry->pool);
+    if (is_new) {
+        cert = make_cert(registry, id, id_len);
+    }
+    if (is_first) {
+        *reason = set_first(cert, pem, rank, policy, registry->pool);
         if (*reason) {
             return NULL;
         }
-        APR_ARRAY_PUSH(registry->list, staple_cert_t *) = cert;
-        apr_hash_set(registry->by_id, cert->id, STAPLE_CERT_ID_LEN, cert);
     }
-    add_host(cert, host, registry->pool);
+    if (is_new) {
+        enter(registry, cert);
+    }
+    add_host(cert, host, is_first, registry->pool);
     return cert;
+}
+
+/* Certificates of one virtual host stay in the order in which they came. */
+static int by_rank(const void *a, const void *b)
+{
+    const staple_cert_t *one = *(staple_cert_t *const *)a;
+    const staple_cert_t *other = *(staple_cert_t *const *)b;
+
+    if (one->rank != other->rank) {
+        return one->rank < other->rank ? -1 : 1;
+    }
+    return one->entry - other->entry;
+}
+
+void staple_cert_registry_finish(staple_cert_registry_t *registry)
+{
+    qsort(registry->list->elts, (apr_size_t)registry->list->nelts,
+          sizeof(staple_cert_t *), by_rank);
 }

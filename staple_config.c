@@ -39,8 +39,11 @@ static staple_main_conf_t *make_main(apr_pool_t *p)
     conf->cache_grow = STAPLE_UNSET;
     conf->fetch_concurrency = STAPLE_UNSET;
     conf->warmup = STAPLE_UNSET;
+    conf->deny = NULL;
+    conf->message_cmd = NULL;
     conf->must_staple = STAPLE_UNSET;
     conf->share = NULL;
+    conf->status_actions = STAPLE_UNSET;
     return conf;
 }
 
@@ -49,6 +52,7 @@ void *staple_config_create(apr_pool_t *p, server_rec *s)
     staple_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     conf->main = s->is_virtual ? NULL : make_main(p);
+    conf->rank = STAPLE_UNSET;
     conf->use_stapling = STAPLE_UNSET;
     conf->skew = STAPLE_UNSET;
     conf->max_age = STAPLE_UNSET;
@@ -75,6 +79,7 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
     staple_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     MERGE_PTR(main);
+    MERGE(rank);
     MERGE(use_stapling);
     MERGE(skew);
     MERGE(max_age);
@@ -93,13 +98,15 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
 #define DEFAULT(record, field, value) \
     if ((record)->field == STAPLE_UNSET) (record)->field = (value)
 
-void staple_config_finish(staple_server_conf_t *conf)
+void staple_config_finish(staple_server_conf_t *conf, int rank)
 {
     DEFAULT(conf->main, cache_grow, 1);
     DEFAULT(conf->main, fetch_concurrency, 32);
     /* warmup stays unset: it depends on the certificate */
     DEFAULT(conf->main, must_staple, STAPLE_MUST_WARN);
+    DEFAULT(conf->main, status_actions, 0);
 
+    DEFAULT(conf, rank, rank);
     DEFAULT(conf, use_stapling, 0);
     DEFAULT(conf, skew, SECONDS(300));
     /* max_age stays unset: no limit */
@@ -367,6 +374,57 @@ static const char *set_response_file(cmd_parms *cmd, void *dummy,
     return NULL;
 }
 
+static const char *set_deny(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    staple_main_conf_t *conf = staple_config_of(cmd->server)->main;
+    const char *wrong = check_place(cmd, IN_MAIN);
+
+    (void)dummy;
+    if (wrong) {
+        return wrong;
+    }
+    if (!conf->deny) {
+        conf->deny = staple_fetch_deny_make(cmd->pool);
+    }
+    wrong = staple_fetch_deny_add(conf->deny, arg, cmd->temp_pool);
+    return wrong ? apr_psprintf(cmd->pool, "%s: '%s' %s", cmd->cmd->name, arg,
+                                wrong)
+                 : NULL;
+}
+
+static const char *set_message_cmd(cmd_parms *cmd, void *dummy, int argc,
+                                   char *const argv[])
+{
+    staple_main_conf_t *conf = staple_config_of(cmd->server)->main;
+    const char *wrong = check_place(cmd, IN_MAIN);
+    const char **words;
+    apr_finfo_t info;
+
+    (void)dummy;
+    if (wrong) {
+        return wrong;
+    }
+    if (argc < 1 || !*argv[0]) {
+        return apr_psprintf(cmd->pool, "%s: write a program's path, and "
+                            "arguments if it wants any", cmd->cmd->name);
+    }
+    words = apr_pcalloc(cmd->pool, ((apr_size_t)argc + 1) * sizeof(*words));
+    memcpy(words, argv, (apr_size_t)argc * sizeof(*words));
+    words[0] = ap_server_root_relative(cmd->pool, argv[0]);
+    if (!words[0]
+        || apr_stat(&info, words[0], APR_FINFO_TYPE | APR_FINFO_PROT,
+                    cmd->temp_pool) != APR_SUCCESS
+        || info.filetype != APR_REG
+        || !(info.protection & (APR_FPROT_UEXECUTE | APR_FPROT_GEXECUTE
+                                | APR_FPROT_WEXECUTE))) {
+        return apr_psprintf(cmd->pool, "%s: '%s' is no program that can be "
+                            "run; write the path of an executable file",
+                            cmd->cmd->name, argv[0]);
+    }
+    conf->message_cmd = words;
+    return NULL;
+}
+
 /* ----- the table ----- */
 
 #define ON_OFF { { "on", 1 }, { "off", 0 } }, "On or Off"
@@ -385,6 +443,9 @@ static const word_rule_t must_staple = {
     IN_MAIN, AT_MAIN(must_staple),
     { { "warn", STAPLE_MUST_WARN }, { "require", STAPLE_MUST_REQUIRE } },
     "warn or require"
+};
+static const word_rule_t status_actions = {
+    IN_MAIN, AT_MAIN(status_actions), ON_OFF
 };
 static const word_rule_t cert_id_hash = {
     IN_SERVER, AT(cert_id_hash),
@@ -449,9 +510,14 @@ const command_rec staple_config_commands[] = {
                   "('on', 'off')"),
     AP_INIT_TAKE1("StapleCertIDHash", set_word, INFO(cert_id_hash), RSRC_CONF,
                   "The hash of CertIDs in requests ('auto', 'sha1', 'sha256')"),
+    AP_INIT_ITERATE("StapleDenyResponder", set_deny, NULL, RSRC_CONF,
+                    "Networks whose addresses are never asked"),
     AP_INIT_TAKE1("StapleFetchConcurrency", set_count,
                   INFO(fetch_concurrency), RSRC_CONF,
                   "How many exchanges with responders run at a time"),
+    AP_INIT_TAKE_ARGV("StapleMessageCmd", set_message_cmd, NULL, RSRC_CONF,
+                      "The program to run when something changes for a "
+                      "certificate"),
     AP_INIT_TAKE1("StapleMustStaple", set_word, INFO(must_staple), RSRC_CONF,
                   "What to do about a must-staple certificate with nothing to "
                   "staple ('warn', 'require')"),
@@ -459,6 +525,9 @@ const command_rec staple_config_commands[] = {
                     "Files with OCSP responses to staple, DER or PEM"),
     AP_INIT_TAKE1("StapleShare", set_share, NULL, RSRC_CONF,
                   "Where a fleet shares responses ('redis:host:port')"),
+    AP_INIT_TAKE1("StapleStatusActions", set_word, INFO(status_actions),
+                  RSRC_CONF, "Let the status page refresh and forget responses "
+                  "('on', 'off')"),
     AP_INIT_TAKE1("StapleWarmup", set_span, INFO(warmup), RSRC_CONF,
                   "How long a start may wait for missing responses"),
     { .name = NULL }

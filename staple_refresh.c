@@ -182,6 +182,23 @@ static void heed_clock(staple_refresh_t *refresh, apr_time_t now)
     }
 }
 
+/* What an administrator asks for on the status page is due now. */
+static void heed_requests(staple_refresh_t *refresh, apr_time_t now)
+{
+    apr_uint32_t what;
+    int slot;
+
+    while ((what = staple_cache_take_request(refresh->conf.cache, &slot))
+           != 0) {
+        task_t *task = &refresh->tasks[slot];
+
+        if (what & STAPLE_CACHE_FORGOTTEN) {
+            task->etag[0] = task->last_modified[0] = '\0';
+        }
+        task->due = now;
+    }
+}
+
 /* Send off what is due, and what has waited for another server. */
 static void send_off(staple_refresh_t *refresh, apr_time_t now)
 {
@@ -219,6 +236,7 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
     int is_owed;
 
     heed_clock(refresh, now);
+    heed_requests(refresh, now);
     staple_refresh_look_at_files(refresh, now);
     send_off(refresh, now);
     is_owed = hear_share(refresh);

@@ -14,6 +14,10 @@
 /* How long a starting child waits between looks at what others do. */
 #define POLL_PAUSE 1000
 
+/* To verify a response takes a moment: where nothing moves for so long, who
+ * was at it has been killed. */
+#define STALL_SPAN apr_time_from_msec(50)
+
 /* ----- what a file brought ----- */
 
 static const staple_cert_t *cert_of_slot(const staple_refresh_t *refresh,
@@ -50,23 +54,62 @@ static int is_pending_true(const staple_refresh_t *refresh,
            && verdict.next_update == meta.next_update;
 }
 
+static void confirm(const staple_refresh_t *refresh, int slot)
+{
+    unsigned char buf[STAPLE_CACHE_DER_MAX];
+
+    staple_cache_confirm(refresh->conf.cache, slot,
+                         is_pending_true(refresh, cert_of_slot(refresh, slot),
+                                         buf));
+}
+
+/* What others have taken on and not done; twice does no harm. */
+static void confirm_rest(const staple_refresh_t *refresh)
+{
+    const staple_cache_t *cache = refresh->conf.cache;
+    int count = (int)staple_cache_count(cache);
+    unsigned char none[1];
+    apr_size_t len;
+    int slot;
+
+    for (slot = 0; slot < count; slot++) {
+        if (staple_cache_read_pending(cache, slot, none, 0, &len, NULL)
+            == APR_ENOSPC) {
+            confirm(refresh, slot);
+        }
+    }
+}
+
+/* Wait for others that are at the last ones; where they stall, do it. */
+static void await_rest(const staple_refresh_t *refresh, apr_time_t deadline)
+{
+    apr_time_t now = apr_time_now(), moved = now;
+    apr_size_t left, before = 0;
+
+    while ((left = staple_cache_pending(refresh->conf.cache))
+           && now < deadline) {
+        if (left != before) {
+            before = left;
+            moved = now;
+        }
+        else if (now - moved > STALL_SPAN) {
+            confirm_rest(refresh);
+        }
+        apr_sleep(POLL_PAUSE);
+        now = apr_time_now();
+    }
+}
+
 void staple_refresh_confirm(staple_refresh_t *refresh,
                             apr_interval_time_t patience)
 {
-    staple_cache_t *cache = refresh->conf.cache;
     apr_time_t deadline = apr_time_now() + patience;
-    unsigned char buf[STAPLE_CACHE_DER_MAX];
     int slot;
 
-    while ((slot = staple_cache_claim_pending(cache)) >= 0) {
-        staple_cache_confirm(cache, slot,
-                             is_pending_true(refresh,
-                                             cert_of_slot(refresh, slot),
-                                             buf));
+    while ((slot = staple_cache_claim_pending(refresh->conf.cache)) >= 0) {
+        confirm(refresh, slot);
     }
-    while (staple_cache_pending(cache) && apr_time_now() < deadline) {
-        apr_sleep(POLL_PAUSE); /* another child is at the last ones */
-    }
+    await_rest(refresh, deadline);
 }
 
 /* ----- what a cold start waits for ----- */

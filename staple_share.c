@@ -50,10 +50,9 @@
 /* What every value starts with. */
 #define HEAD_LEN 8
 
-#define TOKEN_LEN 16
-
-_Static_assert(STAPLE_SHARE_CLAIM_LEN == HEAD_LEN + TOKEN_LEN,
-               "a claim is a head and a token");
+_Static_assert(STAPLE_SHARE_CLAIM_LEN
+               == HEAD_LEN + STAPLE_SHARE_IDENTITY_LEN,
+               "a claim is a head and an identity");
 
 typedef enum { GET, CLAIM, PUT } kind_e;
 
@@ -132,6 +131,7 @@ struct staple_share_t {
     ap_socache_instance_t *instance;
     server_rec *server;
     apr_global_mutex_t *lock;
+    const unsigned char *identity; /* NULL: each start has its own */
     engine_t *engine;     /* while started */
     engine_t *left;       /* threads in a call that has not returned */
     int owed;             /* callbacks */
@@ -672,6 +672,19 @@ static void free_engine(engine_t *engine)
     apr_pool_destroy(engine->pool);
 }
 
+static apr_status_t sign_claims(engine_t *engine,
+                                const unsigned char *identity)
+{
+    unsigned char *end = engine->claim + HEAD_LEN;
+
+    make_head(engine->claim, 'C');
+    if (!identity) {
+        return apr_generate_random_bytes(end, STAPLE_SHARE_IDENTITY_LEN);
+    }
+    memcpy(end, identity, STAPLE_SHARE_IDENTITY_LEN);
+    return APR_SUCCESS;
+}
+
 static apr_status_t launch(engine_t *engine)
 {
     apr_pool_t *p = engine->pool;
@@ -682,12 +695,7 @@ static apr_status_t launch(engine_t *engine)
     }
     apr_allocator_max_free_set(apr_pool_allocator_get(engine->scratch),
                                SCRATCH_KEPT);
-    make_head(engine->claim, 'C');
-    rv = apr_generate_random_bytes(engine->claim + HEAD_LEN, TOKEN_LEN);
-    if (!rv) {
-        rv = apr_thread_mutex_create(&engine->mutex, APR_THREAD_MUTEX_DEFAULT,
-                                     p);
-    }
+    rv = apr_thread_mutex_create(&engine->mutex, APR_THREAD_MUTEX_DEFAULT, p);
     if (!rv) {
         rv = apr_thread_cond_create(&engine->work, p);
     }
@@ -947,6 +955,12 @@ apr_status_t staple_share_init(staple_share_t *share, server_rec *s,
                                  &hints, s, p);
 }
 
+void staple_share_set_identity(staple_share_t *share,
+                               const unsigned char *identity)
+{
+    share->identity = identity;
+}
+
 void staple_share_set_lock(staple_share_t *share, apr_global_mutex_t *lock)
 {
     share->lock = lock;
@@ -973,7 +987,10 @@ apr_status_t staple_share_start(staple_share_t *share)
     engine->server = share->server;
     engine->lock = share->lock;
     engine->state = share->state;
-    rv = launch(engine);
+    rv = sign_claims(engine, share->identity);
+    if (!rv) {
+        rv = launch(engine);
+    }
     if (rv) {
         free_engine(engine);
         return rv;

@@ -249,6 +249,49 @@ void staple_cache_state(const staple_cache_t *cache, int slot,
 apr_status_t staple_cache_set_state(staple_cache_t *cache, int slot,
                                     const staple_cache_state_t *state);
 
+/** What handshakes got, over all processes. */
+typedef struct staple_cache_served_t {
+    apr_uint64_t served; /* a response was handed over */
+    apr_uint64_t missed; /* nothing was held that may be served */
+} staple_cache_served_t;
+
+/**
+ * Add what a process has counted of a slot. Takes no lock, any thread of any
+ * process; never called from a handshake, which writes nothing shared. The
+ * sums are taken over by the next generation; what an old child counts
+ * after that is lost.
+ */
+void staple_cache_count_served(staple_cache_t *cache, int slot,
+                               const staple_cache_served_t *more);
+
+/** What was counted of a slot so far. Lock-free. */
+void staple_cache_served(const staple_cache_t *cache, int slot,
+                         staple_cache_served_t *sum);
+
+/** What an administrator asks of the refresher. */
+typedef enum {
+    STAPLE_CACHE_REFRESH = 1, /* ask for a new response at once */
+    STAPLE_CACHE_FORGOTTEN = 2 /* the held response was dropped on demand: what
+                                 is remembered of it (validators) is void */
+} staple_cache_request_e;
+
+/**
+ * Leave a request for the refresher, in whatever process it lives. Lock-free.
+ * @param what staple_cache_request_e, or-ed
+ * @return APR_SUCCESS; APR_EINVAL: no such slot; APR_EAGAIN: too many wait to
+ *         be taken
+ */
+apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
+                                  apr_uint32_t what);
+
+/**
+ * Take a request that nobody has taken yet; the refresher calls this at each
+ * step until there is none, which costs a few loads. Lock-free.
+ * @param slot whose request it is
+ * @return staple_cache_request_e, or-ed; 0: there is none
+ */
+apr_uint32_t staple_cache_take_request(staple_cache_t *cache, int *slot);
+
 /** How full the ring is; a snapshot, exact only while nobody writes. */
 typedef struct staple_cache_usage_t {
     apr_size_t size;      /* bytes of the segment */

@@ -9,7 +9,7 @@
  * program that prints a ring may include this; everybody else has
  * staple_cache.h.
  *
- *   0            384         slots_offset + 160 n     data_offset
+ *   0            384         slots_offset + 176 n     data_offset
  *   +------------+------------------+----------------+--------------------+
  *   | header     | slots[n]         | buckets[2 n]   | data, a cyclic log |
  *   +------------+------------------+----------------+--------------------+
@@ -31,7 +31,7 @@ extern "C" {
 #define STAPLE_CACHE_MAGIC "STAPLRNG"
 
 /** Goes up with every change of what is laid out here. */
-#define STAPLE_CACHE_VERSION 1
+#define STAPLE_CACHE_VERSION 2
 
 /** Reads differently on a machine of another byte order. */
 #define STAPLE_CACHE_BYTE_ORDER 0x01020304u
@@ -45,6 +45,9 @@ extern "C" {
 
 /** Words of a staple_cache_state_t. */
 #define STAPLE_CACHE_STATE_WORDS 12
+
+/** How many requests may wait for the refresher. */
+#define STAPLE_CACHE_REQUESTS 7
 
 /** Bytes of the id that a record repeats. */
 #define STAPLE_CACHE_ID_MARK 16
@@ -93,7 +96,9 @@ typedef struct staple_cache_header_t {
     /* Without the lock: the next slot to look at for a pending response;
      * 0 .. slots, and above by as many as raced for the last one. */
     staple_cache_word_t claim;
-    apr_uint64_t unused_too[7];
+    /* Without the lock: what an administrator asks of the refresher and it has
+     * not taken yet, (slot << 32) | staple_cache_request_e, or-ed; 0: free. */
+    staple_cache_word_t requests[STAPLE_CACHE_REQUESTS];
 
     /* The journal: the state being written, whole before its slot's seq
      * becomes odd. Under the lock. */
@@ -127,10 +132,15 @@ typedef struct staple_cache_slot_t {
                                     generation makes room for it. */
     staple_cache_word_t state_sum;
     staple_cache_word_t state[STAPLE_CACHE_STATE_WORDS];
+    /* Without the lock: what the children have counted. */
+    staple_cache_word_t served_count;
+    staple_cache_word_t missed_count;
 } staple_cache_slot_t;
 
-_Static_assert(sizeof(staple_cache_slot_t) == 160, "slot layout");
+_Static_assert(sizeof(staple_cache_slot_t) == 176, "slot layout");
 _Static_assert(offsetof(staple_cache_slot_t, state) == 64, "slot layout");
+_Static_assert(offsetof(staple_cache_slot_t, served_count) == 160,
+               "slot layout");
 _Static_assert(sizeof(staple_cache_state_t)
                == STAPLE_CACHE_STATE_WORDS * sizeof(apr_uint64_t),
                "a state is copied by words and has no padding");

@@ -72,13 +72,17 @@ typedef struct staple_cert_t {
     const char *subject_dn;    /* RFC 2253 */
     const char *issuer_dn;     /* RFC 2253 */
     const char *serial;        /* hexadecimal */
+    const char *key_type;      /* "RSA 2048", "EC 256", "ED25519 253" */
     apr_time_t not_after;
     int is_must_staple;        /* TLS feature status_request (RFC 7633) */
     staple_cert_scope_e scope;
     const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES */
     apr_array_header_t *urls;  /* const char *: the responders in order */
     int urls_refused;          /* URIs left out because of what is in them */
-    apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port" */
+    apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port",
+                                  the first of the configuration first */
+    int rank;                  /* of that one */
+    int entry;                 /* how many certificates came before it */
     staple_cert_policy_t policy; /* of the first virtual host */
 } staple_cert_t;
 
@@ -95,23 +99,28 @@ staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p);
  * @param id, id_len how the TLS module names the certificate; copied
  * @param pem the certificate's PEM, then its issuer's
  * @param host the virtual host, "name:port"; copied
+ * @param rank the virtual host's place in the configuration, smallest first;
+ *        they may come in any order
  * @param policy copied, with its strings as they are (they outlive p)
  * @param reason on failure, what is wrong with pem
  * @return the record, or NULL
  */
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const char *id, apr_size_t id_len,
-                               const char *pem, const char *host,
+                               const char *pem, const char *host, int rank,
                                const staple_cert_policy_t *policy,
                                const char **reason);
+
+/** Nothing more is added: put the list in the order of the configuration. */
+void staple_cert_registry_finish(staple_cert_registry_t *registry);
 
 /** The record of an id, or NULL. Lock-free, allocates nothing. */
 staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,
                                 const char *id, apr_size_t id_len);
 
 /**
- * All records, staple_cert_t *, in order of configuration; lives as long as
- * the registry and must not be changed.
+ * All records, staple_cert_t *, once finished in order of configuration; lives
+ * as long as the registry and must not be changed.
  */
 const apr_array_header_t *
 staple_cert_list(const staple_cert_registry_t *registry);

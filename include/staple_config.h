@@ -17,6 +17,7 @@
 
 #include "staple_cache.h"
 #include "staple_cert.h"
+#include "staple_fetch_deny.h"
 #include "staple_share.h"
 
 #ifdef __cplusplus
@@ -40,9 +41,14 @@ typedef struct staple_main_conf_t {
     int fetch_concurrency;      /* StapleFetchConcurrency */
     apr_interval_time_t warmup; /* StapleWarmup; unset: 500ms, or 5s for a
                                    must-staple certificate */
+    staple_fetch_deny_t *deny;  /* StapleDenyResponder; NULL: unset */
+    const char *const *message_cmd; /* StapleMessageCmd: a program's absolute
+                                   path and arguments, then NULL; NULL:
+                                   unset */
     int must_staple;            /* StapleMustStaple: a staple_must_e */
     staple_share_t *share;      /* StapleShare, or SSLStaplingCache with another
                                    provider than shmcb; NULL: none */
+    int status_actions;         /* StapleStatusActions */
 } staple_main_conf_t;
 
 /**
@@ -53,6 +59,8 @@ typedef struct staple_main_conf_t {
 typedef struct staple_server_conf_t {
     staple_main_conf_t *main;    /* shared by all; NULL in a virtual host's
                                     record until it is merged */
+    int rank;                    /* the server's place in the configuration, set
+                                    by staple_config_finish */
     int use_stapling;            /* SSLUseStapling */
     apr_interval_time_t skew;    /* SSLStaplingResponseTimeSkew */
     apr_interval_time_t max_age; /* SSLStaplingResponseMaxAge; unset: no limit */
@@ -74,8 +82,11 @@ extern const command_rec staple_config_commands[];
 void *staple_config_create(apr_pool_t *p, server_rec *s);
 void *staple_config_merge(apr_pool_t *p, void *base, void *add);
 
-/** Put the defaults where nothing was set; once per server, before use. */
-void staple_config_finish(staple_server_conf_t *conf);
+/**
+ * Put the defaults where nothing was set; once per server, before use.
+ * @param rank the server's place in the configuration, smallest first
+ */
+void staple_config_finish(staple_server_conf_t *conf, int rank);
 
 /** The record of a server. */
 staple_server_conf_t *staple_config_of(const server_rec *s);

@@ -22,8 +22,8 @@
  * for the caller to judge, as with those of a responder.
  *
  * This room never logs (providers do, in their own words): what there is to
- * say is in staple_share_state_t. But for staple_share_create, _init and
- * _set_lock, only the leader's thread calls it.
+ * say is in staple_share_state_t. But for staple_share_create, _init,
+ * _set_identity and _set_lock, only the leader's thread calls it.
  */
 
 #include <httpd.h>
@@ -75,6 +75,18 @@ int staple_share_needs_lock(const staple_share_t *share);
  */
 apr_status_t staple_share_init(staple_share_t *share, server_rec *s,
                                apr_pool_t *p);
+
+/** Bytes that tell a server from all others of the fleet. */
+#define STAPLE_SHARE_IDENTITY_LEN 16
+
+/**
+ * Say who this server is, so that a claim is its own whichever child made it,
+ * before whichever restart: who leads next does not wait for a question that
+ * ended with a killed child. Without it, each start is somebody else.
+ * @param identity STAPLE_SHARE_IDENTITY_LEN random bytes that outlive the share
+ */
+void staple_share_set_identity(staple_share_t *share,
+                               const unsigned char *identity);
 
 /** The lock for a provider that needs one; in the child, before start. */
 void staple_share_set_lock(staple_share_t *share, apr_global_mutex_t *lock);
@@ -140,7 +152,7 @@ apr_status_t staple_share_get(staple_share_t *share, const unsigned char *id,
  * after `span` at the latest, whatever the share says by then.
  *
  * A claim is not taken back: it ends by itself. It should outlive one
- * exchange with a responder. One of this process's own is MINE again.
+ * exchange with a responder. One of this server's own is MINE again.
  *
  * @param span for how long it stands, in whole seconds; 1 s at least
  * @param patience as for get; less than STAPLE_SHARE_SETTLE is too little

@@ -23,8 +23,8 @@
  *   | "STPR" | version | 0, 0, 0 | length, 32 | fetched_at, us, 64  | DER |
  *   +--------+---------+---------+------------+---------------------+-----+
  *
- * A claim is "STPC", version, 0, 0, 0 and 16 random bytes that each start of
- * a share makes anew.
+ * A claim is "STPC", version, 0, 0, 0 and the server's identity, which is
+ * random bytes that each start of a share makes anew where none is set.
  */
 
 #include "staple_share.h"

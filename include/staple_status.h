@@ -4,9 +4,13 @@
 #define STAPLE_STATUS_H
 
 /*
- * What an administrator can see: the handler behind
- * `SetHandler staple-status`. It reads the registry and the ring and writes
- * to neither.
+ * What an administrator can see and ask for: the handler behind
+ * `SetHandler staple-status`, and the section on mod_status' own page. Both
+ * read the registry and the ring, so any child can answer. docs/status.md is
+ * the manual.
+ *
+ * A GET never changes anything. A POST leaves a request for the refresher in
+ * the ring, or drops a response there, and nothing else.
  */
 
 #include <httpd.h>
@@ -21,14 +25,52 @@ extern "C" {
 /** The name to give to SetHandler. */
 #define STAPLE_STATUS_HANDLER "staple-status"
 
+/** What there is to see; read, and kept by reference during a request. */
+typedef struct staple_status_conf_t {
+    staple_cache_t *cache;     /* NULL where no certificate is stapled */
+    const staple_cert_registry_t *registry;
+    const char *ring_path;     /* NULL: the ring is in memory only */
+    const char *share;         /* StapleShare's provider; NULL: none */
+    int may_act;               /* StapleStatusActions */
+    const char *token;         /* what a form has to send back: random, made
+                                  before there are children, so they agree */
+} staple_status_conf_t;
+
+/** A token for the forms of a generation, from p; NULL: no randomness. */
+const char *staple_status_make_token(apr_pool_t *p);
+
 /**
- * Answer a request with one line of text per certificate: its verdict first,
- * so that `grep -v ^stapled` shows what needs attention.
- * @param cache NULL where no certificate is stapled
+ * Answer a request for the status page, in any of its views.
  * @return an HTTP status or OK, as a handler does
  */
-int staple_status_handle(request_rec *r, const staple_cache_t *cache,
-                         const staple_cert_registry_t *registry);
+int staple_status_handle(request_rec *r, const staple_status_conf_t *conf);
+
+/**
+ * Add a section to mod_status' page.
+ * @param flags AP_STATUS_*, as mod_status' hook has them
+ * @return OK
+ */
+int staple_status_section(request_rec *r, int flags,
+                          const staple_status_conf_t *conf);
+
+/* ----- what handshakes got ----- */
+
+/**
+ * The counts of one process. A handshake writes nothing shared: it counts
+ * here, and the process adds that to the ring now and then.
+ */
+typedef struct staple_status_tally_t staple_status_tally_t;
+
+/** In child_init; all counts are 0. */
+staple_status_tally_t *staple_status_tally_make(staple_cache_t *cache,
+                                                apr_pool_t *p);
+
+/** Count a handshake; any thread, no lock. @param slot 0 or more */
+void staple_status_tally_count(staple_status_tally_t *tally, int slot,
+                               int is_served);
+
+/** Add what was counted since the last time to the ring; any thread. */
+void staple_status_tally_flush(staple_status_tally_t *tally);
 
 #ifdef __cplusplus
 }

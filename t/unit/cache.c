@@ -440,11 +440,13 @@ static void test_from_memory(apr_pool_t *p)
     staple_cache_report_t report;
     staple_cache_t *old = make_ring(NULL, 65536, 0, ids, 10, NULL, &report, p);
     staple_cache_usage_t before, after;
+    staple_cache_served_t served = { 3, 1 };
     staple_cache_state_t state;
     staple_cache_t *cache;
     int i, right = 0;
 
     fill_ring(old, 10, 1500);
+    staple_cache_count_served(old, 3, &served);
     /* 9 8 7 11 10 3 4 5: four gone, two new, another order. */
     memcpy(other[0], ids[9], sizeof(*ids));
     memcpy(other[1], ids[8], sizeof(*ids));
@@ -467,12 +469,52 @@ static void test_from_memory(apr_pool_t *p)
     staple_cache_state(cache, 5, &state);
     ok(state.attempts == 4 && !strcmp(state.peer, "192.0.2.4:80"),
        "states came along");
+    staple_cache_served(cache, 5, &served);
+    ok(served.served == 3 && served.missed == 1, "and what was counted");
     staple_cache_usage(old, &before);
     staple_cache_usage(cache, &after);
     ok(before.generation == 1 && after.generation == 2,
        "generations are counted");
     is_int(version_of(old, 0, 0, 0), 1, "the old generation can still be read");
     staple_cache_unmap(old);
+    staple_cache_unmap(cache);
+}
+
+static void test_counts_and_requests(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(3, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 16384, 0, ids, 3, NULL, &report, p);
+    const staple_cache_served_t more = { 2, 1 }, none = { 0, 0 };
+    staple_cache_served_t sum;
+    int slot = -1, i;
+
+    staple_cache_count_served(cache, 1, &more);
+    staple_cache_count_served(cache, 1, &none);
+    staple_cache_count_served(cache, 1, &more);
+    staple_cache_served(cache, 1, &sum);
+    ok(sum.served == 4 && sum.missed == 2, "counts add up");
+    staple_cache_served(cache, 0, &sum);
+    ok(sum.served == 0 && sum.missed == 0, "for their own slot");
+    staple_cache_count_served(cache, 3, &more);
+    staple_cache_served(cache, -1, &sum);
+    ok(sum.served == 0, "a slot that is none counts nothing");
+
+    is_int(staple_cache_take_request(cache, &slot), 0, "nothing is asked");
+    is_int(staple_cache_request(cache, 3, STAPLE_CACHE_REFRESH), APR_EINVAL,
+           "nor of no slot");
+    staple_cache_request(cache, 2, STAPLE_CACHE_REFRESH);
+    staple_cache_request(cache, 0, STAPLE_CACHE_FORGOTTEN);
+    ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_REFRESH
+       && slot == 2, "a request is taken");
+    ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_FORGOTTEN
+       && slot == 0, "and another one, of the first slot");
+    is_int(staple_cache_take_request(cache, &slot), 0, "each once");
+    for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
+        staple_cache_request(cache, i % 3, STAPLE_CACHE_REFRESH);
+    }
+    is_int(staple_cache_request(cache, 1, STAPLE_CACHE_REFRESH), APR_EAGAIN,
+           "when too many wait, one more is refused");
     staple_cache_unmap(cache);
 }
 
@@ -547,7 +589,7 @@ static void test_growth(apr_pool_t *p)
 
     /* 1.2 times the bytes of the responses and 256 for each certificate, plus
      * the longest record, for all responses but those of toys. */
-    for (i = 385; i <= 8000; i++) {
+    for (i = 513; i <= 8000; i++) {
         record = staple_cache_record_bytes(i);
         budget = (apr_uint64_t)100 * i * 12 / 10 + 100 * 256 + record
                  + sizeof(staple_cache_header_t);
@@ -1196,6 +1238,7 @@ int main(void)
     test_stray_writes(p);
     test_left_pending(p);
     test_from_memory(p);
+    test_counts_and_requests(p);
     test_mapping(p);
     test_growth(p);
     test_from_file(p);

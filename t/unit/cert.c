@@ -41,7 +41,7 @@ static staple_cert_t *add(staple_cert_registry_t *registry, const char *id,
     const char *reason;
 
     return staple_cert_add(registry, id, strlen(id), pair_pem(leaf, &ca),
-                           host, &policy, &reason);
+                           host, 0, &policy, &reason);
 }
 
 static pki_id_t make_leaf(const char *name, const char *const *extensions)
@@ -167,10 +167,51 @@ static void test_force_url(void)
     staple_cert_t *cert;
 
     policy.force_url = "http://forced.example/";
-    cert = staple_cert_add(registry, "f", 1, pair_pem(&leaf, &ca), "f:443",
+    cert = staple_cert_add(registry, "f", 1, pair_pem(&leaf, &ca), "f:443", 0,
                            &policy, &reason);
     ok(cert && cert->scope == STAPLE_CERT_APPLIES && cert->urls->nelts == 1,
        "a configured responder stands in for one in the certificate");
+}
+
+static void test_order(void)
+{
+    static const struct {
+        const char *id, *host, *url;
+        int rank;
+    } calls[] = { /* backwards, as mod_ssl does it */
+        { "c", "third:443", "http://third.example/", 3 },
+        { "a", "shared2:443", "http://shared2.example/", 2 },
+        { "b", "second:443", "http://second.example/", 2 },
+        { "a", "shared1:443", "http://shared1.example/", 1 },
+        { "d", "main:443", "http://main.example/", 0 },
+    };
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    pki_id_t leaf = make_leaf("order", NULL);
+    const apr_array_header_t *list = staple_cert_list(registry);
+    char order[5] = "";
+    const char *reason;
+    staple_cert_t *cert;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+        staple_cert_policy_t policy = default_policy();
+
+        policy.force_url = calls[i].url;
+        staple_cert_add(registry, calls[i].id, 1, pair_pem(&leaf, &ca),
+                        calls[i].host, calls[i].rank, &policy, &reason);
+    }
+    staple_cert_registry_finish(registry);
+    for (i = 0; i < 4 && (int)i < list->nelts; i++) {
+        order[i] = (char)APR_ARRAY_IDX(list, i, staple_cert_t *)->id[0];
+    }
+    is_str(order, "dabc", "the list is in the order of the configuration");
+    cert = staple_cert_find(registry, "a", 1);
+    is_str(APR_ARRAY_IDX(cert->hosts, 0, const char *), "shared1:443",
+           "the first host comes first");
+    is_int(cert->hosts->nelts, 2, "and the other after it");
+    is_str(APR_ARRAY_IDX(cert->urls, 0, const char *),
+           "http://shared1.example/", "the first host's policy holds");
+    is_int(cert->urls->nelts, 1, "and no other's");
 }
 
 static int is_clean(const char *text)
@@ -205,12 +246,12 @@ static void test_bad_pem(void)
     pki_id_t leaf = make_leaf("alone", NULL);
     const char *reason = NULL;
 
-    ok(!staple_cert_add(registry, "p", 1, "no PEM", "p:443", &policy, &reason)
+    ok(!staple_cert_add(registry, "p", 1, "no PEM", "p:443", 0, &policy, &reason)
        && reason, "text that is no PEM is refused with a reason");
     reason = NULL;
     ok(!staple_cert_add(registry, "p", 1, pki_pem(&(pki_id_t){ leaf.cert, NULL },
                                                   pool),
-                        "p:443", &policy, &reason) && reason,
+                        "p:443", 0, &policy, &reason) && reason,
        "a certificate without its issuer is refused with a reason");
     is_int(staple_cert_list(registry)->nelts, 0, "neither leaves a record");
     ok(!ERR_peek_error(), "OpenSSL's error queue is empty");
@@ -229,6 +270,7 @@ int main(void)
     test_scopes();
     test_self_signed();
     test_force_url();
+    test_order();
     test_hostile_names();
     test_bad_pem();
     apr_pool_destroy(pool);

@@ -124,7 +124,7 @@ static staple_server_conf_t *effective(const char *name, const char *in_main,
         set(&add, name, in_host);
     }
     conf = staple_config_merge(pool, base.conf, add.conf);
-    staple_config_finish(conf);
+    staple_config_finish(conf, 7);
     conf->main = NULL; /* differs by address; looked at on its own */
     return conf;
 }
@@ -218,7 +218,7 @@ static void test_main(void)
        && set(&add, "StapleFetchConcurrency", "7") != NULL
        && set(&add, "StapleCacheGrow", "on") != NULL,
        "directives of the main server are refused in a virtual host");
-    staple_config_finish(base.conf);
+    staple_config_finish(base.conf, 7);
     ok(base.conf->main->cache_grow == 0
        && base.conf->main->fetch_concurrency == 7,
        "defaults leave alone what was set");

@@ -1,0 +1,380 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Messages: the program of StapleMessageCmd, started when something changes.
+ *
+ * The one idea: what is to be told is a telling, and a telling is in one of
+ * two lists, waiting or running. A step (staple_message_run) walks the
+ * running ones and then starts waiting ones while there is room; nothing
+ * here ever waits for a program.
+ *
+ * A telling has a pool of its own, which dies with it.
+ */
+
+#include "staple_message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+
+#include <apr_errno.h>
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+
+/* What programs find; the server's own path is nobody's business. */
+#define SEARCH_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:" \
+                    "/sbin:/bin"
+
+/* How long the end waits for programs that were told to end. */
+#define END_PATIENCE apr_time_from_msec(100)
+#define END_PAUSE apr_time_from_msec(5)
+
+/* How far a running program was told to end. */
+typedef enum {
+    FREE,    /* it was not */
+    TERMED,  /* SIGTERM was sent */
+    KILLED   /* SIGKILL was sent */
+} leash_e;
+
+typedef struct telling_t {
+    struct telling_t *next;
+    apr_pool_t *pool;
+    unsigned char id[STAPLE_MESSAGE_ID_LEN];
+    staple_message_e reason;
+    const char *name, *serial, *hosts, *detail;
+    apr_proc_t process;   /* while it runs */
+    apr_time_t deadline;  /* of the next step on the leash */
+    leash_e leash;
+} telling_t;
+
+struct staple_message_t {
+    staple_message_conf_t conf;
+    apr_pool_t *pool;           /* parent of the tellings' */
+    int command_length;         /* words of conf.command */
+    int running_count;
+    int waiting_count;
+    telling_t *running;
+    telling_t *waiting;         /* in the order in which they came */
+};
+
+const char *staple_message_text(staple_message_e reason)
+{
+    switch (reason) {
+    case STAPLE_MESSAGE_RENEWED:
+        return "renewed";
+    case STAPLE_MESSAGE_ERRORED:
+        return "errored";
+    case STAPLE_MESSAGE_RECOVERED:
+        return "recovered";
+    case STAPLE_MESSAGE_REVOKED:
+        return "revoked";
+    case STAPLE_MESSAGE_EXPIRING:
+        return "expiring";
+    }
+    return "unknown";
+}
+
+apr_status_t staple_message_create(staple_message_t **message,
+                                   const staple_message_conf_t *conf,
+                                   apr_pool_t *p)
+{
+    staple_message_t *made = apr_pcalloc(p, sizeof(*made));
+    /* apart from the server's, which other threads use meanwhile */
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&made->pool, NULL, NULL);
+
+    if (rv) {
+        return rv;
+    }
+    made->conf = *conf;
+    while (conf->command[made->command_length]) {
+        made->command_length++;
+    }
+    *message = made;
+    return APR_SUCCESS;
+}
+
+/* Where the telling about a certificate hangs in a list; NULL: nowhere. */
+static telling_t **find(telling_t **list, const unsigned char *id)
+{
+    for (; *list; list = &(*list)->next) {
+        if (!memcmp((*list)->id, id, STAPLE_MESSAGE_ID_LEN)) {
+            return list;
+        }
+    }
+    return NULL;
+}
+
+static telling_t *unlink_at(telling_t **at)
+{
+    telling_t *telling = *at;
+
+    *at = telling->next;
+    telling->next = NULL;
+    return telling;
+}
+
+static void append(telling_t **list, telling_t *telling)
+{
+    while (*list) {
+        list = &(*list)->next;
+    }
+    *list = telling;
+}
+
+apr_status_t staple_message_send(staple_message_t *message,
+                                 const staple_message_note_t *note)
+{
+    telling_t **older = find(&message->waiting, note->id);
+    telling_t *telling;
+    apr_pool_t *p;
+    apr_status_t rv = apr_pool_create(&p, message->pool);
+
+    if (rv) {
+        return rv;
+    }
+    telling = apr_pcalloc(p, sizeof(*telling));
+    telling->pool = p;
+    memcpy(telling->id, note->id, STAPLE_MESSAGE_ID_LEN);
+    telling->reason = note->reason;
+    telling->name = apr_pstrdup(p, note->name);
+    telling->serial = apr_pstrdup(p, note->serial);
+    telling->hosts = apr_pstrdup(p, note->hosts);
+    telling->detail = apr_pstrdup(p, note->detail);
+    if (older) {
+        apr_pool_destroy(unlink_at(older)->pool);
+        message->waiting_count--;
+    }
+    append(&message->waiting, telling);
+    message->waiting_count++;
+    return APR_SUCCESS;
+}
+
+/* ----- one program ----- */
+
+static const char *const *words_of(const staple_message_t *message,
+                                   const telling_t *telling)
+{
+    int n = message->command_length;
+    const char **words = apr_pcalloc(telling->pool,
+                                     ((apr_size_t)n + 6) * sizeof(*words));
+
+    memcpy(words, message->conf.command, (apr_size_t)n * sizeof(*words));
+    words[n++] = staple_message_text(telling->reason);
+    words[n++] = telling->name;
+    words[n++] = telling->serial;
+    words[n++] = telling->hosts;
+    words[n] = telling->detail;
+    return words;
+}
+
+/* A thread of httpd's has most signals blocked and its process ignores some;
+ * a program wants neither. A group of its own lets all that it starts be ended
+ * with it. */
+static int set_attributes(posix_spawnattr_t *attr)
+{
+    sigset_t none, all;
+    short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
+                  | POSIX_SPAWN_SETPGROUP;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    sigdelset(&all, SIGKILL);
+    sigdelset(&all, SIGSTOP);
+    return posix_spawnattr_setsigmask(attr, &none)
+           || posix_spawnattr_setsigdefault(attr, &all)
+           || posix_spawnattr_setpgroup(attr, 0)
+           || posix_spawnattr_setflags(attr, flags);
+}
+
+/* Standard error stays what the server's is: its error log. */
+static int set_files(posix_spawn_file_actions_t *files)
+{
+    return posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0)
+           || posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY,
+                                               0);
+}
+
+/* Not apr_proc_create: after a fork in a process with threads it walks all
+ * pools, and the signals stay blocked. */
+static apr_status_t spawn(telling_t *telling, const char *const *words)
+{
+    static const char *const environment[] = {
+        SEARCH_PATH, "STAPLE_VERSION=" STAPLE_VERSION, NULL
+    };
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    int error = posix_spawnattr_init(&attr);
+
+    if (error) {
+        return APR_FROM_OS_ERROR(error);
+    }
+    error = posix_spawn_file_actions_init(&files);
+    if (!error) {
+        error = set_attributes(&attr) || set_files(&files)
+                ? ENOMEM
+                : posix_spawn(&telling->process.pid, words[0], &files, &attr,
+                              (char *const *)words,
+                              (char *const *)environment);
+        posix_spawn_file_actions_destroy(&files);
+    }
+    posix_spawnattr_destroy(&attr);
+    return APR_FROM_OS_ERROR(error);
+}
+
+static apr_status_t start(staple_message_t *message, telling_t *telling,
+                          apr_time_t now)
+{
+    telling->deadline = now + message->conf.timeout;
+    return spawn(telling, words_of(message, telling));
+}
+
+static void tell_end(const staple_message_t *message, const telling_t *telling,
+                     staple_message_end_e what, int exit_status,
+                     apr_status_t rv)
+{
+    staple_message_end_t end;
+
+    if (!message->conf.ended) {
+        return;
+    }
+    memset(&end, 0, sizeof(end));
+    end.end = what;
+    end.reason = telling->reason;
+    end.name = telling->name;
+    end.exit_status = exit_status;
+    end.rv = rv;
+    message->conf.ended(message->conf.baton, &end);
+}
+
+/* Whether the program has ended; collects it, so that no zombie stays. */
+static int has_ended(telling_t *telling, staple_message_end_e *what,
+                     int *exit_status)
+{
+    apr_exit_why_e why = APR_PROC_EXIT;
+    apr_status_t rv = apr_proc_wait(&telling->process, exit_status, &why,
+                                    APR_NOWAIT);
+
+    if (rv == APR_CHILD_NOTDONE) {
+        return 0;
+    }
+    if (rv != APR_CHILD_DONE) { /* somebody else has collected it */
+        *exit_status = 0;
+    }
+    else if (why != APR_PROC_EXIT) {
+        *exit_status += 128;
+    }
+    *what = telling->leash != FREE ? STAPLE_MESSAGE_LATE
+            : *exit_status ? STAPLE_MESSAGE_FAILED : STAPLE_MESSAGE_DONE;
+    return 1;
+}
+
+/* A step further in ending a program, if the time has come. */
+static void pull(telling_t *telling, apr_time_t now)
+{
+    if (now < telling->deadline || telling->leash == KILLED) {
+        return;
+    }
+    telling->leash = telling->leash == FREE ? TERMED : KILLED;
+    kill(-telling->process.pid, telling->leash == TERMED ? SIGTERM : SIGKILL);
+    telling->deadline = now + STAPLE_MESSAGE_GRACE;
+}
+
+/* ----- all of them ----- */
+
+static void watch_running(staple_message_t *message, apr_time_t now)
+{
+    telling_t **at = &message->running;
+    staple_message_end_e what;
+    int exit_status;
+
+    while (*at) {
+        if (!has_ended(*at, &what, &exit_status)) {
+            pull(*at, now);
+            at = &(*at)->next;
+            continue;
+        }
+        tell_end(message, *at, what, exit_status, APR_SUCCESS);
+        apr_pool_destroy(unlink_at(at)->pool);
+        message->running_count--;
+    }
+}
+
+static void start_one(staple_message_t *message, telling_t *telling,
+                      apr_time_t now)
+{
+    apr_status_t rv = start(message, telling, now);
+
+    message->waiting_count--;
+    if (rv) {
+        tell_end(message, telling, STAPLE_MESSAGE_NO_START, 0, rv);
+        apr_pool_destroy(telling->pool);
+        return;
+    }
+    append(&message->running, telling);
+    message->running_count++;
+}
+
+static void start_waiting(staple_message_t *message, apr_time_t now)
+{
+    telling_t **at = &message->waiting;
+
+    while (*at && message->running_count < message->conf.concurrency) {
+        if (find(&message->running, (*at)->id)) {
+            at = &(*at)->next;
+        }
+        else {
+            start_one(message, unlink_at(at), now);
+        }
+    }
+}
+
+int staple_message_run(staple_message_t *message)
+{
+    apr_time_t now = apr_time_now();
+
+    watch_running(message, now);
+    start_waiting(message, now);
+    return message->running_count + message->waiting_count;
+}
+
+/* Twice is enough for any. */
+static void pull_all(staple_message_t *message)
+{
+    telling_t *telling;
+
+    for (telling = message->running; telling; telling = telling->next) {
+        pull(telling, telling->deadline);
+    }
+}
+
+static void collect_all(staple_message_t *message, apr_wait_how_e how)
+{
+    telling_t **at = &message->running;
+
+    while (*at) {
+        if (apr_proc_wait(&(*at)->process, NULL, NULL, how)
+            == APR_CHILD_NOTDONE) {
+            at = &(*at)->next;
+        }
+        else {
+            unlink_at(at);
+        }
+    }
+}
+
+void staple_message_destroy(staple_message_t *message)
+{
+    apr_time_t end = apr_time_now() + END_PATIENCE;
+
+    pull_all(message);
+    collect_all(message, APR_NOWAIT);
+    while (message->running && apr_time_now() < end) {
+        apr_sleep(END_PAUSE);
+        collect_all(message, APR_NOWAIT);
+    }
+    pull_all(message);
+    collect_all(message, APR_WAIT);
+    apr_pool_destroy(message->pool);
+}

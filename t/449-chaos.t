@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# Chaos for a while: children killed, servers restarted in every way, crashed
+# and started, the ring's file deleted, certificates coming and going, the
+# responder lying in all the ways it knows. Each handshake is checked: whole,
+# verified, current staples or none, and none missing that should be there.
+#
+# STAPLE_CHAOS is for how many seconds (12), STAPLE_CHAOS_SEED repeats the
+# order of events, STAPLE_CHAOS_MPM chooses the MPM (event).
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+
+use Time::HiRes qw(sleep time);
+
+my $seconds = $ENV{STAPLE_CHAOS} || 12;
+my $seed = $ENV{STAPLE_CHAOS_SEED} || $$ ^ time;
+my $mpm = $ENV{STAPLE_CHAOS_MPM} || 'event';
+
+srand $seed;
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my @steady = map { "steady$_.test" } 1 .. 5;    # always there, once fetched
+my @fickle = map { "fickle$_.test" } 1 .. 3;    # renewed, removed, added
+my %leaf = map { $_ => leaf($_) } @steady, @fickle;
+my $httpd = Staple::Httpd->new(
+    mpm => $mpm, conf => stapling('SSLStaplingStandardCacheTimeout 1',
+                                  'SSLStaplingErrorCacheTimeout 2',
+                                  'SSLStaplingResponderTimeout 1'));
+
+sub leaf { return $ca->leaf(name => $_[0], ocsp => $responder->url) }
+
+sub configure
+{
+    $httpd->{vhosts} = [map { { cert => $leaf{$_} } } sort keys %leaf];
+    $httpd->write_conf;
+}
+
+sub any { return $_[rand @_] }
+
+sub await
+{
+    # A restart that meets children being killed may have to be asked twice.
+    my ($how) = @_;
+
+    eval { $httpd->$how; 1 } or die "$how: $@";
+}
+
+# Events, by weight: how often, name, what happens.
+my @events = (
+    [6, 'a child is killed' => sub {
+        kill 'KILL', any($httpd->children, 0) || return;
+    }],
+    [4, 'the leader is killed' => sub {
+        kill 'KILL', $httpd->leader || return;
+    }],
+    [8, 'the responder lies' => sub {
+        $responder->only(any(Staple::Responder->faults));
+    }],
+    [4, 'the responder is well' => sub { $responder->good }],
+    [6, 'graceful' => sub { await('graceful') }],
+    [2, 'restart' => sub { await('restart') }],
+    [1, 'stop and start' => sub { $httpd->stop; $httpd->start }],
+    [1, 'crash and start' => sub {
+        my @all = ($httpd->pid, $httpd->children);
+
+        kill 'KILL', @all;
+        wait_for(sub { !$httpd->is_alive && !grep { kill 0, $_ } @all });
+        unlink $httpd->dir . '/run/httpd.pid';
+        $httpd->start;
+    }],
+    [1, 'the file is deleted, graceful' => sub {
+        unlink $httpd->dir . '/logs/stapling_cache';
+        await('graceful');
+    }],
+    [3, 'certificates change, graceful' => sub {
+        my $name = any(@fickle);
+
+        $leaf{$name} = leaf($name);
+        $name = any(@fickle);
+        delete $leaf{$name};
+        configure();
+        await('graceful');
+    }],
+    [2, 'a child is frozen a moment' => sub {
+        my $child = any($httpd->children, 0) || return;
+
+        kill 'STOP', $child;
+        sleep 0.2;
+        kill 'CONT', $child;
+    }],
+);
+my @bag = map { my $event = $_; ($event) x $event->[0] } @events;
+
+configure();
+$httpd->start;
+wait_for_staple($httpd, 'good', name => $_) for @steady, @fickle;
+my $visitors = Staple::Visitors->new($ca, [$httpd], rate => 60,
+                                     names => [@steady, @fickle]);
+my $end = time + $seconds;
+my (%happened, @journal);
+
+while (time < $end) {
+    my (undef, $name, $event) = @{ any(@bag) };
+
+    push @journal, sprintf '%.3f %s', time, $name;
+    $event->();
+    $happened{$name}++;
+    sleep rand 0.3;
+}
+ok($httpd->is_alive, 'the server lives');
+$responder->good;
+my @visits = $visitors->stop->visits;
+
+# Without SNI's certificate a visitor meets the first host, and fails for the
+# name; that one has no say here.
+my @let_in = grep { $_->{verdict} !~ /^failed/ } @visits;
+my @false = grep { $_->{verdict} =~ /^bad|revoked|unknown/ } @let_in;
+my @missed = grep { $_->{verdict} eq 'none' && $_->{name} =~ /steady/ } @let_in;
+
+cmp_ok(scalar @let_in, '>', $seconds, 'visitors were let in');
+is(scalar @false, 0, 'no staple was false');
+is(scalar @missed, 0, 'and none was missing');
+diag("$mpm, seed $seed: ", scalar @visits, ' visits, ', scalar @let_in,
+     ' let in; ', join ', ', map { "$happened{$_} x $_" } sort keys %happened);
+diag(join "\n", 'seen:', (map { join ' ', @$_{qw(time name serial verdict)} }
+                          @false, @missed), 'done:', @journal)
+    if @false || @missed;
+
+is(wait_for_staple($httpd, 'good', name => $_, seconds => 20)->{staple},
+   'good', "$_ in the end") for grep { $leaf{$_} } @steady, @fickle;
+ok($httpd->stop, 'httpd stops in good order');
+# What was done to it, and what the responder did, may be told; a crash not.
+$httpd->log_ok(qr/exit signal Killed/, qr/STP02\d\d/, qr/AH00045/, qr/AH00046/,
+               qr/AH10392/, qr/\[ssl:/, qr/AH00098/);
+
+done_testing;

@@ -1,0 +1,117 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# Each fault of the responder can be read in every view: as the cause why there
+# is no staple, and, where a good one is held, as the cause why it fails.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Status;
+
+# What each fault has to be called.
+my %cause = (
+    'slow 60000' => qr/in time/, 'hang-before' => qr/in time/,
+    'hang-middle' => qr/in time/, 'drip 500' => qr/in time/,
+    'cut' => qr/cut short|broke/, 'drop' => qr/broke|cut short/,
+    'reset' => qr/broke/,
+    'http 204' => qr/HTTP status 204/, 'http 404' => qr/HTTP status 404/,
+    'http 405' => qr/HTTP status 405/, 'http 500' => qr/HTTP status 500/,
+    'http 503 1' => qr/HTTP status 503/,
+    'redirect http://127.0.0.1:1/' => qr/refused|redirect/,
+    'redirect https://127.0.0.1/' => qr/redirect/,
+    'redirect ldap://127.0.0.1/' => qr/redirect/,
+    'trylater' => qr/tryLater/, 'malformed' => qr/malformedRequest/,
+    'internal' => qr/internalError/, 'sigrequired' => qr/sigRequired/,
+    'unauthorized' => qr/unauthorized/,
+    'garbage' => qr/not an OCSP response in DER/,
+    'garbage 0' => qr/not an OCSP response in DER|empty|cut short/,
+    'truncated' => qr/not an OCSP response in DER|cut short/,
+    'long 4000' => qr/bytes follow|followed by|after it|not an OCSP/,
+    'long 200000' => qr/too large|too long/,
+    'expired' => qr/has expired/, 'notyet' => qr/not valid yet/,
+    'othercert' => qr/nothing of this certificate/,
+    'otherissuer' => qr/nothing of this certificate|signature|signer|signed/,
+    'othersigner' => qr/signature|signer|signed/,
+    'badsig' => qr/signature/, 'critical' => qr/critical extension/,
+    'delegated no-eku' => qr/may not sign/,
+    'delegated expired' => qr/signe(?:r|d).*expired/,
+    'delegated stranger' => qr/signe(?:r|d)/,
+    'unknown' => qr/does not know the certificate/,
+);
+
+# A responder for each: what one does is not asked of it for others at once.
+my $ca = Staple::CA->new;
+my @faults = Staple::Responder->faults;
+my $number = 0;
+my %responder = map { $_ => Staple::Responder->new($ca) } @faults;
+my %leaf = map { $_ => $ca->leaf(name => 'fault' . ++$number . '.test',
+                                 ocsp => $responder{$_}->url) } @faults;
+is_deeply([sort keys %cause], [sort @faults], 'every fault has its words');
+
+$responder{$_}->tell($_) for @faults;
+my $httpd = Staple::Httpd->new(
+    ports => 2,
+    conf  => stapling('SSLStaplingResponderTimeout 1', status_conf(),
+                      'SSLStaplingErrorCacheTimeout 1', 'StapleWarmup 0',
+                      'StapleStatusActions on'),
+    vhosts => [map { { cert => $leaf{$_} } } @faults]);
+$httpd->start;
+my $status = Staple::Status->new($httpd);
+
+# Every view about one certificate, as the part of it that says why.
+sub causes
+{
+    my ($name) = @_;
+    my ($cert) = @{ $status->json("q=$name")->{certificates} };
+    my ($row) = $status->page("q=$name")
+        =~ m{<td class="c2">(.*?)</td>}s;
+    my ($line) = $status->page("auto&q=$name") =~ /cause=([^\n]*)/;
+    my ($metric) = $status->page('metrics')
+        =~ /^staple_certificate_trouble\{certificate="\Q$name\E",(.*)\} 1$/m;
+
+    return { json => $cert->{cause}, page => $row, lines => $line,
+             metrics => $metric,
+             one => $status->page("id=$cert->{id}")
+                 =~ m{<p class="sum[^>]*>(.*?)</p>}s };
+}
+
+sub check_all
+{
+    my ($verdict) = @_;
+
+    for my $fault (@faults) {
+        my $name = $leaf{$fault}{name};
+        my $causes = causes($name);
+
+        for my $view (sort keys %$causes) {
+            like($causes->{$view} // '', $cause{$fault},
+                 "$verdict, $fault: the cause in $view");
+        }
+    }
+}
+
+ok(wait_for(sub { $status->json->{verdicts}{missing} == @faults
+                  && !grep { !$_->{numbers}{failing} }
+                     @{ $status->json->{certificates} } }, 60),
+   'all of them are missing');
+check_all('missing');
+my @blameless = grep { !$_->{fault} || !$_->{advice} }
+    @{ $status->json->{certificates} };
+is(scalar @blameless, 0, 'each says at whom to look and what to do');
+
+# With a good response held, and a reason to renew it soon.
+$responder{$_}->tell('clear') for @faults;
+ok(wait_for(sub { $status->json->{verdicts}{stapled} == @faults }, 60),
+   'healed, all are stapled');
+$responder{$_}->tell($_) for @faults;
+for my $cert (@{ $status->json->{certificates} }) {
+    wait_for(sub { $status->act('refresh', $cert->{id})->{status} == 303 });
+}
+ok(wait_for(sub { $status->json->{verdicts}{failing} == @faults }, 60),
+   'faults later: all of them fail, none is lost');
+check_all('failing');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/\[staple:warn\]/);
+
+done_testing;

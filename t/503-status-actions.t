@@ -1,0 +1,111 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# The buttons of the status page: off unless they are switched on, refused to
+# every other site, and obeyed by the refresh in whatever child it lives.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Status;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
+my $none = $ca->leaf(name => 'none.test');
+
+sub server
+{
+    my (@more) = @_;
+    my $httpd = Staple::Httpd->new(
+        ports => 2, conf => stapling(status_conf(), @more),
+        vhosts => [{ cert => $leaf }, { cert => $none }]);
+
+    $httpd->start;
+    wait_for_staple($httpd, 'good');
+    return ($httpd, Staple::Status->new($httpd));
+}
+
+my ($httpd, $status) = server();
+my $id = $status->cert('www.test')->{id};
+my $answer = $status->act('forget', $id);
+is($answer->{status}, 403, 'switched off unless it is switched on');
+like($answer->{body}, qr/StapleStatusActions on/, '... and says how');
+is(handshake($httpd)->{staple}, 'good', '... and nothing was done');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok;
+
+($httpd, $status) = server('StapleStatusActions on');
+
+# What is refused.
+my %refused = (
+    'without a token' => { field => { token => '' } },
+    'with another token' => { field => { token => 'A' x 32 } },
+    'with a longer one' => { field => { token => 'A' x 64 } },
+    'from another site' => { headers => { Origin => 'http://evil.test' } },
+    'from a page like ours elsewhere' =>
+        { headers => { Origin => 'http://status.test.evil.test' } },
+    'from nowhere' => { headers => { Origin => 'null' } },
+    'from a site beside' => { headers => { 'Sec-Fetch-Site' => 'same-site' } },
+    'across sites' => { headers => { 'Sec-Fetch-Site' => 'cross-site' } },
+    'as plain text' => { headers => { 'Content-Type' => 'text/plain' } },
+);
+for my $case (sort keys %refused) {
+    is($status->act('forget', $id, %{ $refused{$case} })->{status}, 403,
+       "refused: $case");
+}
+is($status->act('destroy', $id)->{status}, 400, 'refused: an unknown action');
+is($status->act('forget', $id, field => { id => 'AB' })->{status}, 404,
+   'refused: an unknown certificate');
+my $none_id = $status->cert('none.test')->{id};
+my ($token) = $status->page("id=$id") =~ /name="token" value="(\w+)"/;
+is($status->act('refresh', $none_id, field => { token => $token })->{status},
+   409, 'refused: one that nobody is asked about');
+unlike($status->page("id=$none_id"), qr/<form/, '... which has no buttons');
+isnt($status->ask(undef, method => 'POST', headers => {
+         'Content-Type' => 'application/x-www-form-urlencoded' },
+     body => 'token=' . 'x' x 100_000)->{status}, 303,
+     'refused: a form without end');
+is($status->ask("action=forget&id=$id&token=$token")->{status}, 400,
+   'refused: a GET');
+is(handshake($httpd)->{staple}, 'good', 'nothing of this did anything');
+my $asked = $responder->count($leaf);
+
+# Refresh.
+$answer = $status->act('refresh', $id);
+is($answer->{status}, 303, 'refresh is taken');
+is($answer->{head}{location}, "?id=$id&done=refresh", '... and leads back');
+like($status->page("id=$id&done=refresh"), qr/A new response is asked for/,
+     '... to a page that says so');
+ok($responder->wait_for_request($leaf, $asked),
+   '... and the responder is asked');
+
+# Forget.
+$responder->tell('http 503', $leaf);
+is($status->act('forget', $id)->{status}, 303, 'forget is taken');
+is(handshake($httpd)->{staple}, 'none', '... at once');
+ok(wait_for(sub { ($status->cert('www.test')->{cause} // '') =~ /503/ }),
+   '... and a new response is asked for');
+$responder->tell('clear');
+$status->act('refresh', $id);
+is(wait_for_staple($httpd, 'good')->{staple}, 'good',
+   'refresh does not wait for the pause after a failure');
+
+# Without a browser's headers, as a script does it.
+is($status->act('refresh', $id, headers => {
+       Origin => undef, 'Sec-Fetch-Site' => undef })->{status}, 303,
+   'a script may do it too');
+
+# The token belongs to a generation.
+my ($old) = $status->page("id=$id") =~ /name="token" value="(\w+)"/;
+$httpd->graceful;
+is($status->act('refresh', $id, field => { token => $old })->{status}, 403,
+   'a page from before the restart is refused');
+is($status->act('refresh', $id)->{status}, 303, 'a page after it is not');
+
+my $which = qr/STP0301: www\.test \(serial $leaf->{serial}\)/;
+like($httpd->error_log, qr/$which: its response was dropped on the status page/,
+     'the log says what was done');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/\[staple:warn\]/);
+
+done_testing;

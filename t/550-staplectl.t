@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# staplectl says of a ring what is true, beside the server and after its stop:
+# list, show, get and check, by host name, serial and fingerprint, as text and
+# as JSON.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP;
+use Staple;
+use Staple::Work qw(build_dir);
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my %leaf = map {
+    ($_ => $ca->leaf(name => "$_.test", ocsp => $responder->url));
+} qw(good revoked down);
+my $none = $ca->leaf(name => 'none.test');
+my $httpd = Staple::Httpd->new(
+    conf   => stapling(),
+    vhosts => [map { { cert => $leaf{$_} } } sort keys %leaf]);
+my $ring = $httpd->dir . '/logs/stapling_cache';
+my @certs = map { ('--cert', $_->{chain}) } values %leaf;
+
+sub ctl
+{
+    my ($command, @args) = @_;
+
+    return run(build_dir() . '/staplectl', $command, '--ring', $ring, @args);
+}
+
+sub json
+{
+    my ($exit, $out) = ctl(@_, '--json');
+
+    return decode_json($out);
+}
+
+$responder->tell('revoked', $leaf{revoked});
+$responder->tell('http 500', $leaf{down});
+$httpd->start;
+my $served = wait_for_staple($httpd, 'good', name => 'good.test');
+wait_for_staple($httpd, 'revoked', name => 'revoked.test');
+$responder->wait_for_request($leaf{down}, 0);
+$httpd->wait_for_log(qr/STP0203: down.test/);
+
+for my $state ('beside the server', 'after its stop') {
+    my ($exit, $out) = ctl('list', @certs);
+    is($exit, 0, "list, $state");
+    like($out, qr/^stapled +for \dd \d+h +good\.test +\d+s ago: /m,
+         '... the good one');
+    like($out, qr/^revoked +for .*revoked\.test /m, '... the revoked one');
+    like($out, qr/^missing +- +down\.test .*HTTP status 500/m,
+         '... the one whose responder fails, and why');
+    like($out, qr/^3 certificates of 3; \d+ of \d+ bytes/m, '... a summary');
+
+    ($exit, $out) = ctl('show', 'good.test', @certs);
+    is($exit, 0, 'show by host name');
+    like($out, qr/^serial +$leaf{good}{serial}$/m, '... its serial');
+    like($out, qr/^judgement +true, current and about this/m,
+         '... its judgement');
+    ($exit, $out) = ctl('get', $leaf{good}{serial});
+    is($exit, 0, 'get by serial, without a certificate file');
+    is(unpack('H*', $out), unpack('H*', $served->{der}),
+       '... is what is served, byte for byte');
+
+    ($exit, $out) = ctl('check', 'good.test', @certs);
+    is($exit, 0, 'check: the good one is well');
+    like($out, qr/^STAPLE OK - good\.test: stapled, for another .*\| cert/,
+         '... in words');
+    ($exit, $out) = ctl('check', 'good.test', @certs, '-w', '30d');
+    is($exit, 1, 'check: less left than the warning limit');
+    ($exit, $out) = ctl('check', 'good.test', @certs, '-C', '100%');
+    is($exit, 2, 'check: less left than the critical limit');
+    ($exit, $out) = ctl('check');
+    is($exit, 2, 'check: the whole ring is in trouble');
+    like($out, qr/^STAPLE CRITICAL - 2 of 3 certificates need attention/,
+         '... how many');
+    ($exit, $out) = ctl('check', 'down.test', @certs);
+    like($out, qr/CRITICAL.*nothing is stapled; 1 attempt failed in a row.*with 127\.0\.0\.1:\d+: HTTP status 500/,
+         '... and why') if $state =~ /beside/;
+
+    my $all = json('check', @certs);
+    is($all->{version}, 1, 'JSON has a version');
+    my %of = map { $_->{name} => $_ } @{ $all->{certificates} };
+    is($of{'good.test'}{verdict}, 'stapled', 'JSON: the good one');
+    is($of{'revoked.test'}{severity}, 'critical', 'JSON: the revoked one');
+    like($of{'revoked.test'}{response}{revoked}, qr/^\d{4}-\d\d-\d\dT.*Z$/,
+         '... since when');
+    is($of{'down.test'}{refresh}{outcome}, 'HTTP status 500',
+       'JSON: the one whose responder fails');
+
+    ok($httpd->stop, 'httpd stops in good order') if $state =~ /beside/;
+}
+
+my $id = json('list')->{certificates}[0]{id};
+my ($exit, $out) = ctl('show', $id);
+is($exit, 0, 'a fingerprint names a certificate');
+($exit) = ctl('show', substr($id, 0, 11));
+is($exit, 0, '... its first eight digits too');
+($exit) = ctl('show', substr($id, 0, 8));
+is($exit, 3, '... fewer do not');
+
+my $pem = $httpd->dir . '/staple.pem';
+ctl('get', 'good.test', @certs, '--pem', '-o', $pem);
+like(read_file($pem), qr/^-----BEGIN OCSP RESPONSE-----/, 'get --pem');
+($exit, $out) = ctl('show', 'good.test', @certs, '--text');
+like($out, qr/OCSP Response Data:.*Cert Status: good/s, 'show --text');
+
+($exit, $out) = ctl('check', '--cert', $none->{chain}, 'none.test');
+is($exit, 0, 'a certificate without a responder needs no staple');
+like($out, qr/nothing to staple: its CA names no OCSP responder/,
+     '... and why');
+my $new = $ca->leaf(name => 'new.test', ocsp => $responder->url);
+is((ctl('check', '--cert', $new->{chain}, 'new.test'))[0], 2,
+   'a certificate that the server does not know is in trouble');
+my $foreign = Staple::CA->new;
+ctl('get', 'good.test', @certs, '-o', $pem);
+is((ctl('check', '--cert', $leaf{good}{cert}, 'good.test'))[0], 0,
+   'without the issuer nothing is judged, and the times decide');
+
+$httpd->log_ok(qr/STP0202: revoked/, qr/STP0203: down/);
+
+done_testing;

@@ -1,0 +1,108 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# staplectl on a bad day: no file, no right to read it, files that are foreign,
+# broken, cut or replaced while they are read, wrong options. Clear words, exit
+# status 3, and never a crash.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Work qw(build_dir);
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
+my $httpd = Staple::Httpd->new(conf   => stapling(),
+                               vhosts => [{ cert => $leaf }]);
+my $ring = $httpd->dir . '/logs/stapling_cache';
+my $dir = work_dir();
+my $ctl = build_dir() . '/staplectl';
+
+sub fails
+{
+    my ($words, $title, @args) = @_;
+    my ($exit, $out) = run($ctl, @args);
+
+    is($exit, 3, $title);
+    like($out, $words, '... in clear words');
+}
+
+$httpd->start;
+wait_for_staple($httpd, 'good');
+
+# Restarts replace the file all the time; each look sees a whole ring.
+my @seen;
+for (1 .. 5) {
+    kill 'USR1', $httpd->{pid};
+    push @seen, map { (run($ctl, 'check', '-r', $ring))[0] } 1 .. 20;
+}
+is_deeply([grep { $_ > 1 } @seen], [], 'a ring that is being replaced');
+ok($httpd->stop, 'httpd stops in good order');
+
+fails(qr{/nothing }, 'no file', 'list', '-r',
+      "$dir/nothing");
+fails(qr/is a directory|no regular file|not a regular file/i, 'a directory',
+      'list', '-r', $dir);
+symlink($ring, "$dir/link");
+fails(qr/symbolic link/, 'a symbolic link', 'list', '-r', "$dir/link");
+fails(qr/\S+ \S+/, 'an empty file', 'list', '-r', write_file('empty', ''));
+fails(qr/\S+ \S+/, 'a foreign file', 'list', '-r',
+      write_file('foreign', "no ring at all\n" x 1000));
+my $bytes = read_file($ring);
+fails(qr/\S+ \S+/, 'a cut file', 'list', '-r',
+      write_file('cut', substr $bytes, 0, length($bytes) / 2));
+fails(qr/\S+ \S+/, 'a ring of another version', 'list', '-r',
+      write_file('version', substr($bytes, 0, 8) . "\xff" . substr $bytes, 9));
+
+# What is broken inside costs a staple and nothing else.
+my @odd;
+srand 7;
+for my $n (1 .. 60) {
+    my $copy = $bytes;
+
+    substr $copy, 384 + int(rand(length($copy) - 384)), 1,
+           chr int rand 256 for 1 .. 2000;
+    my $path = write_file('broken', $copy);
+    for my $command ('list', 'check') {
+        my ($exit) = run($ctl, $command, '-r', $path, '--cert',
+                         $leaf->{chain});
+        push @odd, $exit if $exit > 3;
+    }
+}
+is_deeply(\@odd, [], 'broken rings');
+
+SKIP: {
+    skip 'root may read everything', 2 if $> != 0;
+    my ($user) = Staple::Httpd::account();
+    my $uid = getpwnam $user;
+    my $pid = fork;
+    if (!$pid) {
+        open STDOUT, '>', "$dir/denied";
+        open STDERR, '>&', \*STDOUT;
+        $( = $) = $uid;
+        $< = $> = $uid;
+        exec($ctl, 'list', '-r', $ring) or POSIX::_exit(127);
+    }
+    waitpid $pid, 0;
+    is($? >> 8, 3, 'no right to read');
+    like(read_file("$dir/denied"), qr/ermission|ermitted|not allowed/,
+         '... in clear words');
+}
+
+fails(qr/which ring\?/, 'no ring named', 'list');
+fails(qr/usage/, 'no command');
+fails(qr/usage/, 'an unknown command', 'lst');
+fails(qr/option/, 'an unknown option', 'list', '--rings');
+fails(qr/which certificate/, 'nothing to show', 'show', '-r', $ring);
+fails(qr/no such certificate/, 'an unknown certificate', 'show', '-r', $ring,
+      'other.test');
+fails(qr/'soon' is no limit/, 'a limit that is none', 'check', '-r', $ring,
+      '-w', 'soon');
+fails(qr/no PEM certificate/, 'a certificate file that is none', 'list', '-r',
+      $ring, '--cert', $leaf->{key});
+fails(qr/cannot write/, 'an output that cannot be written', 'get', '-r', $ring,
+      $leaf->{serial}, '-o', "$dir/no/such/dir");
+
+$httpd->log_ok;
+
+done_testing;

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# staplectl check --connect judges what a server really staples: good, none,
+# revoked, a lie, and a server that says nothing at all.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
+use Staple;
+use Staple::Work qw(build_dir);
+
+my $ca = Staple::CA->new;
+my $other = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my %leaf = map {
+    ($_ => $ca->leaf(name => "$_.test", ocsp => $responder->url));
+} qw(good revoked off);
+my $none = $ca->leaf(name => 'none.test');
+my $httpd = Staple::Httpd->new(
+    conf   => stapling(),
+    vhosts => [{ cert => $leaf{good} }, { cert => $leaf{revoked} },
+               { cert => $leaf{off}, conf => 'SSLUseStapling off' },
+               { cert => $none }]);
+
+sub check
+{
+    my ($name, @args) = @_;
+
+    return run(build_dir() . '/staplectl', 'check', '--connect',
+               '127.0.0.1:' . $httpd->port, '--servername', $name, @args);
+}
+
+$responder->tell('revoked', $leaf{revoked});
+$httpd->start;
+wait_for_staple($httpd, 'good', name => 'good.test');
+wait_for_staple($httpd, 'revoked', name => 'revoked.test');
+
+for ([good => 0, qr/^STAPLE OK - good\.test: stapled, for another /],
+     [revoked => 2, qr/CRITICAL - revoked\.test: revoked at /],
+     [off => 2, qr/CRITICAL - off\.test: nothing is stapled/],
+     [none => 0, qr/OK - none\.test: nothing to staple: its CA names no/]) {
+    my ($name, $status, $words) = @$_;
+    my ($exit, $out) = check("$name.test");
+
+    is($exit, $status, "$name.test: status $status");
+    like($out, $words, '... in words');
+}
+is((check('good.test', '-w', '30d'))[0], 1, 'the limits hold here too');
+my ($exit, $out) = run(build_dir() . '/staplectl', 'show', '--connect',
+                       '127.0.0.1:' . $httpd->port, '--servername',
+                       'good.test');
+like($out, qr/^judgement .*^served until .*UTC$/ms, 'show --connect');
+ok($httpd->stop, 'httpd stops in good order');
+
+# A staple that mod_staple would never send, from a server of OpenSSL's own.
+my $lie = work_dir() . '/lie';
+SKIP: {
+    my $port = (Staple::Work::free_ports(1))[0];
+    my $der = handshake_bytes();
+    skip 'no response to lie with', 2 if !$der;
+    write_file('lie', $der);
+    my $server = Staple::Work::spawn(
+        name => 's_server', log => work_dir() . '/s_server.log',
+        cmd => [tool('openssl'), 's_server', '-accept', "127.0.0.1:$port",
+                '-cert', $leaf{off}{cert}, '-key', $leaf{off}{key},
+                '-cert_chain', $leaf{off}{issuer}, '-status_file', $lie,
+                '-www']);
+    wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port") });
+    ($exit, $out) = run(build_dir() . '/staplectl', 'check', '--connect',
+                        "127.0.0.1:$port", '--servername', 'off.test');
+    is($exit, 2, 'a staple of another certificate is critical');
+    like($out, qr/off\.test: the response .*certificate/, '... and why');
+    Staple::Work::stop_process($server);
+}
+
+sub handshake_bytes
+{
+    my ($status, $bytes) = run(
+        build_dir() . '/staplectl', 'get', '-r',
+        $httpd->dir . '/logs/stapling_cache', $leaf{good}{serial});
+
+    return $status ? undef : $bytes;
+}
+
+my $mute = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5);
+($exit, $out) = run(build_dir() . '/staplectl', 'check', '--timeout', 1,
+                    '--connect', '127.0.0.1:' . $mute->sockport);
+is($exit, 3, 'a server that says nothing: nothing is found out');
+like($out, qr/took too long/, '... in time, and in words');
+my $closed = $mute->sockport;
+close $mute;
+($exit, $out) = run(build_dir() . '/staplectl', 'check', '--connect',
+                    "127.0.0.1:$closed");
+is($exit, 3, 'no server at all');
+like($out, qr/127\.0\.0\.1 port $closed: Connection refused/, '... in words');
+
+$httpd->log_ok(qr/STP0202: revoked/);
+
+done_testing;
