@@ -374,6 +374,7 @@ static apr_status_t join_refresh(apr_pool_t *p)
     conf.cache = world->cache;
     conf.registry = world->registry;
     conf.share = main->share;
+    conf.message_cmd = main->message_cmd;
     conf.fetch = fetch_limits(main);
     return staple_refresh_create(&world->refresh, &conf, p);
 }

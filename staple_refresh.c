@@ -154,6 +154,7 @@ apr_status_t staple_refresh_lead(staple_refresh_t *refresh)
     if (refresh->conf.share) { /* without its thread it does not answer */
         staple_share_start(refresh->conf.share);
     }
+    staple_refresh_log_open(refresh);
     plan_all(refresh);
     return APR_SUCCESS;
 }
@@ -239,6 +240,9 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
     heed_requests(refresh, now);
     staple_refresh_look_at_files(refresh, now);
     send_off(refresh, now);
+    if (refresh->message) {
+        staple_message_run(refresh->message);
+    }
     is_owed = hear_share(refresh);
     if (!staple_fetch_busy(refresh->fetch)) {
         return is_owed;
@@ -283,6 +287,10 @@ void staple_refresh_resign(staple_refresh_t *refresh)
     refresh->fetch = NULL;
     apr_thread_mutex_unlock(refresh->mutex);
     staple_fetch_destroy(fetch);
+    if (refresh->message) {
+        staple_message_destroy(refresh->message);
+        refresh->message = NULL;
+    }
     apr_pool_destroy(refresh->lead_pool);
     refresh->lead_pool = NULL;
     refresh->tasks = NULL;

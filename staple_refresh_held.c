@@ -108,7 +108,7 @@ int staple_refresh_take(staple_refresh_t *refresh, const staple_cert_t *cert,
     if (verdict->status == STAPLE_OCSP_REVOKED
         && !(staple_refresh_is_valid(held)
              && held->meta.status == STAPLE_OCSP_REVOKED)) {
-        staple_refresh_log_revoked(refresh->conf.server, cert, verdict, ptemp);
+        staple_refresh_log_revoked(refresh, cert, verdict, ptemp);
     }
     return 1;
 }

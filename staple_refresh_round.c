@@ -129,9 +129,10 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     const staple_cert_t *cert = task->cert;
     held_t held = staple_refresh_look(refresh, cert, now);
     int was_failing = state->failing > 0 || task->alarm != ALARM_NONE;
+    int is_new;
 
-    staple_refresh_take(refresh, cert, &held, &round->verdict, answer->body,
-                        answer->body_len, round->pool);
+    is_new = staple_refresh_take(refresh, cert, &held, &round->verdict,
+                                 answer->body, answer->body_len, round->pool);
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
     task->due = staple_refresh_due(&cert->policy, cert->id,
@@ -140,7 +141,7 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                                    answer->fresh_for);
     held = staple_refresh_look(refresh, cert, now);
     staple_refresh_log_success(refresh->conf.server, round, answer,
-                               held.until, was_failing);
+                               held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
     if (refresh->conf.share && !round->is_shared) {
         staple_share_put(refresh->conf.share, cert->id, answer->body,
@@ -163,7 +164,7 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
                                    held.meta.next_update, now,
                                    answer->fresh_for);
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
-                               held.until, task->alarm != ALARM_NONE);
+                               held.until, task->alarm != ALARM_NONE, 0);
     task->alarm = ALARM_NONE;
 }
 

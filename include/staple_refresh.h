@@ -30,6 +30,8 @@ typedef struct staple_refresh_conf_t {
     staple_cache_t *cache;
     const staple_cert_registry_t *registry; /* slots are assigned */
     staple_share_t *share;    /* NULL: this server is alone */
+    const char *const *message_cmd; /* StapleMessageCmd: a program and its first
+                                 arguments, up to NULL; or NULL */
     staple_fetch_conf_t fetch;
 } staple_refresh_conf_t;
 

@@ -11,6 +11,7 @@
 #include <apr_hash.h>
 #include <apr_thread_mutex.h>
 
+#include "staple_message.h"
 #include "staple_refresh.h"
 
 #ifdef __cplusplus
@@ -91,6 +92,7 @@ struct staple_refresh_t {
     apr_hash_t *other_hash;     /* URLs of responders that answer only the
                                    other hash than the usual one */
     apr_array_header_t *files;  /* response_file_t */
+    staple_message_t *message;  /* NULL: nobody is to be told */
     apr_time_t files_due;       /* when to look at them */
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
@@ -154,7 +156,8 @@ void staple_refresh_begin_round(task_t *task, apr_time_t now);
 /** Go on with a round that waits for another server (its wake has come). */
 void staple_refresh_look_around(round_t *round);
 
-/* ----- staple_refresh_log.c: once per change of state ----- */
+/* ----- staple_refresh_log.c: once per change of state, to the error log and
+ * to the program of StapleMessageCmd ----- */
 
 /** A verdict in the 16 bits that a state has for it (its detail);
  * staple_refresh_outcome_text reads it. */
@@ -162,7 +165,8 @@ apr_uint16_t staple_refresh_pack(const staple_ocsp_verdict_t *verdict);
 
 void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
                                 apr_status_t rv);
-void staple_refresh_log_revoked(server_rec *s, const staple_cert_t *cert,
+void staple_refresh_log_revoked(staple_refresh_t *refresh,
+                                const staple_cert_t *cert,
                                 const staple_ocsp_verdict_t *verdict,
                                 apr_pool_t *ptemp);
 void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert);
@@ -175,7 +179,10 @@ void staple_refresh_log_failure(server_rec *s, const round_t *round,
                                 apr_interval_time_t pause, alarm_e alarm);
 void staple_refresh_log_success(server_rec *s, const round_t *round,
                                 const staple_fetch_answer_t *answer,
-                                apr_time_t until, int was_failing);
+                                apr_time_t until, int was_failing,
+                                int is_new);
+/** Prepare to run the program that is to be told; where it cannot be, log. */
+void staple_refresh_log_open(staple_refresh_t *refresh);
 /** A certificate that is served from a file alone, whose response nears its
  * end. */
 void staple_refresh_log_reminder(server_rec *s, const task_t *task,

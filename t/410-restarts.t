@@ -14,7 +14,9 @@ my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my @names = map { "$_.test" } 'a' .. 'e';
 my @leaves = map { $ca->leaf(name => $_, ocsp => $responder->url) } @names;
-my %loops = (event => 12, worker => 5, prefork => 5);
+# With the sanitizers a start takes long.
+my %loops = $ENV{STAPLE_PRELOAD} ? (event => 4, worker => 2, prefork => 2)
+                                 : (event => 12, worker => 5, prefork => 5);
 
 sub files
 {
