@@ -27,7 +27,9 @@ for my $leaf ($by_get, $by_post) {
     is($got->{serial}, $leaf->{serial}, '... with its own response');
 }
 my $log = substr read_file($responder->{log}), $before;
-my @requests = $log =~ /(OCSP Request Data:.*?)(?=OCSP Response Data:)/sg;
+# A question of the harness, which is told by its nonce, may be logged late.
+my @requests = grep { !/OCSP Nonce/ }
+    $log =~ /(OCSP Request Data:.*?)(?=OCSP Re(?:sponse|quest) Data:)/sg;
 
 is(scalar @requests, 2, 'it has read two requests');
 is(scalar(grep { 1 == (() = /Certificate ID:/g) } @requests), 2,

@@ -128,10 +128,16 @@ for my $leaf (@by_get) {
     like($asked[0], qr/^$host GET MISS 200 /, '... the responder first');
     like($asked[1], qr/^$host GET HIT 200 /, '... then the cache');
 }
-is(scalar(grep { /^localhost GET \S+ 400 / } @seen), 2,
-   'cfssl: GET is refused');
-is(scalar(grep { m{^localhost POST \S+ 200 /$} } @seen), 2,
-   '... and POST answered');
-is(scalar @seen, 8, 'nothing else was asked');
+# Debian 12's cfssl takes the slash before the base64 for a part of it.
+my @cfssl = grep { /^localhost / } @seen;
+if (grep { / GET \S+ 400 / } @cfssl) {
+    is(scalar(grep { / GET \S+ 400 / } @cfssl), 2, 'cfssl: GET is refused');
+    is(scalar(grep { m{ POST \S+ 200 /$} } @cfssl), 2, '... POST is answered');
+    is(scalar @seen, 8, 'nothing else was asked');
+}
+else {
+    is(scalar(grep { / GET \S+ 200 / } @cfssl), 2, 'cfssl: GET is answered');
+    is(scalar @seen, 6, 'nothing else was asked');
+}
 
 done_testing;
