@@ -415,11 +415,15 @@ sub staple_lines
     return grep { /\[staple:(?:$levels)\]/ } split /\n/, $self->error_log;
 }
 
+# What a distribution's own packages have to say about each other: mod_ssl was
+# built with a newer OpenSSL than the one installed.
+my $of_the_system = qr/AH01882:/;
+
 sub _is_alarming
 {
     my ($line) = @_;
 
-    return 0 if $line !~ /\S/;
+    return 0 if $line !~ /\S/ || $line =~ $of_the_system;
     return 1 if $line =~ /exit signal/;
     return $1 =~ /^(?:emerg|alert|crit|error|warn)$/
         if $line =~ /^\[[^\]]+\] \[\w*:(\w+)\]/;
