@@ -92,7 +92,7 @@ static const char *check_inode(const struct stat *st, int any_owner)
     if (!any_owner && st->st_uid != geteuid()) {
         return "belongs to another user";
     }
-    if (st->st_nlink != 1) {
+    if (st->st_nlink > 1) { /* 0: another has just taken its place */
         return "has more than one name (hard links)";
     }
     return NULL;

@@ -5,6 +5,7 @@
 # status 3, and never a crash.
 
 use FindBin;
+use POSIX ();
 use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Work qw(build_dir);
@@ -39,6 +40,28 @@ for (1 .. 5) {
 is_deeply([grep { $_ > 1 } @seen], [], 'a ring that is being replaced');
 ok($httpd->stop, 'httpd stops in good order');
 
+# Far more often than restarts do it: between a look's open and its fstat, too.
+my $bytes = read_file($ring);
+my $busy = write_file('busy', $bytes);
+chmod 0600, $busy;
+my $replacer = fork // die "cannot fork: $!\n";
+if (!$replacer) {
+    my $parent = getppid;
+    while (getppid == $parent) {
+        open my $new, '>', "$busy.next" or last;
+        print $new $bytes;
+        close $new;
+        chmod 0600, "$busy.next";
+        rename "$busy.next", $busy or last;
+    }
+    POSIX::_exit(0);
+}
+my @failed = grep { $_->[0] != 0 }
+             map { [run($ctl, 'list', '-r', $busy)] } 1 .. 300;
+kill 'KILL', $replacer;
+waitpid $replacer, 0;
+is_deeply(\@failed, [], 'a ring that is replaced without a pause');
+
 fails(qr{/nothing }, 'no file', 'list', '-r',
       "$dir/nothing");
 fails(qr/is a directory|no regular file|not a regular file/i, 'a directory',
@@ -48,7 +71,6 @@ fails(qr/symbolic link/, 'a symbolic link', 'list', '-r', "$dir/link");
 fails(qr/\S+ \S+/, 'an empty file', 'list', '-r', write_file('empty', ''));
 fails(qr/\S+ \S+/, 'a foreign file', 'list', '-r',
       write_file('foreign', "no ring at all\n" x 1000));
-my $bytes = read_file($ring);
 fails(qr/\S+ \S+/, 'a cut file', 'list', '-r',
       write_file('cut', substr $bytes, 0, length($bytes) / 2));
 fails(qr/\S+ \S+/, 'a ring of another version', 'list', '-r',
