@@ -39,6 +39,7 @@
 #include "staple_cache.h"
 #include "staple_cert.h"
 #include "staple_config.h"
+#include "staple_generation.h"
 #include "staple_preflight.h"
 #include "staple_refresh.h"
 #include "staple_share.h"
@@ -79,11 +80,6 @@ extern module AP_MODULE_DECLARE_DATA staple_module;
  * SSLStaplingResponseMaxAge is not set. */
 #define NO_NEXT_UPDATE_SERVED apr_time_from_sec(12 * 3600)
 
-#ifdef static_assert
-static_assert(STAPLE_CERT_ID_LEN == STAPLE_CACHE_ID_LEN,
-              "certificates and slots have the same ids");
-#endif
-
 /* All that a configuration pass builds; lives in pconf, and in a child what
  * the child adds. */
 typedef struct world_t {
@@ -103,13 +99,6 @@ typedef struct world_t {
 
 /* Made anew by every pre_config, so nothing outlives a restart. */
 static world_t *world;
-
-/* What the parent keeps from one generation to the next. */
-typedef struct retained_t {
-    void *base;        /* the ring's mapping; NULL: none */
-    apr_size_t length;
-    unsigned char identity[STAPLE_SHARE_IDENTITY_LEN]; /* random */
-} retained_t;
 
 /* ----- certificates ----- */
 
@@ -488,214 +477,6 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     return OK;
 }
 
-static void log_scopes(const apr_array_header_t *list, apr_pool_t *p)
-{
-    int counts[STAPLE_CERT_SELF_SIGNED + 1] = { 0 };
-    const char *text = "";
-    int scope, i;
-
-    for (i = 0; i < list->nelts; i++) {
-        counts[APR_ARRAY_IDX(list, i, staple_cert_t *)->scope]++;
-    }
-    for (scope = STAPLE_CERT_APPLIES + 1; scope <= STAPLE_CERT_SELF_SIGNED;
-         scope++) {
-        if (counts[scope]) {
-            text = apr_psprintf(p, "%s%s%d because %s", text,
-                                *text ? ", " : "", counts[scope],
-                                staple_cert_scope_text(
-                                    (staple_cert_scope_e)scope));
-        }
-    }
-    if (*text) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, world->server,
-                     "STP0103: certificates without a staple: %s", text);
-    }
-}
-
-/* Clients refuse such a certificate, and no response will ever come. Returns
- * how many there are. */
-static int log_hopeless(const apr_array_header_t *list)
-{
-    int count = 0;
-    int i;
-
-    for (i = 0; i < list->nelts; i++) {
-        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
-
-        if (cert->is_must_staple && cert->scope != STAPLE_CERT_APPLIES) {
-            count++;
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, world->server, "STP0117: "
-                         "%s (%s): the certificate is must-staple, but %s: "
-                         "clients refuse it; replace it, or give it a "
-                         "StapleResponseFile or SSLStaplingForceURL",
-                         cert->name,
-                         APR_ARRAY_IDX(cert->hosts, 0, const char *),
-                         staple_cert_scope_text(cert->scope));
-        }
-    }
-    return count;
-}
-
-static const char *path_text(const staple_cache_spec_t *spec)
-{
-    return spec->path ? spec->path : "memory";
-}
-
-static void log_ring(const staple_main_conf_t *conf,
-                     const staple_cache_report_t *report, apr_size_t count)
-{
-    server_rec *s = world->server;
-    const char *path = path_text(&conf->cache);
-
-    if (report->old_file) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
-                     "%s was not used: %s; %s", path, report->old_file,
-                     report->seed == STAPLE_CACHE_SEED_MEMORY
-                     ? "the responses are in memory still"
-                     : "all responses are fetched anew");
-    }
-    if (report->new_file) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
-                     "can be kept at %s: %s; responses stay in memory and "
-                     "will not survive a stop", path, report->new_file);
-    }
-    if (report->left_out) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0106: %"
-                     APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " certificates do "
-                     "not fit into the ring of %" APR_SIZE_T_FMT " bytes and "
-                     "are not stapled; set SSLStaplingCache \"shmcb:%s(%"
-                     APR_SIZE_T_FMT ")\" or StapleCacheGrow on",
-                     report->left_out, count, report->size_granted, path,
-                     report->size_wanted);
-    }
-    else if (report->size_granted > conf->cache.size) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0107: the ring has "
-                     "grown from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT
-                     " bytes for %" APR_SIZE_T_FMT " certificates; set "
-                     "SSLStaplingCache \"shmcb:%s(%" APR_SIZE_T_FMT ")\" to "
-                     "have it so from the start", conf->cache.size,
-                     report->size_granted, count, path, report->size_granted);
-    }
-}
-
-static const char *seed_text(const staple_cache_report_t *report,
-                             apr_pool_t *p)
-{
-    switch (report->seed) {
-    case STAPLE_CACHE_SEED_MEMORY:
-        return apr_psprintf(p, "%" APR_SIZE_T_FMT " responses taken over",
-                            report->seeded);
-    case STAPLE_CACHE_SEED_FILE:
-        return apr_psprintf(p, "%" APR_SIZE_T_FMT " responses taken over from "
-                            "before the stop", report->seeded);
-    default:
-        return "starting empty";
-    }
-}
-
-/* The certificates that have something to staple, as ids for the ring. */
-static apr_size_t collect_ids(const apr_array_header_t *list,
-                              unsigned char (**ids)[STAPLE_CACHE_ID_LEN],
-                              apr_pool_t *p)
-{
-    apr_size_t count = 0;
-    int i;
-
-    *ids = apr_pcalloc(p, ((apr_size_t)list->nelts + 1)
-                          * STAPLE_CACHE_ID_LEN);
-    for (i = 0; i < list->nelts; i++) {
-        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
-
-        if (cert->scope == STAPLE_CERT_APPLIES) {
-            memcpy((*ids)[count++], cert->id, STAPLE_CACHE_ID_LEN);
-        }
-    }
-    return count;
-}
-
-static void assign_slots(const apr_array_header_t *list)
-{
-    int i;
-
-    for (i = 0; i < list->nelts; i++) {
-        staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
-
-        if (cert->scope == STAPLE_CERT_APPLIES) {
-            cert->slot = staple_cache_find(world->cache, cert->id);
-        }
-    }
-}
-
-/* The module may be another one after a restart: the key changes with what is
- * kept. */
-static retained_t *retained_get(void)
-{
-    static const char key[] = "mod_staple:1";
-    retained_t *retained = ap_retained_data_get(key);
-
-    if (!retained) {
-        retained = ap_retained_data_create(key, sizeof(*retained));
-        ap_random_insecure_bytes(retained->identity,
-                                 sizeof(retained->identity));
-    }
-    return retained;
-}
-
-/* Take the mapping of the generation before, which nothing refers to after
- * this pass. */
-static staple_cache_t *previous_ring(retained_t *retained, apr_pool_t *p)
-{
-    staple_cache_t *previous = NULL;
-
-    if (retained->base) {
-        staple_cache_attach(&previous, retained->base, retained->length, p);
-        retained->base = NULL;
-    }
-    return previous;
-}
-
-static apr_status_t build_ring(const staple_main_conf_t *conf, apr_pool_t *p,
-                               apr_pool_t *ptemp)
-{
-    const apr_array_header_t *list = staple_cert_list(world->registry);
-    retained_t *retained = retained_get();
-    staple_cache_t *previous = previous_ring(retained, ptemp);
-    unsigned char (*ids)[STAPLE_CACHE_ID_LEN];
-    staple_cache_report_t report;
-    staple_cache_conf_t ring;
-    apr_status_t rv = APR_SUCCESS;
-
-    memset(&ring, 0, sizeof(ring));
-    ring.path = conf->cache.path;
-    ring.size = conf->cache.size;
-    ring.may_grow = conf->cache_grow;
-    ring.ids_count = collect_ids(list, &ids, ptemp);
-    ring.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
-    ring.previous = previous;
-    if (ring.ids_count) {
-        rv = staple_cache_create(&world->cache, &ring, &report, p);
-    }
-    if (previous) {
-        staple_cache_unmap(previous);
-    }
-    if (rv || !ring.ids_count) {
-        return rv;
-    }
-    staple_cache_mapping(world->cache, &retained->base, &retained->length);
-    world->status.ring_path = report.new_file ? NULL : conf->cache.path;
-    assign_slots(list);
-    log_ring(conf, &report, ring.ids_count);
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, world->server,
-                 "STP0101: mod_staple/" STAPLE_VERSION " staples %"
-                 APR_SIZE_T_FMT " certificate%s; ring of %" APR_SIZE_T_FMT
-                 " bytes in %s, %s", ring.ids_count - report.left_out,
-                 ring.ids_count - report.left_out == 1 ? "" : "s",
-                 report.size_granted, report.new_file ? "memory"
-                                      : path_text(&conf->cache),
-                 seed_text(&report, ptemp));
-    return APR_SUCCESS;
-}
-
 static apr_status_t make_locks(apr_pool_t *p)
 {
     const staple_share_t *share = staple_config_of(world->server)->main->share;
@@ -722,7 +503,7 @@ static apr_status_t open_share(apr_pool_t *p)
     if (!share) {
         return APR_SUCCESS;
     }
-    staple_share_set_identity(share, retained_get()->identity);
+    staple_share_set_identity(share, staple_generation_identity());
     rv = staple_share_init(share, world->server, p);
     if (rv) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, world->server, "STP0115: the "
@@ -778,9 +559,28 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
     status->token = staple_status_make_token(p);
 }
 
+/* All that children find ready; nothing, where no certificate needs it. */
+static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
+                           apr_pool_t *ptemp)
+{
+    apr_status_t rv = staple_generation_make_ring(
+        &world->cache, &world->status.ring_path, world->registry, conf,
+        world->server, p, ptemp);
+
+    if (rv || !world->cache) {
+        return rv;
+    }
+    rv = make_locks(p);
+    if (!rv) {
+        rv = open_share(p);
+    }
+    return rv ? rv : enter_watchdog(p);
+}
+
 static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                           server_rec *s)
 {
+    const staple_main_conf_t *conf = staple_config_of(s)->main;
     apr_status_t rv;
 
     (void)plog;
@@ -789,27 +589,17 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     }
     warn_without_mod_ssl(s);
     staple_cert_registry_finish(world->registry);
-    log_scopes(staple_cert_list(world->registry), ptemp);
-    if (log_hopeless(staple_cert_list(world->registry))
-        && staple_config_of(s)->main->must_staple == STAPLE_MUST_REQUIRE) {
+    if (staple_generation_log_certs(world->registry, s, ptemp)
+        && conf->must_staple == STAPLE_MUST_REQUIRE) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    rv = build_ring(staple_config_of(s)->main, p, ptemp);
-    if (!rv && world->cache) {
-        rv = make_locks(p);
-    }
-    if (!rv && world->cache) {
-        rv = open_share(p);
-    }
-    if (!rv && world->cache) {
-        rv = enter_watchdog(p);
-    }
+    rv = set_up(conf, p, ptemp);
     if (rv) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "STP0114: OCSP stapling "
                      "cannot be set up");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    prepare_status(staple_config_of(s)->main, p);
+    prepare_status(conf, p);
     return OK;
 }
 

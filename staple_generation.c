@@ -1,0 +1,283 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What a start or restart builds: the ring of the generation that begins.
+ *
+ * The one idea: pools and globals die with a generation, the parent process
+ * does not. It keeps the address of the last ring's mapping, and the next ring
+ * is seeded from there; only a first start has to trust a file. The children
+ * of the old generation go on with the old mapping until they end.
+ */
+
+#include <string.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <apr_strings.h>
+
+#include "staple_generation.h"
+#include "staple_share.h"
+
+APLOG_USE_MODULE(staple);
+
+#ifdef static_assert
+static_assert(STAPLE_CERT_ID_LEN == STAPLE_CACHE_ID_LEN,
+              "certificates and slots have the same ids");
+#endif
+
+/* ----- what is kept ----- */
+
+/* What the parent keeps from one generation to the next. */
+typedef struct retained_t {
+    void *base;        /* the ring's mapping; NULL: none */
+    apr_size_t length;
+    unsigned char identity[STAPLE_SHARE_IDENTITY_LEN]; /* random */
+} retained_t;
+
+/* The module may be another one after a restart: the key changes with what is
+ * kept. */
+static retained_t *retained_get(void)
+{
+    static const char key[] = "mod_staple:1";
+    retained_t *retained = ap_retained_data_get(key);
+
+    if (!retained) {
+        retained = ap_retained_data_create(key, sizeof(*retained));
+        ap_random_insecure_bytes(retained->identity,
+                                 sizeof(retained->identity));
+    }
+    return retained;
+}
+
+const unsigned char *staple_generation_identity(void)
+{
+    return retained_get()->identity;
+}
+
+/* Take the mapping of the generation before. */
+static staple_cache_t *previous_ring(retained_t *retained, apr_pool_t *p)
+{
+    staple_cache_t *previous = NULL;
+
+    if (retained->base) {
+        staple_cache_attach(&previous, retained->base, retained->length, p);
+        retained->base = NULL;
+    }
+    return previous;
+}
+
+/* ----- what is said ----- */
+
+static void log_scopes(const apr_array_header_t *list, const server_rec *s,
+                       apr_pool_t *p)
+{
+    int counts[STAPLE_CERT_SELF_SIGNED + 1] = { 0 };
+    const char *text = "";
+    int scope, i;
+
+    for (i = 0; i < list->nelts; i++) {
+        counts[APR_ARRAY_IDX(list, i, staple_cert_t *)->scope]++;
+    }
+    for (scope = STAPLE_CERT_APPLIES + 1; scope <= STAPLE_CERT_SELF_SIGNED;
+         scope++) {
+        if (counts[scope]) {
+            text = apr_psprintf(p, "%s%s%d because %s", text,
+                                *text ? ", " : "", counts[scope],
+                                staple_cert_scope_text(
+                                    (staple_cert_scope_e)scope));
+        }
+    }
+    if (*text) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
+                     "STP0103: certificates without a staple: %s", text);
+    }
+}
+
+/* Clients refuse such a certificate, and no response will ever come. Returns
+ * how many there are. */
+static int log_hopeless(const apr_array_header_t *list, const server_rec *s)
+{
+    int count = 0;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->is_must_staple && cert->scope != STAPLE_CERT_APPLIES) {
+            count++;
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "STP0117: "
+                         "%s (%s): the certificate is must-staple, but %s: "
+                         "clients refuse it; replace it, or give it a "
+                         "StapleResponseFile or SSLStaplingForceURL",
+                         cert->name,
+                         APR_ARRAY_IDX(cert->hosts, 0, const char *),
+                         staple_cert_scope_text(cert->scope));
+        }
+    }
+    return count;
+}
+
+int staple_generation_log_certs(const staple_cert_registry_t *registry,
+                                const server_rec *s, apr_pool_t *ptemp)
+{
+    const apr_array_header_t *list = staple_cert_list(registry);
+
+    log_scopes(list, s, ptemp);
+    return log_hopeless(list, s);
+}
+
+static const char *plural(apr_size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static const char *path_text(const staple_cache_spec_t *spec)
+{
+    return spec->path ? spec->path : "memory";
+}
+
+static void log_ring(const staple_main_conf_t *conf,
+                     const staple_cache_report_t *report, apr_size_t count,
+                     const server_rec *s)
+{
+    const char *path = path_text(&conf->cache);
+
+    if (report->old_file) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
+                     "%s was not used: %s; %s", path, report->old_file,
+                     report->seed == STAPLE_CACHE_SEED_MEMORY
+                     ? "the responses are in memory still"
+                     : "all responses are fetched anew");
+    }
+    if (report->new_file) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
+                     "can be kept at %s: %s; responses stay in memory and "
+                     "will not survive a stop", path, report->new_file);
+    }
+    if (report->left_out) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0106: %"
+                     APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " certificates do "
+                     "not fit into the ring of %" APR_SIZE_T_FMT " bytes and "
+                     "are not stapled; set SSLStaplingCache \"shmcb:%s(%"
+                     APR_SIZE_T_FMT ")\" or StapleCacheGrow on",
+                     report->left_out, count, report->size_granted, path,
+                     report->size_wanted);
+    }
+    else if (report->size_granted > conf->cache.size) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0107: the ring has "
+                     "grown from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT
+                     " bytes for %" APR_SIZE_T_FMT " certificates; set "
+                     "SSLStaplingCache \"shmcb:%s(%" APR_SIZE_T_FMT ")\" to "
+                     "have it so from the start", conf->cache.size,
+                     report->size_granted, count, path, report->size_granted);
+    }
+}
+
+static const char *seed_text(const staple_cache_report_t *report,
+                             apr_pool_t *p)
+{
+    switch (report->seed) {
+    case STAPLE_CACHE_SEED_MEMORY:
+        return apr_psprintf(p, "%" APR_SIZE_T_FMT " response%s taken over",
+                            report->seeded, plural(report->seeded));
+    case STAPLE_CACHE_SEED_FILE:
+        return apr_psprintf(p, "%" APR_SIZE_T_FMT " response%s taken over from "
+                            "before the stop", report->seeded,
+                            plural(report->seeded));
+    default:
+        return "starting empty";
+    }
+}
+
+static void log_summary(const staple_main_conf_t *conf,
+                        const staple_cache_report_t *report, apr_size_t count,
+                        const server_rec *s, apr_pool_t *p)
+{
+    apr_size_t stapled = count - report->left_out;
+
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0101: mod_staple/"
+                 STAPLE_VERSION " staples %" APR_SIZE_T_FMT " certificate%s; "
+                 "ring of %" APR_SIZE_T_FMT " bytes in %s, %s", stapled,
+                 plural(stapled), report->size_granted,
+                 report->new_file ? "memory" : path_text(&conf->cache),
+                 seed_text(report, p));
+}
+
+/* ----- the ring ----- */
+
+/* The certificates that have something to staple, as ids for the ring. */
+static apr_size_t collect_ids(const apr_array_header_t *list,
+                              unsigned char (**ids)[STAPLE_CACHE_ID_LEN],
+                              apr_pool_t *p)
+{
+    apr_size_t count = 0;
+    int i;
+
+    *ids = apr_pcalloc(p, ((apr_size_t)list->nelts + 1)
+                          * STAPLE_CACHE_ID_LEN);
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->scope == STAPLE_CERT_APPLIES) {
+            memcpy((*ids)[count++], cert->id, STAPLE_CACHE_ID_LEN);
+        }
+    }
+    return count;
+}
+
+static void assign_slots(const apr_array_header_t *list,
+                         const staple_cache_t *cache)
+{
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->scope == STAPLE_CERT_APPLIES) {
+            cert->slot = staple_cache_find(cache, cert->id);
+        }
+    }
+}
+
+apr_status_t staple_generation_make_ring(staple_cache_t **cache,
+                                         const char **file,
+                                         const staple_cert_registry_t *registry,
+                                         const staple_main_conf_t *conf,
+                                         const server_rec *s, apr_pool_t *p,
+                                         apr_pool_t *ptemp)
+{
+    const apr_array_header_t *list = staple_cert_list(registry);
+    retained_t *retained = retained_get();
+    staple_cache_t *previous = previous_ring(retained, ptemp);
+    unsigned char (*ids)[STAPLE_CACHE_ID_LEN];
+    staple_cache_report_t report;
+    staple_cache_conf_t ring;
+    apr_status_t rv = APR_SUCCESS;
+
+    *cache = NULL;
+    *file = NULL;
+    memset(&ring, 0, sizeof(ring));
+    ring.path = conf->cache.path;
+    ring.size = conf->cache.size;
+    ring.may_grow = conf->cache_grow;
+    ring.ids_count = collect_ids(list, &ids, ptemp);
+    ring.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
+    ring.previous = previous;
+    if (ring.ids_count) {
+        rv = staple_cache_create(cache, &ring, &report, p);
+    }
+    if (previous) {
+        staple_cache_unmap(previous);
+    }
+    if (rv || !ring.ids_count) {
+        return rv;
+    }
+    staple_cache_mapping(*cache, &retained->base, &retained->length);
+    *file = report.new_file ? NULL : conf->cache.path;
+    assign_slots(list, *cache);
+    log_ring(conf, &report, ring.ids_count, s);
+    log_summary(conf, &report, ring.ids_count, s, ptemp);
+    return APR_SUCCESS;
+}
