@@ -73,6 +73,8 @@ $responder->tell('listen');
 $responder->tell('validity -60 3', $must);
 my $working = server('require', $must);
 $working->start;
+is(wait_for_staple($working, 'good', name => 'must.test')->{staple}, 'good',
+   'it starts with a response that ends soon');
 $responder->tell('refuse');
 is(wait_for_staple($working, 'none', name => 'must.test')->{staple}, 'none',
    'at work, the response ends');
