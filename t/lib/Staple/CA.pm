@@ -62,6 +62,8 @@ sub issuer { return @{ $_[0]{intermediate} }{qw(cert key)} }
 #   must_staple  with the TLS feature status_request
 #   self_signed  by itself instead of the intermediate
 #   ext          more lines of extensions
+#   days         how long it is valid                        (90)
+#   csr          file of a request: its subject and key; `key` is undef then
 # Returns a hash: name, cert, key, chain (leaf and intermediate in one file),
 # serial (upper case hex), issuer (its certificate), and for httpd, conf (the
 # lines for a virtual host).
@@ -83,7 +85,8 @@ sub leaf
     my $kind = $o{key} // 'ec';
     my $leaf = $self->_issue(
         file => sprintf('leaf%X', $self->{serial} + 1), subject => "/CN=$name",
-        key => $self->_key("leaf-$kind-key", $kind), ext => $ext,
+        key => $o{csr} ? undef : $self->_key("leaf-$kind-key", $kind),
+        csr => $o{csr}, ext => $ext, days => $o{days},
         issuer => $o{self_signed} ? undef : $self->{intermediate});
 
     $leaf->{name} = $name;
@@ -91,7 +94,7 @@ sub leaf
     write_file($leaf->{chain}, join '', map { read_file($_) } $leaf->{cert},
                $o{self_signed} ? () : $self->{intermediate}{cert});
     $leaf->{conf} = "SSLCertificateFile $leaf->{chain}\n"
-        . "SSLCertificateKeyFile $leaf->{key}\n";
+        . "SSLCertificateKeyFile $leaf->{key}\n" if $leaf->{key};
     $self->_enter($leaf->{serial}, "/CN=$name") if !$o{self_signed};
     return $leaf;
 }
@@ -134,9 +137,10 @@ sub _issue
     write_file("$base.req.cnf",
                "[req]\ndistinguished_name=dn\n[dn]\n[ext]\n$o{ext}");
     _openssl('req', '-new', '-config', "$base.req.cnf", '-key', $o{key},
-             '-subj', $o{subject}, '-out', "$base.csr");
-    _openssl('x509', '-req', '-in', "$base.csr", '-out', "$base.pem",
-             '-days', 90, '-sha256', '-set_serial', "0x$serial",
+             '-subj', $o{subject}, '-out', "$base.csr") if !$o{csr};
+    _openssl('x509', '-req', '-in', $o{csr} // "$base.csr",
+             '-out', "$base.pem", '-days', $o{days} // 90, '-sha256',
+             '-set_serial', "0x$serial",
              '-extfile', "$base.req.cnf", '-extensions', 'ext',
              $o{issuer} ? ('-CA', $o{issuer}{cert}, '-CAkey', $o{issuer}{key})
                         : ('-signkey', $o{key}));
