@@ -151,11 +151,25 @@ static void test_scopes(void)
 
 static void test_self_signed(void)
 {
+    pki_want_t want = { .name = "self", .serial = 1,
+                        .extensions = { "keyUsage",
+                                        "critical,digitalSignature" } };
+    pki_want_t namesake = { .name = "test CA", .serial = 2, .issuer = &ca,
+                            .extensions = { AIA,
+                                            "OCSP;URI:http://a.example/" } };
     staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    pki_id_t leaf = pki_make(&want, pool);
+    pki_id_t issued = pki_make(&namesake, pool);
     staple_cert_t *cert = add(registry, "self", &ca, "self:443");
 
     ok(cert && cert->scope == STAPLE_CERT_SELF_SIGNED,
        "a self-signed certificate is told apart");
+    cert = add(registry, "leaf", &leaf, "leaf:443");
+    ok(cert && cert->scope == STAPLE_CERT_SELF_SIGNED,
+       "so is one whose key may not sign certificates");
+    cert = add(registry, "namesake", &issued, "namesake:443");
+    ok(cert && cert->scope == STAPLE_CERT_APPLIES,
+       "one with its issuer's name and another key is not self-signed");
 }
 
 static void test_force_url(void)
