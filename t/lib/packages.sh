@@ -39,9 +39,25 @@ find_apxs() {
     return 1
 }
 
-has_mod_ssl() {
-    find_httpd >/dev/null && find_apxs >/dev/null &&
-        [ -e "$("$(find_apxs)" -q LIBEXECDIR 2>/dev/null)/mod_ssl.so" ]
+has_module() {
+    find_apxs >/dev/null &&
+        [ -e "$("$(find_apxs)" -q LIBEXECDIR 2>/dev/null)/mod_$1.so" ]
+}
+
+has_mod_ssl() { find_httpd >/dev/null && has_module ssl; }
+
+# A module that tests can do without: an httpd of one's own choice has what it
+# has.
+has_extra_module() { [ -n "${HTTPD:-}" ] || has_module "$1"; }
+
+# It is preloaded, and lies where no linker looks.
+has_faketime() {
+    local dir
+
+    for dir in /usr/lib/*/faketime /usr/lib64/faketime /usr/lib/faketime; do
+        [ -e "$dir/libfaketime.so.1" ] && return
+    done
+    return 1
 }
 
 # RHEL splits what comes with perl; its package perl has all of it.
@@ -78,11 +94,18 @@ has_perl_core            | perl          | perl
 END
 }
 
+# Not here, for their size: prometheus (100 MB installed), and a Chromium with
+# node for t/510-status-browser.t.
 test_needs() {
     cat <<'END'
 have prove               | perl          | perl-Test-Harness
+have setpriv             | util-linux    | util-linux
+has_extra_module md      | apache2-bin   | mod_md
+has_extra_module http2   | apache2-bin   | mod_http2
 have curl                | curl          | curl
 have gnutls-cli          | gnutls-bin    | gnutls-utils
+have tstclnt             | libnss3-tools |
+has_faketime             | libfaketime   |
 have redis-server        | redis-server  |
 have memcached           | memcached     | memcached
 have nginx               | nginx-light   | nginx
