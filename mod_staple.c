@@ -535,7 +535,8 @@ static apr_status_t enter_watchdog(apr_pool_t *p)
 
 static void warn_without_mod_ssl(server_rec *s)
 {
-    if (ap_find_linked_module("mod_ssl.c")) {
+    if (ap_find_linked_module("mod_ssl.c")
+        || ap_find_linked_module("mod_tls.c")) {
         return;
     }
     for (; s; s = s->next) {
@@ -638,7 +639,7 @@ static int on_status(request_rec *r, int flags)
 
 static void register_hooks(apr_pool_t *p)
 {
-    static const char *const after_ssl[] = { "mod_ssl.c", NULL };
+    static const char *const after_ssl[] = { "mod_ssl.c", "mod_tls.c", NULL };
     static const char *const watchdog[] = { "mod_watchdog.c", NULL };
 
     (void)p;
