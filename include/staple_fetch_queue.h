@@ -9,7 +9,8 @@
  * is a waiter, and a turn that is taken is a count. Moments are parameters.
  * Used in the engine's thread.
  *
- * In staple_fetch.c a job embeds a waiter; staple_fetch_queue.c has the rules.
+ * A job embeds a waiter (staple_fetch_int.h); staple_fetch_queue.c has the
+ * rules.
  */
 
 #include <stddef.h> /* first: the rings of APR want its offsetof */
@@ -21,7 +22,7 @@
 
 #include "staple_fetch.h"
 #include "staple_fetch_conn.h"
-#include "staple_http.h"
+#include "staple_http_url.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,9 +4,9 @@
 #define STAPLE_HTTP_H
 
 /*
- * HTTP as values: a URL taken apart, the bytes of a request, and a parser
- * that is fed the bytes of a response as they arrive. Pure: no socket, no
- * clock, no log. Where a moment matters it is a parameter.
+ * HTTP as values: a URL taken apart (staple_http_url.h), the bytes of a
+ * request, and a parser that is fed the bytes of a response as they arrive.
+ * Pure: no socket, no clock, no log. Where a moment matters it is a parameter.
  *
  * Everything here is hostile input: URLs come out of certificates that
  * customers upload, responses from whoever answers there. Nothing is repaired
@@ -19,72 +19,11 @@
 #include <apr_pools.h>
 #include <apr_time.h>
 
+#include "staple_http_url.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/** The longest URL that is looked at, in bytes. */
-#define STAPLE_HTTP_URL_MAX 2048
-
-/** The longest URL that is asked with GET (RFC 9919 section 6), in bytes. */
-#define STAPLE_HTTP_GET_MAX 255
-
-/** Why a URL cannot be asked. */
-typedef enum {
-    STAPLE_HTTP_URL_OK = 0,
-    STAPLE_HTTP_URL_TOO_LONG,   /* more than STAPLE_HTTP_URL_MAX bytes */
-    STAPLE_HTTP_URL_BAD_BYTE,   /* a byte that no URL has, or a lone '%' */
-    STAPLE_HTTP_URL_BAD_SCHEME, /* not http */
-    STAPLE_HTTP_URL_BAD_HOST,   /* no host, or neither a name nor an address */
-    STAPLE_HTTP_URL_BAD_PORT    /* not a number from 1 to 65535 */
-} staple_http_url_e;
-
-/** A reason as words that finish "the URL ...", for an administrator. */
-const char *staple_http_url_text(staple_http_url_e reason);
-
-/**
- * An http URL (RFC 9110 4.2.1), normalised: scheme and host in lower case, no
- * userinfo, no fragment, no dot segments, a path that begins with '/'. All
- * strings are printable ASCII without a space, so they may reach a request or
- * a log. Never changed once made.
- */
-typedef struct staple_http_url_t {
-    const char *host;      /* a name or an address, IPv6 without brackets */
-    const char *authority; /* as Host has it: brackets, port unless 80 */
-    const char *path;      /* without the query */
-    const char *query;     /* without the '?'; NULL: none */
-    const char *text;      /* the whole URL */
-    apr_uint16_t port;
-    int is_address;        /* whether host is an IP address */
-} staple_http_url_t;
-
-/**
- * Take a URL apart, strictly.
- * @param url, untouched unless URL_OK is returned; strings live in p
- * @return URL_OK, or why the URL cannot be asked
- */
-staple_http_url_e staple_http_url_parse(staple_http_url_t *url,
-                                        const char *text, apr_pool_t *p);
-
-/**
- * The URL that a reference (Location) means, seen from base (RFC 3986 5.2).
- * @return as staple_http_url_parse
- */
-staple_http_url_e staple_http_url_resolve(staple_http_url_t *url,
-                                          const staple_http_url_t *base,
-                                          const char *reference,
-                                          apr_pool_t *p);
-
-/**
- * The URL for asking with GET: base64 of the DER, percent-encoded, as a last
- * segment of the path (RFC 6960 A.1); a query is kept behind it.
- * @return whether that is at most STAPLE_HTTP_GET_MAX bytes; if not, url is
- *         untouched and POST is to be used
- */
-int staple_http_url_for_get(staple_http_url_t *url,
-                            const staple_http_url_t *responder,
-                            const unsigned char *der, apr_size_t len,
-                            apr_pool_t *p);
 
 /** What goes into a request besides the URL. */
 typedef struct staple_http_ask_t {
@@ -232,13 +171,6 @@ apr_interval_time_t staple_http_retry_after(
  */
 apr_interval_time_t staple_http_fresh_for(
     const staple_http_response_t *response, apr_time_t now);
-
-/**
- * Any bytes as text that may reach a log: what is not printable ASCII, and
- * the backslash, as \xHH; "..." behind the first max bytes.
- */
-const char *staple_http_printable(const char *text, apr_size_t len,
-                                  apr_size_t max, apr_pool_t *p);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * libFuzzer target for staple_http.c. Proves that no bytes crash the parser,
+ * libFuzzer target for staple_http*.c. Proves that no bytes crash the parser,
  * that how they are cut makes no difference, that no limit is passed, and that
  * what is handed out is fit for a log and a request.
  *

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Proves staple_http.c: each case is fed whole, byte by byte, and cut at every
+ * Proves staple_http*.c: each case is fed whole, byte by byte, and cut at every
  * position, and must come out the same; every piece lies against a page that
  * must not be touched, so an overread is a crash. The seeds of the fuzzer are
  * replayed as well.
