@@ -37,6 +37,36 @@ $staple_lacks
 ])])
 ])
 
+# STAPLE_ASAN_LIBRARY(VARIABLE)
+# Set VARIABLE to the shared run-time library of AddressSanitizer that belongs
+# to the compiler, or stop. GCC calls it libasan, clang libclang_rt.asan; clang
+# would name GCC's, too, which its code cannot use.
+AC_DEFUN([STAPLE_ASAN_LIBRARY], [
+  AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+      #ifndef __clang__
+      #error "not clang"
+      #endif
+    ]])],
+    [staple_names="libclang_rt.asan-$host_cpu.so libclang_rt.asan.so"
+     staple_deb=libclang-rt-dev staple_rpm=compiler-rt],
+    [staple_names=libasan.so
+     staple_deb=gcc staple_rpm="libasan libubsan"])
+  AC_MSG_CHECKING([for the AddressSanitizer library of $CC])
+  $1=
+  for staple_name in $staple_names; do
+    staple_file=`$CC -print-file-name=$staple_name 2>/dev/null`
+    AS_CASE([$staple_file], [/*],
+      [AS_IF([test -e "$staple_file"],
+         [$1=`readlink -f "$staple_file"`
+          break])])
+  done
+  AC_MSG_RESULT([${$1:-no}])
+  AS_IF([test -z "$$1"],
+    [STAPLE_LACKS([the AddressSanitizer library of $CC, of the same version],
+       [$staple_deb], [$staple_rpm])
+     STAPLE_REFUSE_LACKS])
+])
+
 # STAPLE_SYSTEM_INCLUDES(FLAGS)
 # The shell word that prints FLAGS with -I turned into -isystem: the headers of
 # others are not held against our warnings. /usr/include is dropped, for it is

@@ -78,6 +78,8 @@ have cmp                 | diffutils     | diffutils
 find_apxs                | apache2-dev   | httpd-devel
 has_header openssl/ssl.h | libssl-dev    | openssl-devel
 END
+    # A compiler that was chosen has the name of its package: clang, gcc-14.
+    [ -z "${CC-}" ] || echo "have ${CC%% *} | ${CC%% *} | ${CC%% *}"
     [ -x "$1/configure" ] || cat <<'END'
 have autoreconf          | autoconf      | autoconf
 have automake            | automake      | automake
@@ -114,12 +116,33 @@ have cfssl               | golang-cfssl  |
 END
 }
 
-has_asan() { have cc && [ -e "$(cc -print-file-name=libasan.so)" ]; }
+# Whether the compiler is clang, which has sanitizers of its own.
+is_clang() {
+    case ${CC-} in
+    *clang*) ;;
+    *) echo __clang__ | ${CC:-cc} -E -P - 2>/dev/null | grep -qx 1 ;;
+    esac
+}
+
+# has_library NAME...: whether the compiler has one of these.
+has_library() {
+    local name
+
+    for name; do
+        [ ! -e "$(${CC:-cc} -print-file-name="$name" 2>/dev/null)" ] || return 0
+    done
+    return 1
+}
 
 sanitizer_needs() {
-    cat <<'END'
-has_asan                 | gcc           | libasan libubsan
-END
+    local name=libclang_rt.asan
+
+    if is_clang; then
+        echo "has_library $name-$(uname -m).so $name.so |" \
+            'libclang-rt-dev | compiler-rt'
+    else
+        echo 'has_library libasan.so | gcc | libasan libubsan'
+    fi
 }
 
 # lacking COLUMN: the packages, each once, whose things are not there, from
