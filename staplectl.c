@@ -3,7 +3,8 @@
 /*
  * staplectl: what the ring of mod_staple holds, from the command line. This
  * file has the options and the commands; include/staplectl.h says what lies
- * in the others.
+ * in the others, and include/staplectl_lint.h has the command that looks at a
+ * configuration instead.
  *
  * The one idea: a command works on entries and does not care whether they
  * were read out of a ring file, beside the server or long after it stopped,
@@ -14,6 +15,7 @@
  */
 
 #include "staplectl.h"
+#include "staplectl_lint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,7 @@ typedef struct staplectl_t {
     staplectl_limits_t limits;
     int is_json, is_pem, is_text;
     const char *output;      /* a file; NULL: standard output */
+    staplectl_lint_options_t lint;
     staplectl_certs_t *certs;
     apr_array_header_t *patterns; /* const char * */
     staplectl_ring_t *ring;       /* NULL: entries come from a handshake */
@@ -58,6 +61,8 @@ enum { /* options without a letter of their own */
     JSON,
     PEM,
     TEXT,
+    ROOT,
+    VHOST,
     VERSION
 };
 
@@ -73,6 +78,8 @@ static const apr_getopt_option_t options[] = {
     { "json", JSON, 0, NULL },
     { "pem", PEM, 0, NULL },
     { "text", TEXT, 0, NULL },
+    { "root", ROOT, 1, NULL },
+    { "vhost", VHOST, 0, NULL },
     { "help", 'h', 0, NULL },
     { "version", VERSION, 0, NULL },
     { NULL, 0, 0, NULL }
@@ -83,6 +90,8 @@ static const char usage[] =
     "       staplectl show  CERTIFICATE       all that is known of it\n"
     "       staplectl get   CERTIFICATE       its response, DER or PEM\n"
     "       staplectl check [CERTIFICATE...]  is all well? for monitoring\n"
+    "       staplectl lint  FILE...           what mod_staple will make of\n"
+    "                                         a configuration\n"
     "\n"
     "CERTIFICATE is a host name (with --cert), a serial, or a SHA-1\n"
     "fingerprint or its beginning.\n"
@@ -102,10 +111,14 @@ static const char usage[] =
     "      --text             show: the response in full, too\n"
     "      --pem              get: PEM rather than DER\n"
     "  -o, --output FILE      get: write to a file\n"
-    "      --json             list, show, check: JSON\n"
+    "      --root DIR         lint: the ServerRoot, where includes begin\n"
+    "      --vhost            lint: the files are read inside a <VirtualHost>\n"
+    "      --json             list, show, check, lint: JSON\n"
     "  -h, --help             --version\n"
     "\n"
-    "Exit status: 0 ok, 1 warning, 2 critical, 3 nothing could be found out.\n";
+    "Exit status: 0 ok, 1 warning, 2 critical, 3 nothing could be found out.\n"
+    "lint: 0 all is kept, 1 a line means something else or nothing, 2 a line\n"
+    "is illegal or in conflict, 3 a file cannot be read.\n";
 
 static int complain(const char *what, const char *more)
 {
@@ -393,16 +406,27 @@ static int check(staplectl_t *ctl)
     return (int)sum.worst;
 }
 
+static int lint(staplectl_t *ctl)
+{
+    if (!ctl->patterns->nelts) {
+        return complain("which files? see staplectl --help", "");
+    }
+    ctl->lint.is_json = ctl->is_json;
+    return staplectl_lint(ctl->patterns, &ctl->lint, ctl->pool);
+}
+
 static const struct command_t {
     const char *name;
     int (*run)(staplectl_t *ctl);
+    int wants_entries; /* out of a ring or a handshake */
     int wants_pattern; /* unless there is --connect */
 } commands[] = {
-    { "list", list, 0 },
-    { "show", show, 1 },
-    { "get", get, 1 },
-    { "check", check, 0 },
-    { NULL, NULL, 0 }
+    { "list", list, 1, 0 },
+    { "show", show, 1, 1 },
+    { "get", get, 1, 1 },
+    { "check", check, 1, 0 },
+    { "lint", lint, 0, 0 },
+    { NULL, NULL, 0, 0 }
 };
 
 /* ----- the command line ----- */
@@ -457,6 +481,12 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
         return NULL;
     case TEXT:
         ctl->is_text = 1;
+        return NULL;
+    case ROOT:
+        ctl->lint.root = arg;
+        return NULL;
+    case VHOST:
+        ctl->lint.is_inside_vhost = 1;
         return NULL;
     case 'h':
         fputs(usage, stdout);
@@ -521,7 +551,8 @@ static int run(staplectl_t *ctl, int argc, const char *const *argv)
     if (command->wants_pattern && !ctl->connect && !ctl->patterns->nelts) {
         return complain("which certificate? see staplectl --help", "");
     }
-    wrong = ctl->connect ? ask_server(ctl) : read_ring(ctl);
+    wrong = !command->wants_entries ? NULL
+            : ctl->connect ? ask_server(ctl) : read_ring(ctl);
     if (wrong) {
         return complain(wrong, "");
     }

@@ -213,7 +213,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!p) {
         apr_initialize();
         apr_pool_create(&p, NULL);
-        apr_snprintf(path, sizeof(path), "/dev/shm/fuzz-cache-%d",
+        apr_snprintf(path, sizeof(path), "%s/fuzz-cache-%d",
+                     access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm",
                      (int)getpid());
     }
     if (size < 1 || size > FUZZ_FILE_MAX) {
