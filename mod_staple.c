@@ -40,6 +40,7 @@
 #include "staple_cert.h"
 #include "staple_config.h"
 #include "staple_generation.h"
+#include "staple_ocsp.h"
 #include "staple_preflight.h"
 #include "staple_refresh.h"
 #include "staple_share.h"
@@ -296,14 +297,15 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
     apr_thread_mutex_lock(world->step);
     if (world->refresh) {
         step(state);
+        staple_ocsp_leave_thread(); /* it may be the last we see of it */
     }
     apr_thread_mutex_unlock(world->step);
     return APR_SUCCESS;
 }
 
-/* The child's pool goes before mod_watchdog has joined its threads. What we
- * have there is taken back here; the lock to lead falls free with the
- * process. */
+/* mod_watchdog does not join its threads in a child: ours goes on while the
+ * child's pool goes, and while exit() takes OpenSSL down. What it would need
+ * of either is taken back here, after its step. */
 static apr_status_t on_child_end(void *data)
 {
     (void)data;
@@ -312,24 +314,34 @@ static apr_status_t on_child_end(void *data)
     apr_thread_mutex_lock(world->step);
     staple_refresh_resign(world->refresh);
     world->refresh = NULL;
-    world->is_leading = 0;
+    if (world->is_leading) {
+        world->is_leading = 0;
+        /* Most kinds fall free with the process in any case; posixsem not. */
+        apr_proc_mutex_unlock(world->lead_lock);
+    }
     apr_thread_mutex_unlock(world->step);
     return APR_SUCCESS;
 }
 
+/* The locks that a thread may hold when the child's pool goes stay with the
+ * process: the watchdog's has the one to lead, and one that hangs in the share
+ * has the share's. A robust mutex is passed on only if it is still mapped when
+ * its owner dies. */
 static apr_status_t attach_locks(apr_pool_t *p)
 {
+    apr_pool_t *for_good = world->server->process->pconf;
     apr_status_t rv = apr_global_mutex_child_init(
         &world->cache_lock, apr_global_mutex_lockfile(world->cache_lock), p);
 
     if (!rv) {
         rv = apr_proc_mutex_child_init(
-            &world->lead_lock, apr_proc_mutex_lockfile(world->lead_lock), p);
+            &world->lead_lock, apr_proc_mutex_lockfile(world->lead_lock),
+            for_good);
     }
     if (!rv && world->share_lock) {
         rv = apr_global_mutex_child_init(
             &world->share_lock, apr_global_mutex_lockfile(world->share_lock),
-            p);
+            for_good);
     }
     return rv;
 }
@@ -410,6 +422,7 @@ static void require_staples(void)
                      "StapleMustStaple require: the must-staple certificate "
                      "%s has nothing to staple; the server does not start",
                      name);
+        on_child_end(NULL); /* the leader's thread may be at work */
         exit(APEXIT_CHILDFATAL);
     }
 }

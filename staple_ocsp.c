@@ -40,6 +40,7 @@
 #include <time.h>
 
 #include <openssl/asn1.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
@@ -213,6 +214,11 @@ const unsigned char *staple_ocsp_try_later(apr_size_t *len)
 
     *len = sizeof(der);
     return der;
+}
+
+void staple_ocsp_leave_thread(void)
+{
+    OPENSSL_thread_stop();
 }
 
 /* Sums that stop at the ends of apr_time_t: an administrator may write any

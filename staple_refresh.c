@@ -251,12 +251,22 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
            || is_owed;
 }
 
+static int is_stopped(staple_refresh_t *refresh)
+{
+    int is;
+
+    apr_thread_mutex_lock(refresh->mutex);
+    is = refresh->is_stopped;
+    apr_thread_mutex_unlock(refresh->mutex);
+    return is;
+}
+
 void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span)
 {
     apr_time_t end = monotonic() + span;
     apr_interval_time_t left = span;
 
-    while (left > 0 && !refresh->is_stopped
+    while (left > 0 && !is_stopped(refresh)
            && step_once(refresh, left < SLICE ? left : SLICE)) {
         left = end - monotonic();
     }
@@ -303,10 +313,14 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
                                    apr_pool_t *p)
 {
     staple_refresh_t *refresh = apr_pcalloc(p, sizeof(*refresh));
+    apr_status_t rv = apr_thread_mutex_create(&refresh->mutex,
+                                              APR_THREAD_MUTEX_DEFAULT, p);
 
+    if (rv) {
+        return rv;
+    }
     refresh->conf = *conf;
     refresh->pool = p;
-    *refreshp = refresh;
-    return apr_thread_mutex_create(&refresh->mutex, APR_THREAD_MUTEX_DEFAULT,
-                                   p);
+    *refreshp = refresh; /* whole: a stop may look at it from now on */
+    return APR_SUCCESS;
 }

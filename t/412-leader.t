@@ -72,10 +72,18 @@ for my $mpm (qw(event worker prefork)) {
     }
 }
 
-for my $mpm (qw(event prefork)) {
+# Whatever kind of lock the lead is: it has to be given up, by a thread that did
+# not take it.
+for my $case (['event'], ['prefork'], map { ['event', $_] }
+              'posixsem', 'sysvsem', 'fcntl:logs', 'flock:logs') {
+    my ($mpm, $mutex) = @$case;
+
     SKIP: {
         skip "no mpm_$mpm here" if !has_httpd_module("mpm_$mpm");
-        my $httpd = server($mpm, conf => 'MaxConnectionsPerChild 10');
+        my $conf = 'MaxConnectionsPerChild 10';
+        $conf .= "\nMutex $mutex staple-refresh" if $mutex;
+        my $httpd = server($mpm, conf => $conf);
+        $mpm .= ", $mutex" if $mutex;
 
         $httpd->start;
         wait_for_staple($httpd, 'good', name => $_) for @names;
