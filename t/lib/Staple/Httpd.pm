@@ -385,10 +385,34 @@ sub holdings
     return { fds => [sort grep { defined } @fds], maps => [sort @maps] };
 }
 
-# Stop it and wait for its end; returns whether that was an orderly one.
+# States of a connection in /proc/net/tcp.
+my $TIME_WAIT = '06';
+my $LISTEN = '0A';
+
+# Whether a client is connected, or was a moment ago.
+sub _has_visitors
+{
+    my ($self) = @_;
+    my %ours = map { sprintf('%04X', $_) => 1 } @{ $self->{port} };
+
+    for my $line (map { split /\n/, read_file($_) }
+                  grep { -r } qw(/proc/net/tcp /proc/net/tcp6)) {
+        my ($port, $state) =
+            $line =~ /^\s*\d+: \w+:(\w{4}) \w+:\w{4} (\w\w)/ or next;
+        return 1 if $ours{$port} && $state ne $LISTEN && $state ne $TIME_WAIT;
+    }
+    return 0;
+}
+
+# Stop it and wait for its end; returns whether that was an orderly one. The
+# clients of a test are gone by then, but httpd may still be closing their
+# connections, and its event MPM may crash if it is stopped just then:
+# close_worker_sockets() looks at connections that process_lingering_close()
+# frees (seen in 2.4.68 and 2.4.71, with and without this module).
 sub stop
 {
     my ($self) = @_;
+    wait_for(sub { !$self->_has_visitors }, 0.5);
     my $status = stop_process($self->{pid}, 'TERM', 20);
 
     return defined $status && $status == 0;
