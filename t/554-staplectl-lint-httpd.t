@@ -1,0 +1,152 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# What staplectl lint knows of the directives is what the module knows: its
+# table has the names, contexts, words and limits of staple_config.c, and it
+# calls illegal what httpd -t refuses, and nothing else.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Work qw(build_dir source_dir);
+
+# ----- table against table -----
+
+my $config = read_file(source_dir() . '/staple_config.c');
+my $lint = read_file(source_dir() . '/staplectl_lint_table.c');
+
+# C's string literals, put together.
+sub text_of { return join '', $_[0] =~ /"([^"]*)"/g }
+
+my %row;
+while ($lint =~ /^    \{ "(\w+)", (SSL|STAPLE|MD), (SERVER|VHOST), (\w+)(?:\(([^)]*)\))?,/gm) {
+    $row{$1} = { owner => $2, context => $3, kind => $4, limits => $5 // '' };
+}
+my %setter = $config =~ /AP_INIT_\w+\("(\w+)",\s*(\w+)/g;
+my %rule_of = $config =~ /AP_INIT_\w+\("(\w+)",\s*set_\w+,\s*INFO\((\w+)\)/g;
+my %rule = $config =~ /rule_t (\w+) = \{(.*?)\n?\};/gs;
+
+is_deeply([grep { $row{$_}{owner} ne 'MD' } sort keys %row],
+          [sort keys %setter], 'lint knows the directives of the module');
+my %kind = (
+    set_url => ['OTHER', 'URL|PROXY'], set_cache => ['OTHER', 'CACHE'],
+    set_share => ['OTHER', 'SHARE'], set_deny => ['OTHER', 'NETWORKS'],
+    set_response_file => ['OTHER', 'PATHS'],
+    set_message_cmd => ['OTHER', 'PROGRAM'], set_span => ['SPAN', '.*'],
+    set_count => ['COUNT', '.*'], set_word => ['WORDS|ON_OFF', '.*']);
+
+for my $name (sort keys %setter) {
+    my $row = $row{$name} // next;
+    my $rule = $rule_of{$name} ? $rule{ $rule_of{$name} } : '';
+    my $is_main = $setter{$name} =~ /^set_(?:message_cmd|cache|share|deny|count)$/
+                  || $rule =~ /IN_MAIN/;
+    my ($kind, $which) = @{ $kind{ $setter{$name} } };
+
+    is($row->{owner}, $name =~ /^SSL/ ? 'SSL' : 'STAPLE', "$name: whose it is");
+    is($row->{context}, $is_main ? 'SERVER' : 'VHOST', "$name: context");
+    like($row->{kind}, qr/^(?:$kind)$/, "$name: kind");
+    like($row->{limits}, qr/^(?:$which)$/, "$name: of value");
+    is(text_of($row->{limits}), text_of($rule =~ s/^.*\}//sr),
+       "$name: words") if $row->{kind} eq 'WORDS';
+    like($rule, qr/ON_OFF/, "$name: on or off") if $row->{kind} eq 'ON_OFF';
+    is(text_of($row->{limits}), text_of($rule), "$name: the least time")
+        if $row->{kind} eq 'SPAN';
+    is(text_of($row->{limits}), join(' to ', $rule =~ /, (\d+), (\d+)/),
+       "$name: the numbers") if $row->{kind} eq 'COUNT';
+}
+
+# ----- illegal is what httpd -t refuses -----
+
+my @more = grep { has_httpd_module($_) } qw(md macro proxy socache_dbm status);
+my $ca = Staple::CA->new;
+my $leaf = $ca->leaf(ocsp => 'http://127.0.0.1:1/');
+my $httpd = Staple::Httpd->new(modules => \@more,
+                               vhosts => [{ cert => $leaf }]);
+my $conf = $httpd->dir . '/conf/httpd.conf';
+
+# Both on the configuration with these lines in the main server and in the
+# virtual host.
+sub agree
+{
+    my ($main, $vhost) = @_;
+
+    $httpd->{conf} = $main;
+    $httpd->{vhosts}[0]{conf} = $vhost // '';
+    $httpd->write_conf;
+    my ($refused, $said) = $httpd->configtest;
+    my ($exit, $out) = run(build_dir() . '/staplectl', 'lint', $conf);
+    my $is_illegal = $out =~ /^\S+:\d+: illegal: /m;
+    my $title = join ' | ', split(/\n/, $main), $vhost ? "(vhost) $vhost" : ();
+    $title =~ s/[^ -~]/?/g;
+
+    is($is_illegal ? 'illegal' : 'legal', $refused ? 'illegal' : 'legal',
+       "$title: lint and httpd -t") or diag $said, $out;
+}
+
+my $ring = 'SSLStaplingCache shmcb:logs/ring(128000)';
+
+# Where they stand.
+for my $line ($ring, 'SSLUseStapling on', 'StapleCacheGrow on',
+              'StapleCertIDHash sha1', 'StapleResponseFile x') {
+    agree($line);
+    agree('', $line);
+    for my $section ('Directory /', 'DirectoryMatch x', 'Location /',
+                     'LocationMatch x', 'Files x', 'FilesMatch x', 'If "1"',
+                     'IfModule ssl_module', 'IfModule !ssl_module',
+                     'IfModule Litespeed', 'IfDefine !NEVER',
+                     (grep { $_ !~ /^(\w+)/ || grep { /^(?:proxy|md)$/ } @more }
+                         'Proxy *', 'MDomainSet a.test')) {
+        my ($name) = $section =~ /(\w+)/;
+
+        agree("<$section>\n$line\n</$name>");
+        agree('', "<$section>\n$line\n</$name>") if $name !~ /^MDomain/;
+    }
+}
+
+# What they are given.
+my %values = (
+    SSLUseStapling => [qw(on OFF On maybe 1 or), 'on,off', '"on"', '"on', "'off'",
+                       'on off', 'on # x', '"on" off', '', '""', 'on;',
+                       "\xe2\x80\x9con\xe2\x80\x9d"],
+    SSLStaplingResponderTimeout => [qw(0 1 1ms 0ms 60 60s 5min 5mi 1h 1H 1m 1d
+                       1S 1MS 1MIN 1mIN 1miN 60x 5sec abc -1 1.5 0x10 1e3 315360000 315360001
+                       87600h 87601h 99999999999999999999), '"5 s"', '" "'],
+    SSLStaplingResponseTimeSkew => [qw(0 0s 300 -1)],
+    SSLStaplingForceURL => [qw(http://a/ http://a HTTP://a/b?c=d http://[::1]/
+                       https://a/ ldap://a/ http:// http:///x http://u@a/
+                       http://a:0/ http://a:65535/ http://a:65536/ http://a:p/
+                       /path x), 'http://a/#f', '"http://a b/"',
+                       "http://\xc3\xa4/"],
+    SSLOCSPProxyURL => [qw(http://p:3128 http://p:3128/ http://p/x http://p?q
+                       p:3128)],
+    SSLStaplingCache => [qw[shmcb shmcb: shmcb:x shmcb:x(8192) shmcb:x(8191)
+                       shmcb:x(10x) shmcb:x() shmcb:x( shmcb:x(9000 shmcb:x9000)
+                       shmcb:x(1)(9000) shmcb:x(-1) SHMCB:x shmcbx nosuch:x
+                       none logs/x(9000)], '"shmcb:a b(9000)"', 'shmcb:a b'],
+    StapleCertIDHash => [qw(auto SHA1 sha256 sha512 or)],
+    StapleMustStaple => [qw(warn Require never)],
+    StapleFetchConcurrency => [qw(1 1024 0 1025 -1 x 1x 0x10)],
+    StapleDenyResponder => ['loopback private link-local', '10.0.0.0/8 ::1',
+                       '10.0.0.1/8', '10.0.0.0/33', 'nonsense',
+                       'loopback nonsense', ''],
+    StapleWarmup => [qw(0 500ms 5s x)],
+    StapleStatusActions => [qw(on yes)],
+    StapleMessageCmd => ['/bin/true', '/bin/true a b', ''],
+    StapleResponseFile => ['a b c', ''],
+    SSLStaplingNonsense => ['on'],
+    SSLUseStaplng => ['on'],
+    StaplingCache => ['x'],
+    ssl_stapling => ['on;'],
+    enableStapling => ['1'],
+    sslusestapling => ['on', 'bad']);
+for my $name (sort keys %values) {
+    agree("$name $_") for @{ $values{$name} };
+}
+
+# How they are read.
+agree($_) for "SSLUseStapling \\\n on", "SSLUseStapling \\\n bad",
+    "# x \\\nSSLUseStapling bad", "SSLUseStapling on\r", "\tSSLUseStapling\ton",
+    "SSLUseStapling on\\", "SSLUseStapling on \\\n",
+    "<IfModule Litespeed>\nSSLUseStapling bad\nSSLStaplingX y\n</IfModule>",
+    "$ring\n$ring";
+
+done_testing;
