@@ -82,6 +82,7 @@ for my $mpm (qw(event worker prefork)) {
         my @odd = visited($httpd, 'graceful', $loops{$mpm});
         ok(!@odd, "$mpm: graceful restarts lose nothing")
             or diag(join "\n", @odd);
+        $httpd->log_ok;
         my @lost = grep { !/failed: / } visited($httpd, 'restart', 3);
         ok(!@lost, "$mpm: hard restarts lose no staple")
             or diag(join "\n", @lost);
@@ -109,7 +110,7 @@ for my $mpm (qw(event worker prefork)) {
         is($responder->count, 0, "$mpm: and nobody was asked");
         ok($httpd->stop, "$mpm: httpd stops in good order");
         # A hard restart is rude to children that are slow to end.
-        $httpd->log_ok(qr/AH00045|AH00046/);
+        $httpd->log_ok(qr/AH00045|AH00046/, $httpd->cut_off);
     }
 }
 
