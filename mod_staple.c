@@ -77,10 +77,6 @@ extern module AP_MODULE_DECLARE_DATA staple_module;
 /* Most responses are shorter; a longer one costs a handshake an allocation. */
 #define HANDSHAKE_BUF 8192
 
-/* A response without nextUpdate (RFC 6960 4.2.2.1) is served this long where
- * SSLStaplingResponseMaxAge is not set. */
-#define NO_NEXT_UPDATE_SERVED apr_time_from_sec(12 * 3600)
-
 /* All that a configuration pass builds; lives in pconf, and in a child what
  * the child adds. */
 typedef struct world_t {
@@ -111,7 +107,7 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
     memset(&policy, 0, sizeof(policy));
     policy.times.skew = conf->skew;
     policy.times.max_age = conf->max_age;
-    policy.times.default_age = NO_NEXT_UPDATE_SERVED;
+    policy.times.default_age = STAPLE_REFRESH_DEFAULT_AGE;
     policy.timeout = conf->responder_timeout;
     policy.refresh_age = conf->standard_timeout;
     policy.retry_cap = conf->error_timeout;

@@ -54,9 +54,10 @@ _Static_assert(sizeof(staple_cache_word_t) == sizeof(apr_uint64_t),
  * hands. Each time a writer has stored a whole record meanwhile. */
 #define READ_TRIES 64
 
-/* Room beyond what is needed, as a part of the records: with a sixteenth of
- * dead records a store moves about sixteen others, in some microseconds. */
-#define SPARE_PART 16
+/* Room beyond what is needed, as a part of the records: with a 64th of dead
+ * records a store moves 64 others at most, in some microseconds. More would
+ * cost memory for all and save time where nobody waits. */
+#define SPARE_PART 64
 
 typedef staple_cache_header_t header_t;
 typedef staple_cache_slot_t slot_t;
@@ -441,6 +442,14 @@ apr_uint64_t staple_cache_need(apr_size_t n, apr_uint64_t records,
     return data_offset(n) + records + spare + longest;
 }
 
+apr_size_t staple_cache_size_for(apr_size_t certificates)
+{
+    apr_uint64_t record = staple_cache_record_bytes(STAPLE_CACHE_TYPICAL);
+
+    return (apr_size_t)staple_cache_need(certificates, certificates * record,
+                                         certificates ? record : 0);
+}
+
 /* Fill in what follows from the number of slots and the size. */
 static void lay_out(header_t *header, apr_uint32_t slots, apr_uint64_t size)
 {
@@ -734,6 +743,14 @@ const unsigned char *staple_cache_id(const staple_cache_t *cache, int slot)
     const slot_t *s = slot_of(cache, slot);
 
     return s ? s->id : NULL;
+}
+
+/* A file may hold anything, so no name is believed to end. */
+const char *staple_cache_name(const staple_cache_t *cache, int slot)
+{
+    const slot_t *s = slot_of(cache, slot);
+
+    return s && !s->name[STAPLE_CACHE_NAME_LEN - 1] ? s->name : "";
 }
 
 /* Where the search for an id begins: its hash, scaled to the table. */
@@ -1272,7 +1289,6 @@ void staple_cache_state(const staple_cache_t *cache, int slot,
                 break;
             }
             memcpy(state, words, sizeof(*state));
-            state->peer[sizeof(state->peer) - 1] = '\0';
             return;
         }
     }
@@ -1357,6 +1373,45 @@ void staple_cache_served(const staple_cache_t *cache, int slot,
 
     sum->served = s ? word_get(&s->served_count) : 0;
     sum->missed = s ? word_get(&s->missed_count) : 0;
+}
+
+void staple_cache_count_share(staple_cache_t *cache,
+                              const staple_cache_share_t *more)
+{
+    header_t *header = cache->header;
+
+    count_add(&header->share_hits, more->hits);
+    count_add(&header->share_misses, more->misses);
+    count_add(&header->share_odd, more->odd);
+    count_add(&header->share_stored, more->stored);
+    count_add(&header->share_dropped, more->dropped);
+    count_add(&header->share_unanswered, more->unanswered);
+    count_add(&header->share_errors, more->errors);
+    if (more->last_error) {
+        word_put(&header->share_last_error, (apr_uint64_t)more->last_error);
+        word_put(&header->share_last_status,
+                 (apr_uint64_t)more->last_status);
+    }
+    word_put(&header->share_since, (apr_uint64_t)more->since << 1
+                                   | (more->is_silent ? 1 : 0));
+}
+
+void staple_cache_share(const staple_cache_t *cache, staple_cache_share_t *sum)
+{
+    const header_t *header = cache->header;
+    apr_uint64_t since = word_get(&header->share_since);
+
+    sum->hits = word_get(&header->share_hits);
+    sum->misses = word_get(&header->share_misses);
+    sum->odd = word_get(&header->share_odd);
+    sum->stored = word_get(&header->share_stored);
+    sum->dropped = word_get(&header->share_dropped);
+    sum->unanswered = word_get(&header->share_unanswered);
+    sum->errors = word_get(&header->share_errors);
+    sum->last_error = (apr_time_t)word_get(&header->share_last_error);
+    sum->last_status = (apr_status_t)word_get(&header->share_last_status);
+    sum->is_silent = (int)(since & 1);
+    sum->since = (apr_time_t)(since >> 1);
 }
 
 apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
@@ -1572,6 +1627,21 @@ static void enter_bucket(staple_cache_t *cache, apr_uint32_t slot)
     cache->buckets[bucket] = slot + 1;
 }
 
+/* Of a name that is too long the end is kept: it says whose the host is. */
+static void write_name(slot_t *slot, const char *name)
+{
+    apr_size_t len = strlen(name);
+
+    if (len < sizeof(slot->name)) {
+        memcpy(slot->name, name, len);
+        return;
+    }
+    apr_cpystrn(slot->name, STAPLE_CACHE_NAME_CUT, sizeof(slot->name));
+    len -= sizeof(slot->name) - sizeof(STAPLE_CACHE_NAME_CUT);
+    apr_cpystrn(slot->name + sizeof(STAPLE_CACHE_NAME_CUT) - 1, name + len,
+                sizeof(slot->name));
+}
+
 /* An empty segment with its slots, in memory that is all 0. */
 static void format(staple_cache_t *cache, void *base, apr_size_t size,
                    const staple_cache_conf_t *conf, apr_uint32_t slots,
@@ -1593,6 +1663,9 @@ static void format(staple_cache_t *cache, void *base, apr_size_t size,
         slot_t *slot = &cache->slots[i];
 
         memcpy(slot->id, conf->ids[i], STAPLE_CACHE_ID_LEN);
+        if (conf->names) {
+            write_name(slot, conf->names[i]);
+        }
         word_put(&slot->state_sum, state_sum(slot, no_state));
         enter_bucket(cache, i);
     }
@@ -1618,6 +1691,17 @@ static apr_size_t seed(staple_cache_t *cache, const heir_t *heirs,
         }
     }
     return seeded;
+}
+
+/* How the share has fared so far; how it fares now is not known yet. */
+static void seed_share(staple_cache_t *cache, const staple_cache_t *from)
+{
+    staple_cache_share_t sum;
+
+    staple_cache_share(from, &sum);
+    sum.since = 0;
+    sum.is_silent = 0;
+    staple_cache_count_share(cache, &sum);
 }
 
 /* Make the ring lie in a file, or say why it does not. */
@@ -1716,6 +1800,7 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
     report->seeded = seed(*cache, heirs,
                           report->seed == STAPLE_CACHE_SEED_FILE);
     if (from) {
+        seed_share(*cache, from);
         report->dropped = usage.records > report->seeded
                           ? usage.records - report->seeded : 0;
     }

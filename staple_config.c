@@ -19,6 +19,8 @@
 #include <apr_strings.h>
 #include <apr_uri.h>
 
+#include "staple_refresh_schedule.h"
+
 extern module AP_MODULE_DECLARE_DATA staple_module;
 
 #define SECONDS(n) apr_time_from_sec((apr_interval_time_t)(n))
@@ -108,7 +110,7 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
 
     DEFAULT(conf, rank, rank);
     DEFAULT(conf, use_stapling, 0);
-    DEFAULT(conf, skew, SECONDS(300));
+    DEFAULT(conf, skew, STAPLE_REFRESH_SKEW);
     /* max_age stays unset: no limit */
     DEFAULT(conf, responder_timeout, SECONDS(10));
     /* standard_timeout stays unset: the validity decides */

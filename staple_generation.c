@@ -207,20 +207,38 @@ static void log_summary(const staple_main_conf_t *conf,
 
 /* ----- the ring ----- */
 
-/* The certificates that have something to staple, as ids for the ring. */
+/* What the ring calls a certificate: its first virtual host, without the port
+ * that is usual; where that has no name, as the certificate calls itself. */
+static const char *name_of(const staple_cert_t *cert, apr_pool_t *p)
+{
+    static const char usual[] = ":443", nameless[] = "_default_:";
+    const char *host = APR_ARRAY_IDX(cert->hosts, 0, const char *);
+    apr_size_t len = strlen(host), end = sizeof(usual) - 1;
+
+    if (!strncmp(host, nameless, sizeof(nameless) - 1)) {
+        return cert->name;
+    }
+    return len > end && !strcmp(host + len - end, usual)
+           ? apr_pstrmemdup(p, host, len - end) : host;
+}
+
+/* The certificates that have something to staple, as ids for the ring and
+ * names for whoever reads its file. */
 static apr_size_t collect_ids(const apr_array_header_t *list,
                               unsigned char (**ids)[STAPLE_CACHE_ID_LEN],
-                              apr_pool_t *p)
+                              const char ***names, apr_pool_t *p)
 {
     apr_size_t count = 0;
     int i;
 
     *ids = apr_pcalloc(p, ((apr_size_t)list->nelts + 1)
                           * STAPLE_CACHE_ID_LEN);
+    *names = apr_pcalloc(p, ((apr_size_t)list->nelts + 1) * sizeof(**names));
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->scope == STAPLE_CERT_APPLIES) {
+            (*names)[count] = name_of(cert, p);
             memcpy((*ids)[count++], cert->id, STAPLE_CACHE_ID_LEN);
         }
     }
@@ -252,6 +270,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     retained_t *retained = retained_get();
     staple_cache_t *previous = previous_ring(retained, ptemp);
     unsigned char (*ids)[STAPLE_CACHE_ID_LEN];
+    const char **names;
     staple_cache_report_t report;
     staple_cache_conf_t ring;
     apr_status_t rv = APR_SUCCESS;
@@ -262,8 +281,9 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     ring.path = conf->cache.path;
     ring.size = conf->cache.size;
     ring.may_grow = conf->cache_grow;
-    ring.ids_count = collect_ids(list, &ids, ptemp);
+    ring.ids_count = collect_ids(list, &ids, &names, ptemp);
     ring.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
+    ring.names = names;
     ring.previous = previous;
     if (ring.ids_count) {
         rv = staple_cache_create(cache, &ring, &report, p);

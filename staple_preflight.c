@@ -20,7 +20,7 @@
 #include <apr_network_io.h>
 #include <apr_strings.h>
 
-#include "staple_cache_int.h"
+#include "staple_cache.h"
 #include "staple_config.h"
 #include "staple_http.h"
 
@@ -349,14 +349,13 @@ static void report_ring(report_t *report)
     const staple_main_conf_t *main
         = staple_config_of(report->conf->server)->main;
     apr_size_t count = count_stapled(report->conf->registry);
-    apr_uint64_t record = staple_cache_record_bytes(STAPLE_CACHE_TYPICAL);
-    apr_uint64_t need = staple_cache_need(count, count * record, record);
+    apr_size_t need = staple_cache_size_for(count);
 
     printf("\nThe ring\n");
     say("path", main->cache.path ? main->cache.path
         : "none: responses will not survive a stop");
     say("size", apr_psprintf(report->pool, "%" APR_SIZE_T_FMT " bytes given, "
-                             "%" APR_UINT64_T_FMT " needed for %"
+                             "%" APR_SIZE_T_FMT " needed for %"
                              APR_SIZE_T_FMT " certificate%s",
                              main->cache.size, need, count,
                              count == 1 ? "" : "s"));

@@ -27,6 +27,7 @@
 #include <apr_thread_proc.h>
 
 #include "staple_ocsp.h"
+#include "staple_refresh_words.h"
 
 #define SLICE apr_time_from_msec(200)
 
@@ -53,17 +54,6 @@ typedef struct question_t {
     const char *words; /* what came of it */
 } question_t;
 
-static const char *time_text(apr_time_t t, apr_pool_t *p)
-{
-    apr_time_exp_t at;
-    apr_size_t len;
-    char text[32];
-
-    apr_time_exp_gmt(&at, t);
-    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &at);
-    return apr_pstrdup(p, text);
-}
-
 static int judge(void *baton, const staple_fetch_answer_t *answer)
 {
     question_t *question = baton;
@@ -87,7 +77,7 @@ static const char *good_text(const question_t *question,
                        question->verdict.next_update, &from, &until);
     return apr_psprintf(p, "%s, until %s (%s, %" APR_TIME_T_FMT " ms)",
                         staple_ocsp_status_text(question->verdict.status),
-                        time_text(until, p), answer->peer,
+                        staple_refresh_time_text(until, p), answer->peer,
                         apr_time_as_msec(answer->took));
 }
 
@@ -99,10 +89,9 @@ static const char *bad_text(const question_t *question,
     if (answer->outcome != STAPLE_FETCH_REJECTED || !question->is_judged) {
         return apr_pstrdup(p, answer->reason);
     }
-    return question->verdict.reason == STAPLE_OCSP_OK
-           ? "the response says that it does not know the certificate"
-           : apr_pstrcat(p, "the response ", staple_ocsp_reason_text(
-                                question->verdict.reason), NULL);
+    return apr_pstrcat(p, "the response ", staple_refresh_rejection_text(
+                              (int)question->verdict.reason,
+                              (int)question->verdict.status), NULL);
 }
 
 static void show_progress(const probe_t *probe)

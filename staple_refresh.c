@@ -20,6 +20,7 @@
 
 #include "staple_refresh_int.h"
 
+#include <string.h>
 #include <time.h>
 
 #include <apr_hash.h>
@@ -200,6 +201,37 @@ static void heed_requests(staple_refresh_t *refresh, apr_time_t now)
     }
 }
 
+/* The share counts in the memory of whoever leads; everybody is to see it.
+ * Since when it answers, or does not, is as it was said, unless that has
+ * changed. */
+static void tell_of_share(staple_refresh_t *refresh)
+{
+    staple_share_state_t *told = &refresh->share_told;
+    staple_cache_share_t said, more;
+    staple_share_state_t state;
+
+    staple_share_state(refresh->conf.share, &state);
+    staple_cache_share(refresh->conf.cache, &said);
+    if (said.since && !memcmp(&state, told, sizeof(state))) {
+        return;
+    }
+    memset(&more, 0, sizeof(more));
+    more.hits = state.hits - told->hits;
+    more.misses = state.misses - told->misses;
+    more.odd = state.odd - told->odd;
+    more.stored = state.stored - told->stored;
+    more.dropped = state.dropped - told->dropped;
+    more.unanswered = state.unanswered - told->unanswered;
+    more.errors = state.errors - told->errors;
+    more.last_error = state.last_error;
+    more.last_status = state.last_status;
+    more.is_silent = state.is_silent;
+    more.since = said.since && said.is_silent == state.is_silent
+                 ? said.since : apr_time_now();
+    staple_cache_count_share(refresh->conf.cache, &more);
+    *told = state;
+}
+
 /* Send off what is due, and what has waited for another server. */
 static void send_off(staple_refresh_t *refresh, apr_time_t now)
 {
@@ -224,10 +256,16 @@ static void send_off(staple_refresh_t *refresh, apr_time_t now)
 /* Collect what the share has to say; returns whether it owes more. */
 static int hear_share(staple_refresh_t *refresh)
 {
-    return refresh->conf.share
-           && staple_share_run(refresh->conf.share,
+    int is_owed;
+
+    if (!refresh->conf.share) {
+        return 0;
+    }
+    is_owed = staple_share_run(refresh->conf.share,
                                staple_fetch_busy(refresh->fetch)
                                ? 0 : SHARE_SLICE);
+    tell_of_share(refresh);
+    return is_owed;
 }
 
 /* One slice; returns whether there is more to wait for. */
@@ -292,6 +330,7 @@ void staple_refresh_resign(staple_refresh_t *refresh)
     refresh->is_resigning = 1;
     if (refresh->conf.share) {
         staple_share_stop(refresh->conf.share);
+        tell_of_share(refresh);
     }
     apr_thread_mutex_lock(refresh->mutex);
     refresh->fetch = NULL;

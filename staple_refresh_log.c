@@ -1,8 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What the refresh tells an administrator: the words for an outcome, and a
- * message for each change of state.
+ * What the refresh tells an administrator: a message for each change of state.
  *
  * The one idea: a message names certificate and virtual host, responder,
  * reason, and what happens next; it is given once when things get worse and
@@ -19,17 +18,6 @@
 
 APLOG_USE_MODULE(staple);
 
-static const char *time_text(apr_time_t t, apr_pool_t *p)
-{
-    apr_time_exp_t at;
-    apr_size_t len;
-    char text[32];
-
-    apr_time_exp_gmt(&at, t);
-    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &at);
-    return apr_pstrdup(p, text);
-}
-
 static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
 {
     const char *first = APR_ARRAY_IDX(cert->hosts, 0, const char *);
@@ -39,41 +27,6 @@ static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
            : apr_psprintf(p, "%s and %d more", first, cert->hosts->nelts - 1);
 }
 
-/* The verdict on an answer that did not help. */
-static const char *rejection_text(int reason, int status)
-{
-    if (reason != STAPLE_OCSP_OK) {
-        return staple_ocsp_reason_text((staple_ocsp_reason_e)reason);
-    }
-    return status == STAPLE_OCSP_UNKNOWN
-           ? "says that it does not know the certificate" : "is fine";
-}
-
-apr_uint16_t staple_refresh_pack(const staple_ocsp_verdict_t *verdict)
-{
-    return (apr_uint16_t)((unsigned)verdict->reason << 4
-                          | (unsigned)verdict->status);
-}
-
-const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
-                                        apr_pool_t *p)
-{
-    if (!state->last_attempt) {
-        return "none yet";
-    }
-    switch (state->outcome) {
-    case STAPLE_FETCH_REJECTED:
-        return apr_pstrcat(p, "the response ",
-                           rejection_text(state->detail >> 4,
-                                          state->detail & 15), NULL);
-    case STAPLE_FETCH_HTTP_STATUS:
-        return apr_psprintf(p, "HTTP status %d", state->detail);
-    default:
-        return staple_fetch_outcome_text(
-            (staple_fetch_outcome_e)state->outcome);
-    }
-}
-
 static const char *cause_text(const round_t *round,
                               const staple_fetch_answer_t *answer)
 {
@@ -81,8 +34,9 @@ static const char *cause_text(const round_t *round,
         return answer->reason;
     }
     return apr_pstrcat(round->pool, "its response ",
-                       rejection_text((int)round->verdict.reason,
-                                      (int)round->verdict.status), NULL);
+                       staple_refresh_rejection_text(
+                           (int)round->verdict.reason,
+                           (int)round->verdict.status), NULL);
 }
 
 static const char *peer_text(const staple_fetch_answer_t *answer,
@@ -96,7 +50,7 @@ static const char *service_text(const staple_cert_t *cert, const held_t *held,
 {
     if (staple_refresh_is_valid(held)) {
         return apr_pstrcat(p, "keeping the one that is valid until ",
-                           time_text(held->until, p), NULL);
+                           staple_refresh_time_text(held->until, p), NULL);
     }
     return cert->is_must_staple
            ? "there is none to staple, and the certificate is must-staple: "
@@ -202,7 +156,7 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                                 const staple_ocsp_verdict_t *verdict,
                                 apr_pool_t *ptemp)
 {
-    const char *when = time_text(verdict->revoked_at, ptemp);
+    const char *when = staple_refresh_time_text(verdict->revoked_at, ptemp);
     const char *why = staple_ocsp_crl_reason_text(verdict->crl_reason);
 
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, refresh->conf.server, "STP0202: %s "
@@ -239,18 +193,19 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
 {
     const staple_cert_t *cert = round->task->cert;
     apr_pool_t *p = round->pool;
+    const char *until_text = staple_refresh_time_text(until, p);
     int level = was_failing ? APLOG_NOTICE : APLOG_DEBUG;
 
     ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
                  "from %s%s: %s, valid until %s, next look at %s", cert->name,
                  hosts_text(cert, p), answer->url, peer_text(answer, p),
                  staple_ocsp_status_text(round->verdict.status),
-                 time_text(until, p), time_text(round->task->due, p));
+                 until_text, staple_refresh_time_text(round->task->due, p));
     if ((was_failing || is_new)
         && round->verdict.status == STAPLE_OCSP_GOOD) {
         tell(round->task->refresh, cert,
              was_failing ? STAPLE_MESSAGE_RECOVERED : STAPLE_MESSAGE_RENEWED,
-             apr_pstrcat(p, "valid until ", time_text(until, p), NULL), p);
+             apr_pstrcat(p, "valid until ", until_text, NULL), p);
     }
 }
 

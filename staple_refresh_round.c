@@ -64,11 +64,12 @@ static void note_exchange(const round_t *round,
                           staple_cache_state_t *state)
 {
     state->last_attempt = now;
-    state->outcome = (apr_uint16_t)answer->outcome;
-    state->detail = answer->outcome == STAPLE_FETCH_REJECTED
-                    ? staple_refresh_pack(&round->verdict)
-                    : (apr_uint16_t)answer->http_status;
-    apr_cpystrn(state->peer, answer->peer, sizeof(state->peer));
+    if (round->is_shared) {
+        staple_refresh_note_shared(state);
+    }
+    else {
+        staple_refresh_note(state, answer, &round->verdict);
+    }
     if (is_success) {
         state->attempts++;
         state->last_success = now;

@@ -122,7 +122,7 @@ typedef struct engine_t {
     apr_size_t bytes;     /* of records in queued */
     int failing;          /* errors in a row */
     apr_time_t retry_at;  /* the end of a pause */
-    staple_share_state_t state; /* but for is_slow */
+    staple_share_state_t state; /* but for is_slow and is_silent */
 } engine_t;
 
 struct staple_share_t {
@@ -380,6 +380,26 @@ static int is_stuck(const engine_t *engine, apr_time_t now)
 static int is_slow(const engine_t *engine, apr_time_t now)
 {
     return is_stuck(engine, now) || now < engine->retry_at;
+}
+
+static int is_silent(const engine_t *engine, apr_time_t now)
+{
+    return is_stuck(engine, now) || engine->failing >= STAPLE_SHARE_FAILING;
+}
+
+/* How the share fares. A call that hangs counts as an error before it has
+ * returned, which it may never do. */
+static void note_state(const engine_t *engine, apr_time_t now,
+                       staple_share_state_t *state)
+{
+    *state = engine->state;
+    state->is_slow = is_slow(engine, now);
+    state->is_silent = is_silent(engine, now);
+    if (is_stuck(engine, now)) {
+        state->errors++;
+        state->last_error = engine->began + STAPLE_SHARE_STUCK;
+        state->last_status = APR_TIMEUP;
+    }
 }
 
 static void finish(engine_t *engine, request_t *request)
@@ -1015,7 +1035,7 @@ void staple_share_stop(staple_share_t *share)
     drop_all(engine);
     has_ended = await_end(engine);
     list = take_list(&engine->finished);
-    share->state = engine->state;
+    note_state(engine, apr_time_now(), &share->state);
     apr_thread_mutex_unlock(engine->mutex);
     share->engine = NULL;
     if (has_ended) {
@@ -1031,14 +1051,14 @@ void staple_share_stop(staple_share_t *share)
 void staple_share_state(staple_share_t *share, staple_share_state_t *state)
 {
     engine_t *engine = share->engine;
+    apr_time_t now = apr_time_now();
 
     if (!engine) {
         *state = share->state;
         return;
     }
     apr_thread_mutex_lock(engine->mutex);
-    *state = engine->state;
-    state->is_slow = is_slow(engine, apr_time_now());
+    note_state(engine, now, state);
     apr_thread_mutex_unlock(engine->mutex);
 }
 

@@ -102,6 +102,10 @@ static void put_numbers(request_rec *r, const view_t *view, apr_time_t now)
         if (number->label && number->unit == UNIT_TIME) {
             put_moment(r, number->label, value, now);
         }
+        else if (number->label && number->unit == UNIT_SPAN) {
+            put_line(r, number->label,
+                     staple_refresh_span_text(value, r->pool));
+        }
         else if (number->label) {
             put_line(r, number->label,
                      apr_psprintf(r->pool, "%" APR_INT64_T_FMT, value));
@@ -109,7 +113,8 @@ static void put_numbers(request_rec *r, const view_t *view, apr_time_t now)
     }
     if (*view->outcome) {
         put_line(r, "Outcome of the last exchange", view->outcome);
-        put_line(r, "With", *view->state.peer ? view->state.peer : "nobody");
+        put_line(r, "With", *view->peer ? view->peer : "nobody");
+        put_line(r, "Responder asked last", view->url ? view->url : "-");
     }
     ap_rputs("</section>\n", r);
 }

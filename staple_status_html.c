@@ -71,14 +71,14 @@ static const char style[] =
     ".num{text-align:right;white-space:nowrap;"
     "font-variant-numeric:tabular-nums}"
     "th.num{text-align:right}"
-    ".certs .c1{width:27%}.certs .c2{width:27%}.certs .c3{width:18%}"
-    ".certs .c4{width:18%}"
+    ".certs .c1{width:25%}.certs .c2{width:23%}.certs .c3{width:18%}"
+    ".certs .c4{width:24%}"
     "svg.bar{display:block;width:100%;height:.5rem;border-radius:.25rem;"
     "margin:.35rem 0 .3rem;background:var(--line)}"
     "rect.good{fill:var(--good)}rect.warn{fill:var(--warn)}"
     "rect.bad{fill:var(--bad)}"
     ".grid{display:grid;gap:0 2rem;overflow:hidden;"
-    "grid-template-columns:repeat(auto-fill,minmax(19rem,1fr))}"
+    "grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr))}"
     "dl{margin:0;display:flex;justify-content:space-between;gap:1rem;"
     "padding:.35rem 0;margin-top:-1px;border-top:1px solid var(--line);"
     "border-bottom:1px solid transparent}"
@@ -170,6 +170,9 @@ static const char *number_text(const number_t *number, const void *numbers,
 
     if (number->unit == UNIT_TIME) {
         return staple_status_distance(value, now, p);
+    }
+    if (number->unit == UNIT_SPAN) {
+        return staple_refresh_span_text(value, p);
     }
     if (number->unit == UNIT_BYTES && value >= 10240) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT " KiB", value / 1024);
@@ -318,18 +321,24 @@ static void put_validity(request_rec *r, const view_t *view, apr_time_t now,
               "</div></td>\n", NULL);
 }
 
-/* Whom it is asked of. */
-static void put_urls(request_rec *r, const staple_cert_t *cert, apr_pool_t *p)
+/* Whom it was asked of last, or is asked of first. */
+static void put_url(request_rec *r, const view_t *view, apr_pool_t *p)
 {
-    int count = cert->urls->nelts;
+    const apr_array_header_t *urls = view->cert->urls;
 
-    if (!count) {
+    if (!urls->nelts) {
         return;
     }
     ap_rvputs(r, "<div class=\"dim mono\">",
-              escape(APR_ARRAY_IDX(cert->urls, 0, const char *), p), NULL);
-    if (count > 1) {
-        ap_rprintf(r, " and %d more", count - 1);
+              escape(view->url ? view->url
+                               : APR_ARRAY_IDX(urls, 0, const char *), p),
+              NULL);
+    if (urls->nelts > 1 && view->url) {
+        ap_rprintf(r, " (%d of %d)", staple_refresh_url_number(&view->state),
+                   urls->nelts);
+    }
+    else if (urls->nelts > 1) {
+        ap_rprintf(r, " and %d more", urls->nelts - 1);
     }
     ap_rputs("</div>", r);
 }
@@ -337,6 +346,8 @@ static void put_urls(request_rec *r, const staple_cert_t *cert, apr_pool_t *p)
 static void put_exchange(request_rec *r, const view_t *view, apr_time_t now,
                          apr_pool_t *p)
 {
+    const char *phases = staple_refresh_phases_text(&view->state, p);
+
     if (!view->state.last_attempt) {
         ap_rputs("<td class=\"c4 dim\" data-l=\"Last exchange\">none</td>\n",
                  r);
@@ -344,16 +355,19 @@ static void put_exchange(request_rec *r, const view_t *view, apr_time_t now,
     }
     ap_rputs("<td class=\"c4\" data-l=\"Last exchange\">", r);
     put_time(r, view->state.last_attempt, now, p);
-    if (*view->state.peer) {
-        ap_rvputs(r, " with <span class=\"mono\">",
-                  escape(view->state.peer, p), "</span>", NULL);
+    if (*view->peer) {
+        ap_rvputs(r, " with <span class=\"mono\">", escape(view->peer, p),
+                  "</span>", NULL);
     }
     ap_rvputs(r, "<div class=\"dim\">", escape(view->outcome, p), "</div>",
               NULL);
+    if (*phases) {
+        ap_rvputs(r, "<div class=\"dim\">", phases, "</div>", NULL);
+    }
     ap_rputs("<div class=\"dim\">next ", r);
     put_time(r, view->state.next_due, now, p);
     ap_rputs("</div>", r);
-    put_urls(r, view->cert, p);
+    put_url(r, view, p);
     ap_rputs("</td>\n", r);
 }
 
@@ -440,7 +454,7 @@ static void put_responder(request_rec *r, const responder_t *responder,
                           apr_time_t now, apr_pool_t *p)
 {
     const responder_numbers_t *numbers = &responder->numbers;
-    const staple_cache_state_t *latest = &responder->latest;
+    const char *peer = staple_refresh_peer_text(&responder->latest, p);
 
     ap_rvputs(r, "<tr><td class=\"mono\">", escape(responder->url, p),
               "</td><td><span class=\"tag ", numbers->failing ? "warn"
@@ -453,8 +467,8 @@ static void put_responder(request_rec *r, const responder_t *responder,
         ap_rputs(numbers->last_success ? "well" : "not known", r);
     }
     ap_rvputs(r, "</span><div class=\"dim\">",
-              escape(staple_refresh_outcome_text(latest, p), p),
-              *latest->peer ? ", " : "", escape(latest->peer, p),
+              escape(staple_status_responder_text(responder, p), p),
+              *peer ? ", " : "", escape(peer, p),
               "</div></td><td class=\"num\" data-l=\"Certificates\">", NULL);
     ap_rprintf(r, "%" APR_INT64_T_FMT "</td><td data-l=\"Last success\">",
                numbers->certificates);
@@ -487,6 +501,20 @@ static void put_responders(request_rec *r, const moment_t *moment)
     }
 }
 
+static void put_share(request_rec *r, const moment_t *moment)
+{
+    if (!moment->share) {
+        return;
+    }
+    ap_rputs("<h2>Share</h2>\n<div class=\"card\">\n", r);
+    put_numbers(r, staple_status_share_numbers, &moment->share_numbers,
+                moment->now);
+    ap_rvputs(r, "<p class=\"dim\">Shared with a fleet through ",
+              escape(moment->share, r->pool), "; ",
+              escape(staple_status_share_text(moment, r->pool), r->pool),
+              ".</p>\n</div>\n", NULL);
+}
+
 static void put_server(request_rec *r, const moment_t *moment)
 {
     const staple_status_conf_t *conf = moment->conf;
@@ -497,9 +525,8 @@ static void put_server(request_rec *r, const moment_t *moment)
     ap_rvputs(r, "<p class=\"dim\">Ring in ", conf->ring_path
               ? escape(conf->ring_path, r->pool)
               : "memory only: responses do not survive a stop", ". ",
-              conf->share ? "Shared with a fleet through " : "No share with "
-              "other servers", conf->share ? escape(conf->share, r->pool) : "",
-              ".</p>\n</div>\n", NULL);
+              conf->share ? "" : "No share with other servers.",
+              "</p>\n</div>\n", NULL);
 }
 
 void staple_status_put_html(request_rec *r, const moment_t *moment,
@@ -516,5 +543,6 @@ void staple_status_put_html(request_rec *r, const moment_t *moment,
     put_certs(r, moment, query);
     put_responders(r, moment);
     put_server(r, moment);
+    put_share(r, moment);
     staple_status_put_foot(r, moment);
 }

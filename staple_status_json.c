@@ -97,6 +97,18 @@ static void put_strings(json_t *json, const char *key,
     close_with(json, "]");
 }
 
+/* Seconds, or null where there is no span. */
+static void put_span(json_t *json, const char *key, apr_interval_time_t span)
+{
+    name(json, key);
+    if (span < 0) {
+        ap_rputs("null", json->r);
+        return;
+    }
+    ap_rprintf(json->r, "%" APR_TIME_T_FMT ".%03d", apr_time_sec(span),
+               (int)apr_time_msec(span));
+}
+
 static void put_numbers(json_t *json, const number_t *number,
                         const void *numbers)
 {
@@ -107,6 +119,9 @@ static void put_numbers(json_t *json, const number_t *number,
 
         if (number->unit == UNIT_TIME) {
             member(json, number->name, staple_status_time(value, json->p));
+        }
+        else if (number->unit == UNIT_SPAN) {
+            put_span(json, number->name, value);
         }
         else {
             name(json, number->name);
@@ -156,7 +171,8 @@ static void put_cert(json_t *json, const view_t *view, int with_response)
     put_strings(json, "hosts", cert->hosts);
     put_strings(json, "responders", cert->urls);
     member_unless_empty(json, "outcome", view->outcome);
-    member_unless_empty(json, "peer", view->state.peer);
+    member_unless_empty(json, "peer", view->peer);
+    member(json, "url", view->url);
     put_numbers(json, staple_status_cert_numbers, &view->numbers);
     if (with_response && view->der) {
         put_response(json, view);
@@ -198,7 +214,8 @@ static void put_responders(json_t *json, const moment_t *moment)
         next(json);
         open_with(json, "{");
         member(json, "url", responder->url);
-        member_unless_empty(json, "peer", latest->peer);
+        member_unless_empty(json, "peer",
+                            staple_refresh_peer_text(latest, json->p));
         member(json, "outcome", latest->last_attempt
                ? staple_refresh_outcome_text(latest, json->p) : NULL);
         put_numbers(json, staple_status_responder_numbers,
@@ -207,6 +224,20 @@ static void put_responders(json_t *json, const moment_t *moment)
         apr_pool_clear(json->p);
     }
     close_with(json, "]");
+}
+
+static void put_share(json_t *json, const moment_t *moment)
+{
+    name(json, "share_state");
+    if (!moment->share) {
+        ap_rputs("null", json->r);
+        return;
+    }
+    open_with(json, "{");
+    member(json, "words", staple_status_share_text(moment, json->p));
+    member(json, "error", moment->share_error);
+    put_numbers(json, staple_status_share_numbers, &moment->share_numbers);
+    close_with(json, "}");
 }
 
 static void put_verdicts(json_t *json, const moment_t *moment)
@@ -238,6 +269,7 @@ void staple_status_put_json(request_rec *r, const moment_t *moment,
     member(&json, "summary", staple_status_summary(moment, json.p));
     member(&json, "ring_file", moment->conf->ring_path);
     member(&json, "share", moment->conf->share);
+    put_share(&json, moment);
     put_verdicts(&json, moment);
     put_numbers(&json, staple_status_server_numbers, &moment->numbers);
     put_responders(&json, moment);

@@ -86,6 +86,12 @@ const number_t staple_status_cert_numbers[] = {
            "Exchanges that brought no response."),
     NUMBER(cert, failing, GAUGE, NONE, "Failures in a row",
            "Exchanges that failed since the last one that did not."),
+    NUMBER(cert, resolve_took, GAUGE, SPAN, "Resolving took",
+           "How long the last exchange took to find the responder's address."),
+    NUMBER(cert, connect_took, GAUGE, SPAN, "Connecting took",
+           "How long it took from there to a connection."),
+    NUMBER(cert, wait_took, GAUGE, SPAN, "Waiting took",
+           "How long it took from the request to the answer's first byte."),
     END
 };
 
@@ -98,5 +104,29 @@ const number_t staple_status_responder_numbers[] = {
            "The latest exchange for one of them that brought a response."),
     NUMBER(responder, last_failure, GAUGE, TIME, "Last failure",
            "The latest exchange for those that fail now."),
+    END
+};
+
+const number_t staple_status_share_numbers[] = {
+    NUMBER(share, silent, GAUGE, NONE, NULL,
+           "1 while the share does not answer, else 0."),
+    NUMBER(share, since, GAUGE, TIME, NULL,
+           "Since when that is so, or since the last start or restart."),
+    NUMBER(share, hits, COUNTER, NONE, "Found",
+           "Looks into the share that found a response."),
+    NUMBER(share, misses, COUNTER, NONE, "Not found",
+           "Looks into the share that found none."),
+    NUMBER(share, odd, COUNTER, NONE, "Not ours",
+           "Looks that found something that mod_staple did not write."),
+    NUMBER(share, stored, COUNTER, NONE, "Given",
+           "Responses that were given to the share."),
+    NUMBER(share, dropped, COUNTER, NONE, "Not given",
+           "Responses that were not: too large, too late, or in trouble."),
+    NUMBER(share, unanswered, COUNTER, NONE, "Not answered",
+           "Questions that the share did not answer in time."),
+    NUMBER(share, errors, COUNTER, NONE, "Errors",
+           "Calls of the provider that failed or took too long."),
+    NUMBER(share, last_error, GAUGE, TIME, "Last error",
+           "When the last of these was."),
     END
 };

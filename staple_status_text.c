@@ -43,7 +43,8 @@ static const char *label_text(const char *text, apr_pool_t *p)
 static const char *family_of(const char *scope, const number_t *number,
                              apr_pool_t *p)
 {
-    static const char *const units[] = { "", "_bytes", "_timestamp_seconds" };
+    static const char *const units[] = { "", "_bytes", "_timestamp_seconds",
+                                         "_seconds" };
 
     return apr_pstrcat(p, "staple_", scope, number->name,
                        units[number->unit], NULL);
@@ -60,33 +61,53 @@ static void announce(const metrics_t *metrics, const char *family,
                type == NUMBER_COUNTER ? "counter" : "gauge");
 }
 
+/* A moment or a span that there was not has no sample. */
+static int is_none(const number_t *number, apr_int64_t value)
+{
+    return number->unit == UNIT_TIME ? !value
+           : number->unit == UNIT_SPAN && value < 0;
+}
+
 /* @param labels "{...}", or "" */
 static void put_sample(const metrics_t *metrics, const char *family,
                        const number_t *number, const char *labels,
                        const void *numbers)
 {
     apr_int64_t value = number_of(number, numbers);
+    int is_time = number->unit == UNIT_TIME || number->unit == UNIT_SPAN;
 
-    if (number->unit != UNIT_TIME) {
+    if (!is_time) {
         ap_rprintf(metrics->r, "%s%s%s %" APR_INT64_T_FMT "\n", family,
                    number->type == NUMBER_COUNTER ? "_total" : "", labels,
                    value);
     }
-    else if (value) { /* a moment that there was not has no sample */
+    else if (!is_none(number, value)) {
         ap_rprintf(metrics->r, "%s%s %" APR_INT64_T_FMT ".%03d\n", family,
                    labels, apr_time_sec(value), (int)apr_time_msec(value));
     }
 }
 
-static void put_server_metrics(const metrics_t *metrics)
+/* Numbers of which there is one each. */
+static void put_single_metrics(const metrics_t *metrics, const char *scope,
+                               const number_t *number, const void *numbers)
 {
-    const number_t *number = staple_status_server_numbers;
-
     for (; number->name; number++) {
-        const char *family = family_of("", number, metrics->p);
+        const char *family = family_of(scope, number, metrics->p);
 
         announce(metrics, family, number->type, number->meaning);
-        put_sample(metrics, family, number, "", &metrics->moment->numbers);
+        put_sample(metrics, family, number, "", numbers);
+    }
+}
+
+static void put_server_metrics(const metrics_t *metrics)
+{
+    const moment_t *moment = metrics->moment;
+
+    put_single_metrics(metrics, "", staple_status_server_numbers,
+                       &moment->numbers);
+    if (moment->share) {
+        put_single_metrics(metrics, "share_", staple_status_share_numbers,
+                           &moment->share_numbers);
     }
 }
 
@@ -161,6 +182,26 @@ static void put_info_metric(const metrics_t *metrics)
     }
 }
 
+static void put_url_metric(const metrics_t *metrics)
+{
+    const moment_t *moment = metrics->moment;
+    apr_pool_t *p = metrics->p;
+    view_t view;
+    int i;
+
+    announce(metrics, "staple_certificate_responder", NUMBER_GAUGE,
+             "The responder that was asked last for a certificate; always 1.");
+    for (i = 0; i < moment->rows_count; i++) {
+        staple_status_weigh(moment, moment->rows[i].cert, &view);
+        if (view.url) {
+            ap_rprintf(metrics->r, "staple_certificate_responder{%s,"
+                       "url=\"%s\"} 1\n", cert_labels(view.cert, p),
+                       label_text(view.url, p));
+        }
+        apr_pool_clear(p);
+    }
+}
+
 static void put_trouble_metric(const metrics_t *metrics)
 {
     const moment_t *moment = metrics->moment;
@@ -218,6 +259,7 @@ void staple_status_put_metrics(request_rec *r, const moment_t *moment,
     put_verdict_metric(&metrics);
     put_cert_metrics(&metrics);
     put_info_metric(&metrics);
+    put_url_metric(&metrics);
     put_trouble_metric(&metrics);
     put_responder_metrics(&metrics);
     if (is_open) {
@@ -228,8 +270,9 @@ void staple_status_put_metrics(request_rec *r, const moment_t *moment,
 
 /* ----- auto ----- */
 
-/* "ring_live" becomes "StapleRingLive". */
-static const char *camel(const char *name, apr_pool_t *p)
+/* "ring_live" becomes "StapleRingLive".
+ * @param scope what stands before it: "Share", or "" */
+static const char *camel(const char *scope, const char *name, apr_pool_t *p)
 {
     char *text = apr_palloc(p, strlen(name) + 1), *to = text;
     int is_start = 1;
@@ -243,7 +286,7 @@ static const char *camel(const char *name, apr_pool_t *p)
         is_start = 0;
     }
     *to = '\0';
-    return apr_pstrcat(p, "Staple", text, NULL);
+    return apr_pstrcat(p, "Staple", scope, text, NULL);
 }
 
 static const char *value_text(const number_t *number, const void *numbers,
@@ -252,6 +295,13 @@ static const char *value_text(const number_t *number, const void *numbers,
     apr_int64_t value = number_of(number, numbers);
     const char *time;
 
+    if (number->unit == UNIT_SPAN && value >= 0) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT ".%03d",
+                            apr_time_sec(value), (int)apr_time_msec(value));
+    }
+    if (number->unit == UNIT_SPAN) {
+        return "-";
+    }
     if (number->unit != UNIT_TIME) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT, value);
     }
@@ -259,14 +309,23 @@ static const char *value_text(const number_t *number, const void *numbers,
     return time ? time : "-";
 }
 
+static void put_auto_numbers(request_rec *r, const char *scope,
+                             const number_t *number, const void *numbers)
+{
+    for (; number->name; number++) {
+        ap_rprintf(r, "%s: %s\n", camel(scope, number->name, r->pool),
+                   value_text(number, numbers, r->pool));
+    }
+}
+
 static void put_auto_sums(request_rec *r, const moment_t *moment)
 {
-    const number_t *number = staple_status_server_numbers;
     int i;
 
-    for (; number->name; number++) {
-        ap_rprintf(r, "%s: %s\n", camel(number->name, r->pool),
-                   value_text(number, &moment->numbers, r->pool));
+    put_auto_numbers(r, "", staple_status_server_numbers, &moment->numbers);
+    if (moment->share) {
+        put_auto_numbers(r, "Share", staple_status_share_numbers,
+                         &moment->share_numbers);
     }
     for (i = 0; i < VERDICTS; i++) {
         ap_rprintf(r, "StapleVerdict[%s]: %d\n",
@@ -288,7 +347,8 @@ static void put_auto_cert(request_rec *r, const view_t *view, apr_pool_t *p)
         ap_rprintf(r, "\t%s=%s", number->name,
                    value_text(number, &view->numbers, p));
     }
-    ap_rprintf(r, "\tpeer=%s\tcause=%s\n", view->state.peer, view->cause);
+    ap_rprintf(r, "\tpeer=%s\turl=%s\tcause=%s\n", view->peer,
+               view->url ? view->url : "", view->cause);
 }
 
 static void put_auto_responder(request_rec *r, const responder_t *responder,
@@ -301,8 +361,9 @@ static void put_auto_responder(request_rec *r, const responder_t *responder,
         ap_rprintf(r, "\t%s=%s", number->name,
                    value_text(number, &responder->numbers, p));
     }
-    ap_rprintf(r, "\tpeer=%s\toutcome=%s\n", responder->latest.peer,
-               staple_refresh_outcome_text(&responder->latest, p));
+    ap_rprintf(r, "\tpeer=%s\toutcome=%s\n",
+               staple_refresh_peer_text(&responder->latest, p),
+               staple_status_responder_text(responder, p));
 }
 
 void staple_status_put_auto(request_rec *r, const moment_t *moment)
@@ -357,6 +418,12 @@ static void put_section_html(request_rec *r, const moment_t *moment)
         ap_rvputs(r, "<dt>", number->label, ": ",
                   value_text(number, &moment->numbers, r->pool), "</dt>\n",
                   NULL);
+    }
+    if (moment->share) {
+        ap_rvputs(r, "<dt>Share: ",
+                  ap_escape_html(r->pool, staple_status_share_text(moment,
+                                                                   r->pool)),
+                  "</dt>\n", NULL);
     }
     ap_rputs("</dl>\n", r);
 }

@@ -122,6 +122,7 @@ static verdict_e judge(const moment_t *moment, const view_t *view)
 static void count(const staple_cache_state_t *state, view_t *view)
 {
     cert_numbers_t *numbers = &view->numbers;
+    staple_refresh_phases_t phases;
 
     numbers->stapled = view->is_stapled;
     numbers->attention = staple_status_needs_attention(view->verdict);
@@ -133,6 +134,10 @@ static void count(const staple_cache_state_t *state, view_t *view)
     numbers->last_success = state->last_success;
     numbers->next_due = state->next_due;
     numbers->not_after = view->cert->not_after;
+    staple_refresh_phases(state, &phases);
+    numbers->resolve_took = phases.resolve;
+    numbers->connect_took = phases.connect;
+    numbers->wait_took = phases.wait;
     if (view->is_stapled) {
         numbers->this_update = view->meta.this_update;
         numbers->next_update = view->meta.next_update;
@@ -148,7 +153,9 @@ void staple_status_weigh(const moment_t *moment, const staple_cert_t *cert,
     memset(view, 0, sizeof(*view));
     view->cert = cert;
     view->cause = view->fault = view->advice = view->outcome = "";
+    view->peer = "";
     look_into_ring(moment, view);
+    view->url = staple_refresh_url(&view->state, cert->urls);
     view->verdict = judge(moment, view);
     count(&view->state, view);
 }
@@ -275,6 +282,7 @@ void staple_status_look(const moment_t *moment, const staple_cert_t *cert,
     staple_status_weigh(moment, cert, view);
     if (view->state.last_attempt) {
         view->outcome = staple_refresh_outcome_text(&view->state, p);
+        view->peer = staple_refresh_peer_text(&view->state, p);
     }
     view->cause = cause_of(moment, view, p);
     advise(view);
@@ -340,29 +348,40 @@ static responder_t *responder_of(apr_hash_t *by_url, const char *url,
     return responder;
 }
 
-/* A failure is that of every URL, for each was tried; which of several
- * answered is not kept. */
+/* A failure is that of every URL, for each was tried, and a success that of
+ * the one that answered. What came out of the share is neither. */
 static void add_to_responder(responder_t *responder, const view_t *view)
 {
     const staple_cache_state_t *state = &view->state;
     responder_numbers_t *numbers = &responder->numbers;
+    int is_asked = view->url && !strcmp(view->url, responder->url);
 
     numbers->certificates++;
-    if (view->cert->urls->nelts > 1 && !state->failing) {
-        return;
-    }
-    if (state->last_success > numbers->last_success) {
-        numbers->last_success = state->last_success;
-    }
     if (state->failing) {
         numbers->failing++;
         if (state->last_attempt > numbers->last_failure) {
             numbers->last_failure = state->last_attempt;
         }
     }
+    if (!is_asked) {
+        return;
+    }
+    if ((!state->failing || view->cert->urls->nelts == 1)
+        && state->last_success > numbers->last_success) {
+        numbers->last_success = state->last_success;
+    }
     if (state->last_attempt > responder->latest.last_attempt) {
         responder->latest = *state;
     }
+}
+
+const char *staple_status_responder_text(const responder_t *responder,
+                                         apr_pool_t *p)
+{
+    if (!responder->latest.last_attempt && responder->numbers.failing) {
+        return "failed, and another was asked";
+    }
+    return staple_refresh_outcome_text(&responder->latest, p);
 }
 
 static void add_to_sums(moment_t *moment, const view_t *view)
@@ -451,6 +470,31 @@ static void look_at_ring(moment_t *moment)
     sums->ring_created = usage.created;
 }
 
+static void look_at_share(moment_t *moment, apr_pool_t *p)
+{
+    share_numbers_t *numbers = &moment->share_numbers;
+    staple_cache_share_t share;
+
+    if (!moment->conf->cache || !moment->conf->share) {
+        return;
+    }
+    staple_cache_share(moment->conf->cache, &share);
+    moment->share = moment->conf->share;
+    numbers->silent = share.is_silent;
+    numbers->since = share.since;
+    numbers->hits = (apr_int64_t)share.hits;
+    numbers->misses = (apr_int64_t)share.misses;
+    numbers->odd = (apr_int64_t)share.odd;
+    numbers->stored = (apr_int64_t)share.stored;
+    numbers->dropped = (apr_int64_t)share.dropped;
+    numbers->unanswered = (apr_int64_t)share.unanswered;
+    numbers->errors = (apr_int64_t)share.errors;
+    numbers->last_error = share.last_error;
+    if (share.last_error) {
+        moment->share_error = staple_status_share_error(share.last_status, p);
+    }
+}
+
 moment_t *staple_status_gather(const staple_status_conf_t *conf,
                                const query_t *query, apr_pool_t *p)
 {
@@ -484,5 +528,6 @@ moment_t *staple_status_gather(const staple_status_conf_t *conf,
           by_urgency);
     list_responders(moment, by_url, p);
     look_at_ring(moment);
+    look_at_share(moment, p);
     return moment;
 }

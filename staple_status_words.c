@@ -113,9 +113,8 @@ void staple_status_blame(const staple_cache_state_t *state,
     if (!state->failing) {
         return;
     }
-    /* What the refresh packs into detail: reason << 4 | status. */
     blame = state->outcome == STAPLE_FETCH_REJECTED
-            ? find_blame(reasons, state->detail >> 4)
+            ? find_blame(reasons, staple_refresh_reason(state))
             : find_blame(outcomes, state->outcome);
     *fault = blame->fault;
     *advice = blame->advice;
@@ -181,6 +180,39 @@ const char *staple_status_summary(const moment_t *moment, apr_pool_t *p)
     return all == 1 ? "The certificate is stapled."
            : apr_psprintf(p, "All %" APR_INT64_T_FMT " certificates are "
                           "stapled.", all);
+}
+
+/* ----- the share ----- */
+
+const char *staple_status_share_error(apr_status_t status, apr_pool_t *p)
+{
+    char text[120];
+
+    if (APR_STATUS_IS_TIMEUP(status)) {
+        return "it took too long";
+    }
+    return status == APR_EGENERAL
+           ? "it failed, and the provider does not say why"
+           : apr_pstrdup(p, apr_strerror(status, text, sizeof(text)));
+}
+
+const char *staple_status_share_text(const moment_t *moment, apr_pool_t *p)
+{
+    const share_numbers_t *numbers = &moment->share_numbers;
+    const char *error = "";
+
+    if (!numbers->since) {
+        return "not used yet";
+    }
+    if (moment->share_error) {
+        error = apr_pstrcat(p, "; last error ",
+                            staple_status_distance(numbers->last_error,
+                                                   moment->now, p), ": ",
+                            moment->share_error, NULL);
+    }
+    return apr_pstrcat(p, numbers->silent ? "it has not answered since "
+                                          : "in use since ",
+                       staple_status_date(numbers->since, p), error, NULL);
 }
 
 /* ----- times ----- */

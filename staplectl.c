@@ -93,8 +93,8 @@ static const char usage[] =
     "       staplectl lint  FILE...           what mod_staple will make of\n"
     "                                         a configuration\n"
     "\n"
-    "CERTIFICATE is a host name (with --cert), a serial, or a SHA-1\n"
-    "fingerprint or its beginning.\n"
+    "CERTIFICATE is the name of its first virtual host (with --cert: any\n"
+    "host name of its), a serial, or a SHA-1 fingerprint or its beginning.\n"
     "\n"
     "Where from:\n"
     "  -r, --ring FILE        the ring, the path in SSLStaplingCache\n"
@@ -225,8 +225,9 @@ static const char *select_entries(staplectl_t *ctl)
     }
     unmatched = find_unmatched(ctl);
     return unmatched
-           ? apr_psprintf(ctl->pool, "%s: no such certificate in %s (host "
-                          "names are known from files given with --cert)",
+           ? apr_psprintf(ctl->pool, "%s: no such certificate in %s (it "
+                          "knows the first virtual host's name; others are "
+                          "known from files given with --cert)",
                           unmatched, ctl->ring->path)
            : NULL;
 }

@@ -15,6 +15,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "staple_refresh_words.h"
+
 /* The longest span that makes sense: ten years. */
 #define SPAN_MAX ((apr_int64_t)315360000)
 
@@ -63,6 +65,7 @@ static int is_below(const staplectl_limit_t *limit,
 static const char *cause_text(const staplectl_entry_t *entry, apr_pool_t *p)
 {
     const staple_cache_state_t *state = &entry->state;
+    const char *peer = staple_refresh_peer_text(state, p);
 
     if (!entry->has_state || !state->failing) {
         return "";
@@ -71,8 +74,8 @@ static const char *cause_text(const staplectl_entry_t *entry, apr_pool_t *p)
                         "%s%s%s: %s", (unsigned)state->failing,
                         state->failing == 1 ? "" : "s",
                         staplectl_time_text(state->last_attempt, p),
-                        *state->peer ? " with " : "", state->peer,
-                        staplectl_outcome_text(state, p));
+                        *peer ? " with " : "", peer,
+                        staple_refresh_outcome_text(state, p));
 }
 
 static staplectl_exit_e check_time(const staplectl_entry_t *entry,

@@ -17,7 +17,7 @@
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 
-#include "staple_fetch.h"
+#include "staple_refresh_words.h"
 
 /* Goes up when members of the JSON change their meaning or go away. */
 #define JSON_VERSION 1
@@ -29,15 +29,7 @@
 
 const char *staplectl_time_text(apr_time_t t, apr_pool_t *p)
 {
-    apr_time_exp_t at;
-    apr_size_t len;
-    char text[40];
-
-    if (!t || apr_time_exp_gmt(&at, t) != APR_SUCCESS) {
-        return "never";
-    }
-    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &at);
-    return apr_pstrdup(p, text);
+    return t ? staple_refresh_time_text(t, p) : "never";
 }
 
 const char *staplectl_span_text(apr_interval_time_t span, apr_pool_t *p)
@@ -55,28 +47,6 @@ const char *staplectl_span_text(apr_interval_time_t span, apr_pool_t *p)
                           s / 3600, s % 3600 / 60)
            : apr_psprintf(p, "%" APR_INT64_T_FMT "d %" APR_INT64_T_FMT "h",
                           s / 86400, s % 86400 / 3600);
-}
-
-const char *staplectl_outcome_text(const staple_cache_state_t *state,
-                                   apr_pool_t *p)
-{
-    int reason = state->detail >> 4; /* as staple_refresh_pack puts it */
-
-    if (!state->last_attempt) {
-        return "none yet";
-    }
-    if (state->outcome == STAPLE_FETCH_HTTP_STATUS) {
-        return apr_psprintf(p, "HTTP status %u", (unsigned)state->detail);
-    }
-    if (state->outcome != STAPLE_FETCH_REJECTED) {
-        return staple_fetch_outcome_text(
-            (staple_fetch_outcome_e)state->outcome);
-    }
-    return apr_pstrcat(p, "the response ",
-                       reason ? staple_ocsp_reason_text(
-                                    (staple_ocsp_reason_e)reason)
-                              : "says that it does not know the certificate",
-                       NULL);
 }
 
 static const char *id_text(const unsigned char *id, apr_pool_t *p)
@@ -119,7 +89,19 @@ static const char *last_text(const staplectl_entry_t *entry, apr_time_t now,
                         staplectl_span_text(now > state->last_attempt
                                             ? now - state->last_attempt : 0,
                                             p),
-                        staplectl_outcome_text(state, p));
+                        staple_refresh_outcome_text(state, p));
+}
+
+static void print_share(const staple_cache_share_t *share, apr_pool_t *p)
+{
+    printf("share: %" APR_UINT64_T_FMT " found, %" APR_UINT64_T_FMT " not "
+           "found, %" APR_UINT64_T_FMT " not ours, %" APR_UINT64_T_FMT
+           " given, %" APR_UINT64_T_FMT " not given, %" APR_UINT64_T_FMT
+           " not answered, %" APR_UINT64_T_FMT " errors; %s since %s\n",
+           share->hits, share->misses, share->odd, share->stored,
+           share->dropped, share->unanswered, share->errors,
+           share->is_silent ? "silent" : "in use",
+           staplectl_time_text(share->since, p));
 }
 
 void staplectl_print_list(const staplectl_ring_t *ring,
@@ -144,6 +126,9 @@ void staplectl_print_list(const staplectl_ring_t *ring,
            entries->nelts == 1 ? "" : "s", ring->entries->nelts,
            ring->usage.live, ring->usage.data_size,
            staplectl_time_text(ring->usage.created, p));
+    if (ring->share.since) {
+        print_share(&ring->share, p);
+    }
 }
 
 static void put(const char *label, const char *value)
@@ -207,9 +192,24 @@ static void put_response(const staplectl_entry_t *entry, apr_pool_t *p)
     }
 }
 
+/* Which URL was asked, as far as the certificate says what they are. */
+static const char *url_text(const staplectl_entry_t *entry, apr_pool_t *p)
+{
+    const staple_cache_state_t *state = &entry->state;
+    const char *url = entry->cert
+                      ? staple_refresh_url(state, entry->cert->urls) : NULL;
+    int number = staple_refresh_url_number(state);
+
+    return url ? url
+           : number ? apr_psprintf(p, "number %d of its URLs", number)
+           : "none";
+}
+
 static void put_state(const staplectl_entry_t *entry, apr_pool_t *p)
 {
     const staple_cache_state_t *state = &entry->state;
+    const char *peer = staple_refresh_peer_text(state, p);
+    const char *phases = staple_refresh_phases_text(state, p);
 
     if (!entry->has_state) {
         return;
@@ -218,8 +218,10 @@ static void put_state(const staplectl_entry_t *entry, apr_pool_t *p)
         put_time("fetched", entry->meta.fetched_at, p);
     }
     put_time("last exchange", state->last_attempt, p);
-    put("  with", *state->peer ? state->peer : "nobody");
-    put("  outcome", staplectl_outcome_text(state, p));
+    put("  with", *peer ? peer : "nobody");
+    put("  responder", url_text(entry, p));
+    put("  took", *phases ? phases : "-");
+    put("  outcome", staple_refresh_outcome_text(state, p));
     put_time("last success", state->last_success, p);
     put_time("next attempt", state->next_due, p);
     put("attempts", apr_psprintf(p, "%u, of which %u failed, the last %u in a "
@@ -234,6 +236,9 @@ void staplectl_print_entry(const staplectl_entry_t *entry, apr_time_t now,
     const char *serial = staplectl_entry_serial(entry);
 
     put("certificate", staplectl_entry_name(entry, p));
+    if (*entry->host) {
+        put("virtual host", entry->host);
+    }
     put("verdict", apr_pstrcat(p, staplectl_verdict_word(entry->verdict), ", ",
                                until_text(entry, now, p), NULL));
     put("serial", *serial ? serial : "not known");
@@ -362,16 +367,47 @@ static void json_response(const staplectl_entry_t *entry, apr_pool_t *p)
     putchar('}');
 }
 
-static void json_state(const staple_cache_state_t *state, apr_pool_t *p)
+/* Seconds, or null. */
+static void put_seconds(const char *name, apr_interval_time_t span)
 {
+    if (span < 0) {
+        printf(",\"%s\":null", name);
+        return;
+    }
+    printf(",\"%s\":%" APR_TIME_T_FMT ".%03d", name, apr_time_sec(span),
+           (int)apr_time_msec(span));
+}
+
+static void json_exchange(const staplectl_entry_t *entry, apr_pool_t *p)
+{
+    const staple_cache_state_t *state = &entry->state;
+    staple_refresh_phases_t phases;
+    const char *url = entry->cert
+                      ? staple_refresh_url(state, entry->cert->urls) : NULL;
+
+    put_member("peer", staple_refresh_peer_text(state, p));
+    put_member("outcome", staple_refresh_outcome_text(state, p));
+    if (url) {
+        put_member("url", url);
+    }
+    printf(",\"url_number\":%d", staple_refresh_url_number(state));
+    staple_refresh_phases(state, &phases);
+    put_seconds("resolve_took", phases.resolve);
+    put_seconds("connect_took", phases.connect);
+    put_seconds("wait_took", phases.wait);
+}
+
+static void json_state(const staplectl_entry_t *entry, apr_pool_t *p)
+{
+    const staple_cache_state_t *state = &entry->state;
+
     printf(",\"refresh\":{\"attempts\":%u,\"failures\":%u,\"failing\":%u",
            (unsigned)state->attempts, (unsigned)state->failures,
            (unsigned)state->failing);
     put_moment("last_attempt", state->last_attempt);
     put_moment("last_success", state->last_success);
     put_moment("next_due", state->next_due);
-    put_member("peer", state->peer);
-    put_member("outcome", staplectl_outcome_text(state, p));
+    json_exchange(entry, p);
     putchar('}');
 }
 
@@ -389,6 +425,9 @@ static void json_entry(const staplectl_entry_t *entry,
                severities[staplectl_check(entry, limits, now, &words, p)]);
     put_member("explanation", words);
     put_member("serial", staplectl_entry_serial(entry));
+    if (*entry->host) {
+        put_member("host", entry->host);
+    }
     if (entry->cert) {
         json_cert(entry->cert);
     }
@@ -396,8 +435,22 @@ static void json_entry(const staplectl_entry_t *entry,
         json_response(entry, p);
     }
     if (entry->has_state) {
-        json_state(&entry->state, p);
+        json_state(entry, p);
     }
+    putchar('}');
+}
+
+static void json_share(const staple_cache_share_t *share)
+{
+    printf(",\"share\":{\"hits\":%" APR_UINT64_T_FMT ",\"misses\":%"
+           APR_UINT64_T_FMT ",\"odd\":%" APR_UINT64_T_FMT ",\"stored\":%"
+           APR_UINT64_T_FMT ",\"dropped\":%" APR_UINT64_T_FMT
+           ",\"unanswered\":%" APR_UINT64_T_FMT ",\"errors\":%"
+           APR_UINT64_T_FMT ",\"silent\":%s", share->hits, share->misses,
+           share->odd, share->stored, share->dropped, share->unanswered,
+           share->errors, yes_no(share->is_silent));
+    put_moment("since", share->since);
+    put_moment("last_error", share->last_error);
     putchar('}');
 }
 
@@ -412,6 +465,9 @@ static void json_ring(const staplectl_ring_t *ring)
            usage->records, ring->entries->nelts, usage->generation);
     put_moment("created", usage->created);
     put_member("path", ring->path);
+    if (ring->share.since) {
+        json_share(&ring->share);
+    }
     putchar('}');
 }
 

@@ -3,10 +3,11 @@
 /*
  * staplectl: a ring file and certificate files become entries.
  *
- * The one idea: a ring names its certificates by id, which is the SHA-1
- * fingerprint, and by nothing else. Whoever wants names and a judgement gives
- * the certificate files; without them an entry still has its response, and
- * that says the serial, the times and the status.
+ * The one idea: a ring knows its certificates by id, which is the SHA-1
+ * fingerprint, and by the name of their first virtual host. Whoever wants their
+ * other names and a judgement gives the certificate files; without them an
+ * entry still has its response, and that says the serial, the times and the
+ * status.
  *
  * Reading a ring takes a copy of the file, so what the server overwrites at
  * that moment is missing in the copy. Such a copy is taken again.
@@ -33,8 +34,6 @@
 
 /* mod_ssl's id of a certificate, and so ours. */
 #define ID_LEN 20
-
-#define SECONDS(n) apr_time_from_sec((apr_interval_time_t)(n))
 
 /* How often a file is read before what is missing is taken to be missing. */
 #define TRIES 3
@@ -143,9 +142,9 @@ static staple_cert_policy_t usual_policy(apr_pool_t *p)
     staple_cert_policy_t policy;
 
     memset(&policy, 0, sizeof(policy));
-    policy.times.skew = SECONDS(300);
+    policy.times.skew = STAPLE_REFRESH_SKEW;
     policy.times.max_age = -1;
-    policy.times.default_age = SECONDS(12 * 3600);
+    policy.times.default_age = STAPLE_REFRESH_DEFAULT_AGE;
     policy.refresh_age = -1;
     policy.response_files = apr_array_make(p, 0, sizeof(const char *));
     return policy;
@@ -204,6 +203,7 @@ int staplectl_certs_first(const staplectl_certs_t *certs,
         return 0;
     }
     memset(entry, 0, sizeof(*entry));
+    entry->host = "";
     name_entry(entry, &APR_ARRAY_IDX(certs->leaves, 0, leaf_t));
     return 1;
 }
@@ -481,6 +481,7 @@ static staplectl_entry_t *push_entry(apr_array_header_t *entries)
     staplectl_entry_t *entry = apr_array_push(entries);
 
     memset(entry, 0, sizeof(*entry));
+    entry->host = "";
     return entry;
 }
 
@@ -515,16 +516,20 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
 
     ring->path = path;
     staple_cache_usage(cache, &ring->usage);
+    staple_cache_share(cache, &ring->share);
     ring->entries = apr_array_make(p, count + 1, sizeof(staplectl_entry_t));
     for (slot = 0; slot < count; slot++) {
         staplectl_entry_t *entry = push_entry(ring->entries);
         const unsigned char *id = staple_cache_id(cache, slot);
+        const char *name = staple_cache_name(cache, slot);
         const leaf_t *leaf = find_leaf(certs, id);
 
         if (leaf) {
             name_entry(entry, leaf);
         }
         entry->id = apr_pmemdup(p, id, STAPLE_CACHE_ID_LEN);
+        entry->host = staple_http_printable(name, strlen(name),
+                                            STAPLE_CACHE_NAME_LEN, p);
         read_slot(cache, slot, entry, p);
         staplectl_entry_judge(entry, now, p);
     }
@@ -585,6 +590,9 @@ const char *staplectl_entry_name(const staplectl_entry_t *entry, apr_pool_t *p)
     if (entry->cert) {
         return entry->cert->name;
     }
+    if (*entry->host) {
+        return entry->host;
+    }
     return *serial ? apr_pstrcat(p, "serial ", serial, NULL)
                    : apr_pstrcat(p, "fingerprint ",
                                  hex_text(entry->id, ID_SHOWN, p), NULL);
@@ -643,9 +651,29 @@ static int is_id(const char *pattern, const unsigned char *id)
     return is_prefix(pattern, hex, &digits, &left) && digits >= ID_DIGITS_MIN;
 }
 
+/* Of a name that had no room, the end has to do. */
+static int is_host(const char *pattern, const char *host)
+{
+    apr_size_t len = strlen(pattern), cut = strlen(STAPLE_CACHE_NAME_CUT);
+    const char *port = strrchr(host, ':');
+    apr_size_t host_len = port && !strchr(pattern, ':')
+                          ? (apr_size_t)(port - host) : strlen(host);
+
+    if (!strncmp(host, STAPLE_CACHE_NAME_CUT, cut) && len > host_len - cut) {
+        host += cut;
+        host_len -= cut;
+        pattern += len - host_len;
+        len = host_len;
+    }
+    return len && len == host_len && !apr_cstr_casecmpn(pattern, host, len);
+}
+
 int staplectl_entry_matches(const staplectl_entry_t *entry,
                             const char *pattern)
 {
+    if (is_host(pattern, entry->host)) {
+        return 1;
+    }
     if (entry->leaf
         && (X509_check_host(entry->leaf, pattern, 0, 0, NULL) == 1
             || !apr_cstr_casecmp(pattern, entry->cert->name))) {

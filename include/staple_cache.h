@@ -71,7 +71,8 @@ typedef struct staple_cache_meta_t {
  * How the refresh of one certificate stands; written by the refresher only,
  * readable in any process. Written as a whole: a reader sees the old or the
  * new state, never a mixture, and a writer killed in the middle leaves the
- * old one.
+ * old one. What says how the last exchange went is in the refresher's own
+ * signs, which staple_refresh_words.h puts into words.
  */
 typedef struct staple_cache_state_t {
     apr_time_t last_attempt; /* end of the last exchange; 0: none yet */
@@ -82,7 +83,14 @@ typedef struct staple_cache_state_t {
     apr_uint32_t failing;    /* failures in a row; 0: fine */
     apr_uint16_t outcome;    /* the caller's reason for the last outcome */
     apr_uint16_t detail;     /* the caller's, e.g. an HTTP status */
-    char peer[56];           /* "192.0.2.1:80", "[2001:db8::1]:80"; ends in 0 */
+    apr_uint16_t resolve_took; /* the caller's: how long the phases of the */
+    apr_uint16_t connect_took; /* last exchange took */
+    apr_uint16_t wait_took;
+    apr_uint16_t url_index;  /* the caller's: which URL was asked last, */
+    apr_uint16_t url_mark;   /* and how to know it again */
+    apr_uint16_t peer_port;  /* the address asked last; 0: none was */
+    apr_uint32_t peer_scope; /* of a link-local address; 0: none */
+    unsigned char peer[16];  /* IPv6, or IPv4 mapped into it */
 } staple_cache_state_t;
 
 /** One generation's segment as this process sees it. */
@@ -95,6 +103,8 @@ typedef struct staple_cache_conf_t {
     int may_grow;          /* whether a segment too small for ids may grow */
     const unsigned char (*ids)[STAPLE_CACHE_ID_LEN]; /* distinct, in order of
                               configuration: slot i belongs to ids[i] */
+    const char *const *names; /* what people call them, in the same order; or
+                              NULL. Of one that has no room the end is kept */
     apr_size_t ids_count;
     staple_cache_t *previous; /* the generation before, still mapped; or NULL */
 } staple_cache_conf_t;
@@ -121,6 +131,10 @@ typedef struct staple_cache_report_t {
                                   the ring is anonymous memory then ("No
                                   space left on device") */
 } staple_cache_report_t;
+
+/** Bytes of a segment for so many certificates, of whose responses none has
+ * been seen yet. */
+apr_size_t staple_cache_size_for(apr_size_t certificates);
 
 /**
  * Make the segment of a new generation and seed it: from conf->previous where
@@ -188,6 +202,20 @@ int staple_cache_find(const staple_cache_t *cache,
 
 /** The id of a slot; the bytes live as long as the mapping. */
 const unsigned char *staple_cache_id(const staple_cache_t *cache, int slot);
+
+/** Bytes of a name in the ring, the final 0 included. */
+#define STAPLE_CACHE_NAME_LEN 56
+
+/** What a name begins with whose beginning had no room. */
+#define STAPLE_CACHE_NAME_CUT ".."
+
+/**
+ * What people call the certificate of a slot, for programs that know nothing
+ * else of it; lives as long as the mapping. In a file, any bytes may stand
+ * there.
+ * @return at most STAPLE_CACHE_NAME_LEN - 1 characters; "": no name is known
+ */
+const char *staple_cache_name(const staple_cache_t *cache, int slot);
 
 /**
  * Copy the newest confirmed response of a slot. Takes no lock, writes
@@ -267,6 +295,35 @@ void staple_cache_count_served(staple_cache_t *cache, int slot,
 /** What was counted of a slot so far. Lock-free. */
 void staple_cache_served(const staple_cache_t *cache, int slot,
                          staple_cache_served_t *sum);
+
+/** How the share fares, over all leaders of this server. */
+typedef struct staple_cache_share_t {
+    apr_uint64_t hits;       /* these seven as in staple_share_state_t */
+    apr_uint64_t misses;
+    apr_uint64_t odd;
+    apr_uint64_t stored;
+    apr_uint64_t dropped;
+    apr_uint64_t unanswered;
+    apr_uint64_t errors;
+    apr_time_t last_error;   /* 0: none */
+    apr_status_t last_status;
+    int is_silent;           /* whether it does not answer, */
+    apr_time_t since;        /* and since when it does or does not, in this
+                                generation; 0: nobody has used a share yet */
+} staple_cache_share_t;
+
+/**
+ * Add what the leader has counted of its share; the rest of `more` takes the
+ * place of what was said before (an error only if there is one). Lock-free.
+ * Counters and the last error are taken over by the next generation.
+ */
+void staple_cache_count_share(staple_cache_t *cache,
+                              const staple_cache_share_t *more);
+
+/** What was counted so far. Lock-free; each number is whole, all of them
+ * together are a snapshot only while nobody counts. */
+void staple_cache_share(const staple_cache_t *cache,
+                        staple_cache_share_t *sum);
 
 /** What an administrator asks of the refresher. */
 typedef enum {

@@ -9,7 +9,7 @@
  * program that prints a ring may include this; everybody else has
  * staple_cache.h.
  *
- *   0            384         slots_offset + 176 n     data_offset
+ *   0            448         slots_offset + 208 n     data_offset
  *   +------------+------------------+----------------+--------------------+
  *   | header     | slots[n]         | buckets[2 n]   | data, a cyclic log |
  *   +------------+------------------+----------------+--------------------+
@@ -31,7 +31,7 @@ extern "C" {
 #define STAPLE_CACHE_MAGIC "STAPLRNG"
 
 /** Goes up with every change of what is laid out here. */
-#define STAPLE_CACHE_VERSION 2
+#define STAPLE_CACHE_VERSION 3
 
 /** Reads differently on a machine of another byte order. */
 #define STAPLE_CACHE_BYTE_ORDER 0x01020304u
@@ -44,7 +44,7 @@ extern "C" {
 #define STAPLE_CACHE_TYPICAL ((apr_size_t)2048)
 
 /** Words of a staple_cache_state_t. */
-#define STAPLE_CACHE_STATE_WORDS 12
+#define STAPLE_CACHE_STATE_WORDS 9
 
 /** How many requests may wait for the refresher. */
 #define STAPLE_CACHE_REQUESTS 7
@@ -58,7 +58,8 @@ typedef _Atomic apr_uint64_t staple_cache_word_t;
 /**
  * The start of a segment. The first two cache lines are written before anybody
  * else can see the segment and never again; then one for the writer, one for
- * the children that share the work of confirming, two for the journal.
+ * the children that share the work of confirming, three for the journal and
+ * for what the leader says of its share.
  */
 typedef struct staple_cache_header_t {
     char magic[8];
@@ -105,10 +106,22 @@ typedef struct staple_cache_header_t {
     staple_cache_word_t journal_slot;
     staple_cache_word_t journal_sum;
     staple_cache_word_t journal[STAPLE_CACHE_STATE_WORDS];
-    apr_uint64_t unused_last[2];
+
+    /* Without the lock: the share of a fleet, as in staple_cache_share_t. */
+    staple_cache_word_t share_hits;
+    staple_cache_word_t share_misses;
+    staple_cache_word_t share_odd;
+    staple_cache_word_t share_stored;
+    staple_cache_word_t share_dropped;
+    staple_cache_word_t share_unanswered;
+    staple_cache_word_t share_errors;
+    staple_cache_word_t share_last_error;
+    staple_cache_word_t share_last_status;
+    staple_cache_word_t share_since; /* << 1 | is_silent: they change as one */
+    apr_uint64_t unused_last[3];
 } staple_cache_header_t;
 
-_Static_assert(sizeof(staple_cache_header_t) == 384, "header layout");
+_Static_assert(sizeof(staple_cache_header_t) == 448, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, sum) == 120, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, head) == 128, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, claim) == 192, "header layout");
@@ -135,11 +148,12 @@ typedef struct staple_cache_slot_t {
     /* Without the lock: what the children have counted. */
     staple_cache_word_t served_count;
     staple_cache_word_t missed_count;
+    char name[STAPLE_CACHE_NAME_LEN]; /* never changes; ends in 0 */
 } staple_cache_slot_t;
 
-_Static_assert(sizeof(staple_cache_slot_t) == 176, "slot layout");
+_Static_assert(sizeof(staple_cache_slot_t) == 208, "slot layout");
 _Static_assert(offsetof(staple_cache_slot_t, state) == 64, "slot layout");
-_Static_assert(offsetof(staple_cache_slot_t, served_count) == 160,
+_Static_assert(offsetof(staple_cache_slot_t, served_count) == 136,
                "slot layout");
 _Static_assert(sizeof(staple_cache_state_t)
                == STAPLE_CACHE_STATE_WORDS * sizeof(apr_uint64_t),

@@ -9,7 +9,8 @@
  * one child that leads, in bounded steps, and is the only writer of the ring.
  *
  * The rules it follows (when, how long, what replaces what) are values and
- * live in staple_refresh_schedule.h.
+ * live in staple_refresh_schedule.h; the words for what it leaves in a
+ * certificate's state are in staple_refresh_words.h.
  */
 
 #include <httpd.h>
@@ -18,6 +19,7 @@
 #include "staple_cert.h"
 #include "staple_fetch.h"
 #include "staple_refresh_schedule.h"
+#include "staple_refresh_words.h"
 #include "staple_share.h"
 
 #ifdef __cplusplus
@@ -81,13 +83,6 @@ void staple_refresh_stop(staple_refresh_t *refresh);
 
 /** Drop what is under way and stop leading; in the leading thread. */
 void staple_refresh_resign(staple_refresh_t *refresh);
-
-/**
- * The last outcome of a certificate, as kept in staple_cache_state_t, in
- * words that finish "the last exchange: ...".
- */
-const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
-                                        apr_pool_t *p);
 
 #ifdef __cplusplus
 }

@@ -94,6 +94,7 @@ struct staple_refresh_t {
     apr_array_header_t *files;  /* response_file_t */
     staple_message_t *message;  /* NULL: nobody is to be told */
     apr_time_t files_due;       /* when to look at them */
+    staple_share_state_t share_told; /* what the ring has of the share's */
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
 };
@@ -158,10 +159,6 @@ void staple_refresh_look_around(round_t *round);
 
 /* ----- staple_refresh_log.c: once per change of state, to the error log and
  * to the program of StapleMessageCmd ----- */
-
-/** A verdict in the 16 bits that a state has for it (its detail);
- * staple_refresh_outcome_text reads it. */
-apr_uint16_t staple_refresh_pack(const staple_ocsp_verdict_t *verdict);
 
 void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
                                 apr_status_t rv);

@@ -20,6 +20,13 @@
 extern "C" {
 #endif
 
+/** SSLStaplingResponseTimeSkew where it is not set. */
+#define STAPLE_REFRESH_SKEW apr_time_from_sec(300)
+
+/** For how long a response without nextUpdate (RFC 6960 4.2.2.1) is served
+ * where SSLStaplingResponseMaxAge is not set. */
+#define STAPLE_REFRESH_DEFAULT_AGE apr_time_from_sec(12 * 3600)
+
 /** Set in staple_cache_meta_t.flags: the response is a responder's error, kept
  * because SSLStaplingReturnResponderErrors asks for it; next_update is when it
  * stops being served. */

@@ -200,6 +200,8 @@ typedef struct staple_share_state_t {
     apr_status_t last_status; /* of the last error; APR_TIMEUP: too long */
     int is_slow;           /* whether it is being left alone: a call hangs, or
                               several failed in a row and a pause is made */
+    int is_silent;         /* whether it does not answer: the same, but until a
+                              call works, whatever pauses end meanwhile */
 } staple_share_state_t;
 
 void staple_share_state(staple_share_t *share, staple_share_state_t *state);

@@ -41,7 +41,8 @@ typedef enum {
 typedef enum {
     UNIT_NONE,
     UNIT_BYTES,
-    UNIT_TIME /* apr_time_t; 0: never, none */
+    UNIT_TIME, /* apr_time_t; 0: never, none */
+    UNIT_SPAN  /* apr_interval_time_t; -1: none */
 } number_unit_e;
 
 /** A number that is shown; each is declared once, in a table. */
@@ -70,6 +71,7 @@ typedef struct cert_numbers_t {
     apr_int64_t this_update, next_update, serve_until, fetched;
     apr_int64_t last_attempt, last_success, next_due, not_after;
     apr_int64_t served, missed, attempts, failures, failing;
+    apr_int64_t resolve_took, connect_took, wait_took;
 } cert_numbers_t;
 
 /** Of one responder; described in staple_status_responder_numbers. */
@@ -77,10 +79,17 @@ typedef struct responder_numbers_t {
     apr_int64_t certificates, failing, last_success, last_failure;
 } responder_numbers_t;
 
+/** Of the share, if there is one; described in staple_status_share_numbers. */
+typedef struct share_numbers_t {
+    apr_int64_t silent, since, last_error;
+    apr_int64_t hits, misses, odd, stored, dropped, unanswered, errors;
+} share_numbers_t;
+
 /** The tables; the last entry's name is NULL. */
 extern const number_t staple_status_server_numbers[];
 extern const number_t staple_status_cert_numbers[];
 extern const number_t staple_status_responder_numbers[];
+extern const number_t staple_status_share_numbers[];
 
 static inline apr_int64_t number_of(const number_t *number, const void *numbers)
 {
@@ -110,6 +119,9 @@ typedef struct view_t {
     const char *fault;  /* whose: "the network"; "" */
     const char *advice; /* what to do about it; "" */
     const char *outcome; /* of the last exchange, in words; "" without one */
+    const char *peer;   /* its address; "" where nobody was asked */
+    const char *url;    /* the URL asked last, so the one that answered if any
+                           did; NULL: none, or it is not known any more */
     int is_stapled;     /* a response that is valid is served */
     int is_error;       /* a responder's error is: is_stapled is 0 */
     const unsigned char *der; /* what is held; NULL: nothing. In the moment's
@@ -124,7 +136,8 @@ typedef struct view_t {
 typedef struct responder_t {
     const char *url;
     responder_numbers_t numbers;
-    staple_cache_state_t latest; /* of the certificate asked for last */
+    staple_cache_state_t latest; /* of the certificate for which it was asked
+                                    last; all 0 where that is not known */
 } responder_t;
 
 typedef enum {
@@ -163,6 +176,9 @@ typedef struct moment_t {
     row_t *rows;                    /* those that the query lets pass */
     int rows_count;
     apr_array_header_t *responders; /* responder_t, the failing first */
+    const char *share;              /* StapleShare's provider; NULL: none */
+    share_numbers_t share_numbers;  /* if there is one */
+    const char *share_error;        /* its last error in words; NULL: none */
     unsigned char *buf;             /* STAPLE_CACHE_DER_MAX bytes */
 } moment_t;
 
@@ -181,6 +197,10 @@ void staple_status_look(const moment_t *moment, const staple_cert_t *cert,
 /** The certificate of an id as staple_status_id_text writes it, or NULL. */
 const staple_cert_t *staple_status_find(const staple_status_conf_t *conf,
                                         const char *id);
+
+/** How a responder did when it was asked last, in words. */
+const char *staple_status_responder_text(const responder_t *responder,
+                                         apr_pool_t *p);
 
 /** A certificate's id in hexadecimal, without the zeros it is padded with. */
 const char *staple_status_id_text(const staple_cert_t *cert, apr_pool_t *p);
@@ -209,6 +229,12 @@ void staple_status_blame(const staple_cache_state_t *state,
 
 /** "All 3 certificates are stapled." */
 const char *staple_status_summary(const moment_t *moment, apr_pool_t *p);
+
+/** Whether the share answers: "in use since ...". */
+const char *staple_status_share_text(const moment_t *moment, apr_pool_t *p);
+
+/** Why a call of the share's provider failed. */
+const char *staple_status_share_error(apr_status_t status, apr_pool_t *p);
 
 /** "2026-01-31T12:00:00Z"; NULL for 0. */
 const char *staple_status_time(apr_time_t t, apr_pool_t *p);

@@ -68,6 +68,8 @@ typedef struct staplectl_response_t {
 /** One certificate: what the ring holds, or a handshake brought. */
 typedef struct staplectl_entry_t {
     const unsigned char *id;       /* STAPLE_CACHE_ID_LEN bytes */
+    const char *host;              /* what the ring calls it, printable: its
+                                      first virtual host; "": nothing */
     const staple_cert_t *cert;     /* NULL: no certificate file was given */
     X509 *leaf;                    /* of cert, or NULL */
     int is_judged;                 /* whether the issuer is known as well */
@@ -86,13 +88,14 @@ typedef struct staplectl_entry_t {
 typedef struct staplectl_ring_t {
     const char *path;
     staple_cache_usage_t usage;
+    staple_cache_share_t share;
     apr_array_header_t *entries; /* staplectl_entry_t: one a slot, then one for
                                     each certificate given that has none */
 } staplectl_ring_t;
 
 /* ----- staplectl_ring.c ----- */
 
-/** Certificates out of files, to give the entries of a ring names. */
+/** Certificates out of files, to judge the entries of a ring by. */
 typedef struct staplectl_certs_t staplectl_certs_t;
 
 staplectl_certs_t *staplectl_certs_make(apr_pool_t *p);
@@ -131,9 +134,10 @@ void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
                            apr_pool_t *p);
 
 /**
- * Whether an entry is meant by what a user wrote: a name that its certificate
- * is valid for, its serial, or its id or the beginning of it (8 digits at
- * least); hexadecimal with or without colons.
+ * Whether an entry is meant by what a user wrote: the virtual host by whose
+ * name the ring knows it, with or without its port; a name that its
+ * certificate is valid for; its serial, or its id or the beginning of it (8
+ * digits at least), hexadecimal with or without colons.
  */
 int staplectl_entry_matches(const staplectl_entry_t *entry,
                             const char *pattern);
@@ -178,10 +182,6 @@ const char *staplectl_time_text(apr_time_t t, apr_pool_t *p);
 
 /** "2d 4h", two units at most. */
 const char *staplectl_span_text(apr_interval_time_t span, apr_pool_t *p);
-
-/** How the last exchange ended, in words. */
-const char *staplectl_outcome_text(const staple_cache_state_t *state,
-                                   apr_pool_t *p);
 
 void staplectl_print_list(const staplectl_ring_t *ring,
                           const apr_array_header_t *entries, apr_time_t now,

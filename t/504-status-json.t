@@ -13,9 +13,10 @@ use Staple::Work qw(source_dir);
 
 my $source = read_file(source_dir() . '/staple_status_numbers.c');
 my $manual = read_file(source_dir() . '/docs/status.md');
-my %unit = (NONE => '', BYTES => ', bytes', TIME => ', a moment');
+my %unit = (NONE => '', BYTES => ', bytes', TIME => ', a moment',
+            SPAN => ', seconds');
 my %title = (server => 'Of the server', cert => 'Of a certificate',
-             responder => 'Of a responder');
+             responder => 'Of a responder', share => 'Of the share');
 my %numbers;
 
 my $label = qr/"[^"]*"|NULL/;
@@ -37,6 +38,7 @@ my %in_schema = (
     server => $schema->{properties}{numbers},
     cert => $schema->{properties}{certificates}{items}{properties}{numbers},
     responder => $schema->{properties}{responders}{items}{properties}{numbers},
+    share => $schema->{properties}{share_state}{properties}{numbers},
 );
 for my $of (sort keys %in_schema) {
     my @names = map { /`(\w+)`/ } @{ $numbers{$of} };

@@ -89,6 +89,11 @@ my @cases = (
       only_labels('22m', 'StapleRingFull', '',
                   'OCSP responses do not fit into the ring: '
                   . 'raise the size in SSLStaplingCache') ],
+    [ ['staple_share_silent' => '1x20 0x5 1x60'],
+      silence('29m', 'StapleShareSilent'), silence('54m', 'StapleShareSilent'),
+      only_labels('57m', 'StapleShareSilent', '',
+                  'the share of the fleet does not answer: '
+                  . 'each server asks for itself') ],
 );
 my $tests = "rule_files: ['$rules']\nevaluation_interval: 1m\ntests:\n";
 for my $case (@cases) {

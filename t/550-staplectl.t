@@ -93,8 +93,28 @@ for my $state ('beside the server', 'after its stop') {
     ok($httpd->stop, 'httpd stops in good order') if $state =~ /beside/;
 }
 
+# The ring's own names: the virtual hosts'.
+my ($exit, $out) = ctl('list');
+like($out, qr/^stapled +for .* good\.test:\d+ /m,
+     'without certificate files the virtual hosts name');
+($exit, $out) = ctl('show', 'good.test');
+is($exit, 0, '... and are names to show');
+like($out, qr/^certificate +good\.test:\d+\n/, '... by');
+is((ctl('show', 'GOOD.test:' . $httpd->port))[0], 0,
+   '... with the port, in any case');
+is((ctl('show', $_))[0], 3, "... and not $_")
+    for 'ood.test', 'good.tes', 'good.test:1', 'test', '.test', '..';
+($exit, $out) = ctl('get', 'good.test');
+is(unpack('H*', $out), unpack('H*', $served->{der}), '... get');
+($exit, $out) = ctl('check', 'down.test');
+is($exit, 2, '... check');
+like($out, qr/^STAPLE CRITICAL - down\.test:\d+: nothing is stapled/,
+     '... as text');
+is(json('check', 'down.test')->{certificates}[0]{host},
+   'down.test:' . $httpd->port, '... as JSON');
+
 my $id = json('list')->{certificates}[0]{id};
-my ($exit, $out) = ctl('show', $id);
+($exit, $out) = ctl('show', $id);
 is($exit, 0, 'a fingerprint names a certificate');
 ($exit) = ctl('show', substr($id, 0, 11));
 is($exit, 0, '... its first eight digits too');

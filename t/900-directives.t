@@ -50,6 +50,7 @@ for my $name (sort keys %table) {
 }
 
 # A default is written down twice, in the manual and in the code.
+my $rules = slurp('include/staple_refresh_schedule.h');
 my %default = $source =~ /DEFAULT\(conf(?:->main)?, (\w+), (.*)\);/g;
 my %word = (0 => 'off', 1 => 'on', STAPLE_MUST_WARN => 'warn',
             STAPLE_CERT_HASH_AUTO => 'auto');
@@ -59,6 +60,9 @@ my %of = $source =~ /"(\w+)",\s*set_\w+,\s*INFO\((\w+)\)/g;
 for my $name (sort keys %of) {
     my $default = $default{ $rule{ $of{$name} } };
     next if !defined $default;
+    # Some are other rooms' as well, and stand in a header.
+    $default = "SECONDS($1)" if $default =~ /^STAPLE_/
+        && $rules =~ /^#define \Q$default\E apr_time_from_sec\((\d+)\)$/m;
     my $value = $default =~ /SECONDS\((\d+)\)/ ? $1
                 : $table{$name} eq 'set_word' ? $word{$default} : $default;
 

@@ -108,6 +108,7 @@ static void fix_records(unsigned char *bytes, size_t size)
 static void read_all(staple_cache_t *cache, unsigned char *buf)
 {
     staple_cache_usage_t usage;
+    staple_cache_share_t share;
     staple_cache_state_t state;
     staple_cache_meta_t meta;
     apr_size_t len;
@@ -125,10 +126,12 @@ static void read_all(staple_cache_t *cache, unsigned char *buf)
         staple_cache_read_pending(cache, i, buf, STAPLE_CACHE_DER_MAX, &len,
                                   &meta);
         staple_cache_state(cache, i, &state);
-        must(strlen(state.peer) < sizeof(state.peer), "peer ends");
+        must(strlen(staple_cache_name(cache, i)) < STAPLE_CACHE_NAME_LEN,
+             "a name ends");
         must(!id || staple_cache_find(cache, id) < 1000000, "find ends");
     }
     staple_cache_usage(cache, &usage);
+    staple_cache_share(cache, &share);
     staple_cache_pending(cache);
 }
 

@@ -15,6 +15,8 @@
 
 #include "staple_cache.h"
 #include "staple_cache_int.h"
+#include "staple_http.h"
+#include "staple_refresh_words.h"
 
 static const char *moment(apr_time_t t, char text[APR_RFC822_DATE_LEN])
 {
@@ -75,16 +77,20 @@ static void print_response(const staple_cache_t *cache, int slot)
     printf("  fetched     %s\n", moment(meta.fetched_at, text));
 }
 
-static void print_state(const staple_cache_t *cache, int slot)
+static void print_state(const staple_cache_t *cache, int slot, apr_pool_t *p)
 {
     char text[APR_RFC822_DATE_LEN];
     staple_cache_state_t state;
+    const char *peer;
 
     staple_cache_state(cache, slot, &state);
+    peer = staple_refresh_peer_text(&state, p);
     printf("  last attempt %s at %s: outcome %u, detail %u\n",
-           moment(state.last_attempt, text),
-           *state.peer ? state.peer : "nobody", (unsigned int)state.outcome,
-           (unsigned int)state.detail);
+           moment(state.last_attempt, text), *peer ? peer : "nobody",
+           (unsigned int)state.outcome, (unsigned int)state.detail);
+    printf("  URL %d, took %u, %u, %u ms\n", staple_refresh_url_number(&state),
+           (unsigned int)state.resolve_took, (unsigned int)state.connect_took,
+           (unsigned int)state.wait_took);
     printf("  last success %s\n", moment(state.last_success, text));
     printf("  next due     %s\n", moment(state.next_due, text));
     printf("  %u attempts, %u failures, %u in a row\n",
@@ -92,18 +98,20 @@ static void print_state(const staple_cache_t *cache, int slot)
            (unsigned int)state.failing);
 }
 
-static void print_slot(const staple_cache_t *cache, int slot)
+static void print_slot(const staple_cache_t *cache, int slot, apr_pool_t *p)
 {
     const unsigned char *id = staple_cache_id(cache, slot);
+    const char *name = staple_cache_name(cache, slot);
     int i;
 
     printf("\nslot %d, certificate ", slot);
     for (i = 0; i < STAPLE_CACHE_ID_LEN; i++) {
         printf("%02x", id[i]);
     }
-    printf("\n");
+    printf("\n  %s\n", staple_http_printable(name, strlen(name),
+                                            STAPLE_CACHE_NAME_LEN, p));
     print_response(cache, slot);
-    print_state(cache, slot);
+    print_state(cache, slot, p);
 }
 
 int main(int argc, char **argv)
@@ -125,7 +133,7 @@ int main(int argc, char **argv)
     }
     print_ring(cache);
     for (slot = 0; slot < (int)staple_cache_count(cache); slot++) {
-        print_slot(cache, slot);
+        print_slot(cache, slot, p);
     }
     staple_cache_unmap(cache);
     apr_pool_destroy(p);

@@ -417,7 +417,7 @@ static staple_cache_state_t a_state(unsigned int n)
 
     memset(&state, 0, sizeof(state));
     state.attempts = n;
-    apr_snprintf(state.peer, sizeof(state.peer), "192.0.2.%u:80", n);
+    memset(state.peer, (int)n, sizeof(state.peer));
     return state;
 }
 
@@ -467,7 +467,7 @@ static void test_from_memory(apr_pool_t *p)
     is_int(right, 6, "each in its new slot, served at once");
     is_int(version_of(cache, 3, 11, 0), 0, "a new one has nothing");
     staple_cache_state(cache, 5, &state);
-    ok(state.attempts == 4 && !strcmp(state.peer, "192.0.2.4:80"),
+    ok(state.attempts == 4 && state.peer[0] == 4 && state.peer[15] == 4,
        "states came along");
     staple_cache_served(cache, 5, &served);
     ok(served.served == 3 && served.missed == 1, "and what was counted");
@@ -515,6 +515,88 @@ static void test_counts_and_requests(apr_pool_t *p)
     }
     is_int(staple_cache_request(cache, 1, STAPLE_CACHE_REFRESH), APR_EAGAIN,
            "when too many wait, one more is refused");
+    staple_cache_unmap(cache);
+}
+
+/* What a ring of one certificate calls it. */
+static const char *name_in_ring(const char *name, apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(1, p);
+    staple_cache_conf_t conf = make_conf(NULL, 8192, 0, ids, 1, NULL);
+    staple_cache_report_t report;
+    staple_cache_t *cache;
+    const char *found;
+
+    conf.names = &name;
+    staple_cache_create(&cache, &conf, &report, p);
+    found = apr_pstrdup(p, staple_cache_name(cache, 0));
+    staple_cache_unmap(cache);
+    return found;
+}
+
+static void test_names(apr_pool_t *p)
+{
+    static const char longest[] =
+        "a123456789b123456789c123456789d123456789e123456789.test";
+    cert_id_t *ids = make_ids(2, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_slot_t *slot;
+    apr_size_t length;
+    void *base;
+
+    is_str(name_in_ring("www.test:8443", p), "www.test:8443", "a name");
+    is_str(name_in_ring("", p), "", "an empty one");
+    is_int((long long)strlen(longest), STAPLE_CACHE_NAME_LEN - 1,
+           "the longest that fits");
+    is_str(name_in_ring(longest, p), longest, "... is kept");
+    is_str(name_in_ring(apr_pstrcat(p, "x", longest, NULL), p),
+           apr_pstrcat(p, STAPLE_CACHE_NAME_CUT, longest + 2, NULL),
+           "of a longer one the end is");
+    is_int((long long)strlen(name_in_ring(apr_pstrcat(p, longest, longest,
+                                                      longest, NULL), p)),
+           STAPLE_CACHE_NAME_LEN - 1, "... however long it was");
+    is_str(staple_cache_name(cache, 1), "", "a ring without names");
+    is_str(staple_cache_name(cache, 2), "", "a slot that there is not");
+    is_str(staple_cache_name(cache, -1), "", "nor that");
+    staple_cache_mapping(cache, &base, &length);
+    slot = (staple_cache_slot_t *)((char *)base
+                                   + sizeof(staple_cache_header_t));
+    memset(slot->name, 'x', sizeof(slot->name));
+    is_str(staple_cache_name(cache, 0), "", "a name that does not end is none");
+    staple_cache_unmap(cache);
+}
+
+static void test_share_counts(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(1, p);
+    staple_cache_report_t report;
+    staple_cache_t *old = make_ring(NULL, 8192, 0, ids, 1, NULL, &report, p);
+    staple_cache_share_t more = { 1, 2, 3, 4, 5, 6, 7, 1000000, APR_TIMEUP, 1,
+                                  2000000 };
+    staple_cache_share_t sum;
+    staple_cache_t *cache;
+
+    staple_cache_share(old, &sum);
+    ok(!sum.hits && !sum.errors && !sum.since && !sum.last_error,
+       "nobody has used a share");
+    staple_cache_count_share(old, &more);
+    more.last_error = 0;
+    more.last_status = 0;
+    staple_cache_count_share(old, &more);
+    staple_cache_share(old, &sum);
+    ok(sum.hits == 2 && sum.misses == 4 && sum.odd == 6 && sum.stored == 8
+       && sum.dropped == 10 && sum.unanswered == 12 && sum.errors == 14,
+       "a share's counts add up");
+    ok(sum.last_error == 1000000 && sum.last_status == APR_TIMEUP,
+       "an error is the last one until there is another");
+    ok(sum.is_silent && sum.since == 2000000, "it is silent, since then");
+    cache = make_ring(NULL, 8192, 0, ids, 1, old, &report, p);
+    staple_cache_share(cache, &sum);
+    ok(sum.hits == 2 && sum.errors == 14 && sum.last_error == 1000000,
+       "the next generation goes on counting");
+    ok(!sum.is_silent && !sum.since, "and has not seen yet how it fares");
+    staple_cache_unmap(old);
     staple_cache_unmap(cache);
 }
 
@@ -588,8 +670,9 @@ static void test_growth(apr_pool_t *p)
     staple_cache_unmap(cache);
 
     /* 1.2 times the bytes of the responses and 256 for each certificate, plus
-     * the longest record, for all responses but those of toys. */
-    for (i = 513; i <= 8000; i++) {
+     * the longest record, for all responses but those of toys: the shortest
+     * of real CAs (RSA 2048, by key, no certificate in it) have 471. */
+    for (i = 460; i <= 8000; i++) {
         record = staple_cache_record_bytes(i);
         budget = (apr_uint64_t)100 * i * 12 / 10 + 100 * 256 + record
                  + sizeof(staple_cache_header_t);
@@ -1239,6 +1322,8 @@ int main(void)
     test_left_pending(p);
     test_from_memory(p);
     test_counts_and_requests(p);
+    test_names(p);
+    test_share_counts(p);
     test_mapping(p);
     test_growth(p);
     test_from_file(p);

@@ -153,6 +153,7 @@ static inline staple_cache_conf_t make_conf(const char *path, apr_size_t size,
     conf.size = size;
     conf.may_grow = may_grow;
     conf.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
+    conf.names = NULL;
     conf.ids_count = count;
     conf.previous = previous;
     return conf;

@@ -113,7 +113,7 @@ static staple_cache_state_t make_state(unsigned int version)
     state.attempts = version;
     state.failing = version;
     state.detail = (apr_uint16_t)version;
-    apr_snprintf(state.peer, sizeof(state.peer), "192.0.2.%u:80", version);
+    memset(state.peer, (int)version, sizeof(state.peer));
     return state;
 }
 

@@ -3,11 +3,15 @@
 /*
  * The rules of the refresh, as tables: when a response is due, how long a
  * failure waits, what replaces what, and what may be served at which moment.
+ * And what is kept of an exchange, and said of it.
  *
  * With the argument `tables` it prints those of docs/schedule.md instead.
  */
 
+#include <apr_general.h>
+
 #include "staple_refresh_schedule.h"
+#include "staple_refresh_words.h"
 #include "tap.h"
 
 #define S(n) ((apr_time_t)(n) * 1000000)
@@ -351,6 +355,147 @@ static void test_urgent(void)
     }
 }
 
+/* ----- what is kept of an exchange ----- */
+
+static staple_fetch_answer_t an_answer(void)
+{
+    staple_fetch_answer_t answer;
+
+    memset(&answer, 0, sizeof(answer));
+    answer.url = "http://b.test/";
+    answer.url_index = 1;
+    answer.peer = "192.0.2.1:80";
+    answer.resolve_took = answer.connect_took = answer.wait_took = -1;
+    return answer;
+}
+
+static staple_cache_state_t state_after(const staple_fetch_answer_t *answer)
+{
+    static const staple_ocsp_verdict_t verdict = {
+        .reason = STAPLE_OCSP_TRY_LATER
+    };
+    staple_cache_state_t state;
+
+    memset(&state, 0xff, sizeof(state)); /* whatever was there before */
+    state.last_attempt = T0;
+    staple_refresh_note(&state, answer, &verdict);
+    return state;
+}
+
+static void test_peers(apr_pool_t *p)
+{
+    static const struct {
+        const char *given, *shown;
+    } cases[] = {
+        { "192.0.2.1:80", "192.0.2.1:80" },
+        { "255.255.255.255:65535", "255.255.255.255:65535" },
+        { "[2001:db8::1]:8080", "[2001:db8::1]:8080" },
+        { "[2001:db8:1111:2222:3333:4444:5555:6666]:65535",
+          "[2001:db8:1111:2222:3333:4444:5555:6666]:65535" },
+        { "[::ffff:192.0.2.1]:80", "192.0.2.1:80" },
+        { "[fe80::1%lo]:80", "[fe80::1%1]:80" },
+        { "[fe80::1%no-such-device]:80", "[fe80::1]:80" },
+        { "", "" },
+        { ":80", "" },
+        { "192.0.2.1", "" },
+        { "host.test:80", "" },
+        { "[fe80::1%a-name-that-is-longer-than-any-device-may-have-for-a-name"
+          "-on-any-system]:80", "" },
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        staple_fetch_answer_t answer = an_answer();
+        staple_cache_state_t state;
+
+        answer.peer = cases[i].given;
+        state = state_after(&answer);
+        is_str(staple_refresh_peer_text(&state, p), cases[i].shown,
+               *cases[i].given ? cases[i].given : "nobody");
+    }
+}
+
+static void test_urls(apr_pool_t *p)
+{
+    apr_array_header_t *urls = apr_array_make(p, 3, sizeof(const char *));
+    staple_fetch_answer_t answer = an_answer();
+    staple_cache_state_t state = state_after(&answer);
+
+    APR_ARRAY_PUSH(urls, const char *) = "http://a.test/";
+    APR_ARRAY_PUSH(urls, const char *) = "http://b.test/";
+    is_str(staple_refresh_url(&state, urls), "http://b.test/",
+           "the URL that was asked is known");
+    is_int(staple_refresh_url_number(&state), 2, "it is the second");
+    APR_ARRAY_IDX(urls, 1, const char *) = "http://c.test/";
+    ok(!staple_refresh_url(&state, urls),
+       "not when another has taken its place");
+    urls->nelts = 1;
+    ok(!staple_refresh_url(&state, urls), "nor when there are fewer");
+    staple_refresh_note_shared(&state);
+    ok(!staple_refresh_url(&state, urls)
+       && staple_refresh_url_number(&state) == 0
+       && !*staple_refresh_peer_text(&state, p)
+       && !*staple_refresh_phases_text(&state, p),
+       "what came out of the share has none, nor an address or phases");
+    is_str(staple_refresh_outcome_text(&state, p), "found in the share",
+           "and says so");
+    memset(&state, 0, sizeof(state));
+    ok(!staple_refresh_url(&state, urls)
+       && staple_refresh_url_number(&state) == 0, "nobody was asked");
+    is_str(staple_refresh_outcome_text(&state, p), "none yet", "nor did he");
+}
+
+static void test_phases(apr_pool_t *p)
+{
+    staple_fetch_answer_t answer = an_answer();
+    staple_cache_state_t state = state_after(&answer);
+    staple_refresh_phases_t phases;
+
+    is_str(staple_refresh_phases_text(&state, p),
+           "resolve -, connect -, wait -", "phases that did not end");
+    answer.resolve_took = 0;
+    answer.connect_took = 2999;
+    answer.wait_took = S(1) + 250000;
+    state = state_after(&answer);
+    is_str(staple_refresh_phases_text(&state, p),
+           "resolve 0 ms, connect 2 ms, wait 1.2 s", "phases that did");
+    answer.wait_took = S(HOUR);
+    state = state_after(&answer);
+    staple_refresh_phases(&state, &phases);
+    ok(phases.wait == 65534000, "an hour is a minute and a bit");
+    memset(&state, 0, sizeof(state));
+    staple_refresh_phases(&state, &phases);
+    ok(phases.resolve == -1 && phases.connect == -1 && phases.wait == -1,
+       "without an exchange there are none");
+}
+
+static void test_outcomes(apr_pool_t *p)
+{
+    staple_fetch_answer_t answer = an_answer();
+    staple_cache_state_t state;
+    unsigned int i;
+    int empty = 0;
+
+    answer.outcome = STAPLE_FETCH_HTTP_STATUS;
+    answer.http_status = 503;
+    state = state_after(&answer);
+    is_str(staple_refresh_outcome_text(&state, p), "HTTP status 503",
+           "a status");
+    answer.outcome = STAPLE_FETCH_REJECTED;
+    state = state_after(&answer);
+    is_int(staple_refresh_reason(&state), STAPLE_OCSP_TRY_LATER, "a reason");
+    ok(strstr(staple_refresh_outcome_text(&state, p), "tryLater") != NULL,
+       "in words");
+    for (i = 0; i < 0x10000; i++) {
+        state.outcome = STAPLE_FETCH_REJECTED;
+        state.detail = (apr_uint16_t)i;
+        empty += !*staple_refresh_outcome_text(&state, p);
+        state.outcome = (apr_uint16_t)i;
+        empty += !*staple_refresh_outcome_text(&state, p);
+    }
+    is_int(empty, 0, "whatever a file says has words");
+}
+
 /* ----- the tables of docs/schedule.md ----- */
 
 #define IDS 4096
@@ -505,6 +650,8 @@ static int print_tables(void)
 
 int main(int argc, char **argv)
 {
+    apr_pool_t *p;
+
     if (argc == 2 && !strcmp(argv[1], "tables")) {
         return print_tables();
     }
@@ -515,5 +662,11 @@ int main(int argc, char **argv)
     test_backoff();
     test_better();
     test_serve();
+    apr_initialize();
+    apr_pool_create(&p, NULL);
+    test_peers(p);
+    test_urls(p);
+    test_phases(p);
+    test_outcomes(p);
     return tap_done();
 }

@@ -611,7 +611,8 @@ static void test_failures(void)
     set_mode(FAILS);
     heard = get(share, 1);
     ok(heard.times == 1 && heard.outcome == STAPLE_SHARE_NO_ANSWER
-       && !state_of(share).is_slow, "fails: once is not slow");
+       && !state_of(share).is_slow && !state_of(share).is_silent,
+       "fails: once is not slow");
     claim(share, 1);
     put(share, 2, 100);
     for (i = 0; i < 3; i++) {
@@ -619,7 +620,8 @@ static void test_failures(void)
     }
     settle(share);
     state = state_of(share);
-    ok(state.is_slow && state.errors >= 3 && state.last_error
+    ok(state.is_slow && state.is_silent && state.errors >= 3
+       && state.last_error
        && state.last_status == APR_ECONNREFUSED,
        "fails: several in a row are");
     ok(more[0].times == 1 && more[1].times == 1 && more[2].times == 1
@@ -631,12 +633,17 @@ static void test_failures(void)
     put(share, 3, 100);
     ok(heard.outcome == STAPLE_SHARE_NO_ANSWER && calls_made() == calls,
        "fails: the provider is left alone");
+    while (state_of(share).is_slow && apr_time_now() < end) {
+        apr_sleep(MSEC(5));
+    }
+    ok(state_of(share).is_silent, "fails: a pause that ends proves nothing");
     set_mode(WORKS);
     while (heard.outcome != STAPLE_SHARE_FOUND && apr_time_now() < end) {
         heard = get(share, 1);
         apr_sleep(MSEC(20));
     }
-    ok(heard.outcome == STAPLE_SHARE_FOUND && !state_of(share).is_slow,
+    ok(heard.outcome == STAPLE_SHARE_FOUND && !state_of(share).is_slow
+       && !state_of(share).is_silent,
        "fails: and it is tried again after a pause");
     staple_share_stop(share);
     reset();
@@ -668,6 +675,9 @@ static void test_hang(void)
     while (!state_of(share).is_slow && apr_time_now() < end) {
         staple_share_run(share, MSEC(200));
     }
+    ok(state_of(share).is_silent && state_of(share).last_error
+       && state_of(share).last_status == APR_TIMEUP,
+       "hangs: after a second it is known to be silent, and why");
     settle(share);
     ok(second.times == 1 && second.outcome == STAPLE_SHARE_NO_ANSWER
        && state_of(share).dropped == 140,

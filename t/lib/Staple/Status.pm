@@ -117,7 +117,9 @@ sub against_schema
 
     if (my $types = $schema->{type}) {
         my @types = ref $types ? @$types : $types;
-        return "$at is $type" if !grep { $_ eq $type } @types;
+        return "$at is $type"
+            if !grep { $_ eq $type
+                       || $_ eq 'number' && $type eq 'integer' } @types;
     }
     push @wrong, "$at is not $schema->{const}"
         if exists $schema->{const} && $data ne $schema->{const};
@@ -126,7 +128,7 @@ sub against_schema
     push @wrong, "$at does not match: $data" if $schema->{pattern}
         && $type eq 'string' && $data !~ /$schema->{pattern}/;
     push @wrong, "$at is too small" if exists $schema->{minimum}
-        && $type eq 'integer' && $data < $schema->{minimum};
+        && $type =~ /^(?:integer|number)$/ && $data < $schema->{minimum};
     push @wrong, map { "$at has no $_" } grep { !exists $data->{$_} }
         @{ $schema->{required} // [] } if $type eq 'object';
     for my $key ($type eq 'object' ? sort keys %$data : ()) {
@@ -152,9 +154,8 @@ sub _type
     return 'object' if ref $data eq 'HASH';
     return 'array' if ref $data eq 'ARRAY';
     return 'boolean' if JSON::PP::is_bool($data);
-    return $data =~ /^-?\d+$/
-        && JSON::PP->new->allow_nonref->encode($data) !~ /^"/
-        ? 'integer' : 'string';
+    return 'string' if JSON::PP->new->allow_nonref->encode($data) =~ /^"/;
+    return $data =~ /^-?\d+$/ ? 'integer' : 'number';
 }
 
 # The schema in docs/.
