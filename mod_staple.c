@@ -473,7 +473,6 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     int rank = 0;
 
-    (void)p;
     (void)plog;
     (void)ptemp;
     world->server = s;
@@ -481,7 +480,7 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
      * the configuration to the first. */
     staple_config_finish(staple_config_of(s), INT_MIN);
     for (s = s->next; s; s = s->next) {
-        staple_config_finish(staple_config_of(s), rank--);
+        staple_config_finish(staple_config_own(s, world->server, p), rank--);
     }
     return OK;
 }
