@@ -91,6 +91,8 @@ static const char style[] =
     ".rows dd{text-align:left;flex:1 1 0;min-width:0}"
     ".mono{font-family:ui-monospace,'DejaVu Sans Mono',monospace;"
     "font-size:.85rem}"
+    ".jump{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin:0 0 .9rem;"
+    "font-size:.9rem}"
     ".pages{display:flex;gap:1rem;justify-content:center;margin:1rem 0}"
     "footer{padding-top:1.2rem;padding-bottom:2rem;color:var(--dim);"
     "font-size:.85rem}"
@@ -105,7 +107,10 @@ static const char style[] =
     "td[data-l]::before{content:attr(data-l) ': ';color:var(--dim);"
     "font-size:.85rem}.num{text-align:left;white-space:normal}"
     ".rows dl{flex-wrap:wrap;justify-content:space-between;gap:0 1rem}"
-    ".rows dt{flex:none}.rows dd{flex:0 1 auto}}\n";
+    ".rows dt{flex:none}.rows dd{flex:0 1 auto}"
+    /* What is well is short here; its own page has the rest. */
+    ".calm .fine{display:none}.calm .num{display:inline-block;"
+    "margin-right:1rem}}\n";
 
 const char *staple_status_policy(apr_pool_t *p)
 {
@@ -244,6 +249,15 @@ static void put_summary(request_rec *r, const moment_t *moment)
     ap_rputs("</ul>\n", r);
 }
 
+/* What is below the table, which may be long. */
+static void put_jumps(request_rec *r, const moment_t *moment)
+{
+    ap_rvputs(r, "<nav class=\"jump\">", moment->responders->nelts
+              ? "<a href=\"#responders\">Responders</a>\n" : "",
+              "<a href=\"#ring\">Server and ring</a>\n", moment->share
+              ? "<a href=\"#share\">Share</a>\n" : "", "</nav>\n", NULL);
+}
+
 static void put_filter(request_rec *r, const query_t *query)
 {
     ap_rvputs(r, "<form method=\"get\" role=\"search\"><input type=\"search\" "
@@ -283,9 +297,9 @@ static void put_identity(request_rec *r, const staple_cert_t *cert,
               "</a>", cert->is_must_staple
               ? " <span class=\"tag none\">must-staple</span>" : "", NULL);
     put_hosts(r, cert, p);
-    ap_rvputs(r, "<div class=\"dim\">", escape(cert->issuer_dn, p), "</div>"
-              "<div class=\"dim mono\">", cert->serial, "</div>"
-              "<div class=\"dim\">", escape(cert->key_type, p),
+    ap_rvputs(r, "<div class=\"dim fine\">", escape(cert->issuer_dn, p),
+              "</div><div class=\"dim fine\"><span class=\"mono\">",
+              cert->serial, "</span>, ", escape(cert->key_type, p),
               "</div></td>\n", NULL);
 }
 
@@ -315,7 +329,7 @@ static void put_validity(request_rec *r, const view_t *view, apr_time_t now,
     ap_rputs("<td class=\"c3\">ends ", r);
     put_time(r, view->numbers.serve_until, now, p);
     put_bar(r, view, now);
-    ap_rvputs(r, "<div class=\"dim\">from ",
+    ap_rvputs(r, "<div class=\"dim fine\">from ",
               staple_status_date(view->numbers.this_update, p), "<br>to ",
               staple_status_date(view->numbers.serve_until, p),
               "</div></td>\n", NULL);
@@ -329,7 +343,7 @@ static void put_url(request_rec *r, const view_t *view, apr_pool_t *p)
     if (!urls->nelts) {
         return;
     }
-    ap_rvputs(r, "<div class=\"dim mono\">",
+    ap_rvputs(r, "<div class=\"dim mono fine\">",
               escape(view->url ? view->url
                                : APR_ARRAY_IDX(urls, 0, const char *), p),
               NULL);
@@ -359,14 +373,13 @@ static void put_exchange(request_rec *r, const view_t *view, apr_time_t now,
         ap_rvputs(r, " with <span class=\"mono\">", escape(view->peer, p),
                   "</span>", NULL);
     }
-    ap_rvputs(r, "<div class=\"dim\">", escape(view->outcome, p), "</div>",
+    ap_rvputs(r, "<div class=\"dim\">", escape(view->outcome, p), ", next ",
               NULL);
-    if (*phases) {
-        ap_rvputs(r, "<div class=\"dim\">", phases, "</div>", NULL);
-    }
-    ap_rputs("<div class=\"dim\">next ", r);
     put_time(r, view->state.next_due, now, p);
     ap_rputs("</div>", r);
+    if (*phases) {
+        ap_rvputs(r, "<div class=\"dim fine\">", phases, "</div>", NULL);
+    }
     put_url(r, view, p);
     ap_rputs("</td>\n", r);
 }
@@ -374,7 +387,8 @@ static void put_exchange(request_rec *r, const view_t *view, apr_time_t now,
 static void put_row(request_rec *r, const view_t *view, apr_time_t now,
                     apr_pool_t *p)
 {
-    ap_rputs("<tr>", r);
+    ap_rputs(view->verdict >= VERDICT_STAPLED ? "<tr class=\"calm\">" : "<tr>",
+             r);
     put_identity(r, view->cert, p);
     put_verdict(r, view, p);
     put_validity(r, view, now, p);
@@ -487,9 +501,10 @@ static void put_responders(request_rec *r, const moment_t *moment)
     if (!count) {
         return;
     }
-    ap_rputs("<h2>Responders</h2>\n<table>\n<thead><tr><th>Responder</th><th>"
-             "Health</th><th class=\"num\">Certificates</th><th>Last success"
-             "</th><th>Last failure</th></tr></thead>\n<tbody>\n", r);
+    ap_rputs("<h2 id=\"responders\">Responders</h2>\n<table>\n<thead><tr>"
+             "<th>Responder</th><th>Health</th><th class=\"num\">Certificates"
+             "</th><th>Last success</th><th>Last failure</th></tr></thead>\n"
+             "<tbody>\n", r);
     for (i = 0; i < count && i < RESPONDERS_SHOWN; i++) {
         put_responder(r, &APR_ARRAY_IDX(moment->responders, i, responder_t),
                       moment->now, r->pool);
@@ -506,7 +521,7 @@ static void put_share(request_rec *r, const moment_t *moment)
     if (!moment->share) {
         return;
     }
-    ap_rputs("<h2>Share</h2>\n<div class=\"card\">\n", r);
+    ap_rputs("<h2 id=\"share\">Share</h2>\n<div class=\"card\">\n", r);
     put_numbers(r, staple_status_share_numbers, &moment->share_numbers,
                 moment->now);
     ap_rvputs(r, "<p class=\"dim\">Shared with a fleet through ",
@@ -519,7 +534,7 @@ static void put_server(request_rec *r, const moment_t *moment)
 {
     const staple_status_conf_t *conf = moment->conf;
 
-    ap_rputs("<h2>Server and ring</h2>\n<div class=\"card\">\n", r);
+    ap_rputs("<h2 id=\"ring\">Server and ring</h2>\n<div class=\"card\">\n", r);
     put_numbers(r, staple_status_server_numbers, &moment->numbers,
                 moment->now);
     ap_rvputs(r, "<p class=\"dim\">Ring in ", conf->ring_path
@@ -539,6 +554,7 @@ void staple_status_put_html(request_rec *r, const moment_t *moment,
     ap_rvputs(r, "<header>OCSP stapling<h1>", escape(host, r->pool),
               "</h1></header>\n<main>\n", NULL);
     put_summary(r, moment);
+    put_jumps(r, moment);
     put_filter(r, query);
     put_certs(r, moment, query);
     put_responders(r, moment);

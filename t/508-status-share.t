@@ -52,7 +52,7 @@ my @wrong = Staple::Status::against_schema(Staple::Status::schema(),
 ok(!@wrong, 'the schema knows it') or diag join "\n", @wrong;
 
 my $id = $status->cert('www.test')->{id};
-my ($page) = $status->page =~ m{<h2>Share</h2>(.*)}s;
+my ($page) = $status->page =~ m{<h2 id="share">Share</h2>(.*)}s;
 like($page, qr{<dt>Given</dt><dd>1</dd>}, 'the page has it');
 like($page, qr{through $kind; in use since 20}, '... with the provider');
 is(Staple::Status::html_is_balanced($status->page), undef, '... and is whole');
@@ -93,7 +93,7 @@ $second->log_ok;
 (my $alone, $status) = server();
 is($status->json->{share_state}, undef, 'without a share there is nothing');
 unlike($status->page('metrics') . $status->page('auto') . $status->page,
-       qr/staple_share|StapleShareHits|<h2>Share/, '... in no view');
+       qr/staple_share|StapleShareHits|"share"/, '... in no view');
 unlike(ctl($alone), qr/^share/m, '... nor in staplectl');
 ok($alone->stop, 'httpd stops in good order');
 $alone->log_ok;
