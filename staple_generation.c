@@ -146,7 +146,7 @@ static void log_ring(const staple_main_conf_t *conf,
 
     if (report->old_file) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
-                     "%s was not used: %s; %s", path, report->old_file,
+                     "%s was not used: it %s; %s", path, report->old_file,
                      report->seed == STAPLE_CACHE_SEED_MEMORY
                      ? "the responses are in memory still"
                      : "all responses are fetched anew");
