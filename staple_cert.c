@@ -196,19 +196,6 @@ static const char *key_text(const X509 *x, apr_pool_t *p)
     return key ? apr_psprintf(p, "%s %d", name, EVP_PKEY_bits(key)) : "?";
 }
 
-static apr_time_t time_of(const ASN1_TIME *asn1)
-{
-    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-    apr_time_t time = 0;
-    int days, seconds;
-
-    if (epoch && ASN1_TIME_diff(&days, &seconds, epoch, asn1)) {
-        time = apr_time_from_sec((apr_time_t)days * 86400 + seconds);
-    }
-    ASN1_TIME_free(epoch);
-    return time;
-}
-
 static int is_must_staple(const X509 *x)
 {
     TLS_FEATURE *features = X509_get_ext_d2i(x, NID_tlsfeature, NULL, NULL);
@@ -302,7 +289,7 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
     cert->subject_dn = name_text(X509_get_subject_name(leaf), p);
     cert->issuer_dn = name_text(X509_get_issuer_name(leaf), p);
     cert->key_type = key_text(leaf, p);
-    cert->not_after = time_of(X509_get0_notAfter(leaf));
+    staple_ocsp_read_time(X509_get0_notAfter(leaf), &cert->not_after);
     cert->is_must_staple = is_must_staple(leaf);
     collect_urls(cert, leaf, p);
     cert->scope = scope_of(cert, leaf);

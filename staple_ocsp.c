@@ -272,8 +272,7 @@ staple_ocsp_reason_e staple_ocsp_is_current(const staple_ocsp_policy_t *policy,
     return now < until ? STAPLE_OCSP_OK : STAPLE_OCSP_TOO_OLD;
 }
 
-/* Any time of a certificate. What lies before 1970 is refused. */
-static int read_time(const ASN1_TIME *text, apr_time_t *result)
+int staple_ocsp_read_time(const ASN1_TIME *text, apr_time_t *result)
 {
     struct tm tm;
     apr_time_exp_t parts;
@@ -296,7 +295,8 @@ static int read_time(const ASN1_TIME *text, apr_time_t *result)
  * those that OpenSSL can read, this one alone has fifteen characters. */
 static int read_ocsp_time(const ASN1_GENERALIZEDTIME *text, apr_time_t *result)
 {
-    return text && ASN1_STRING_length(text) == 15 && read_time(text, result);
+    return text && ASN1_STRING_length(text) == 15
+           && staple_ocsp_read_time(text, result);
 }
 
 /* Whether der is the one DER encoding of a successful response around basic:
@@ -604,11 +604,12 @@ static staple_ocsp_reason_e delegate_verdict(
         return STAPLE_OCSP_SIGNER_NO_EKU;
     }
     /* notAfter belongs to the validity (RFC 5280 4.1.2.5), to the second */
-    if (!read_time(X509_get0_notAfter(cert), until)
+    if (!staple_ocsp_read_time(X509_get0_notAfter(cert), until)
         || now >= *until + APR_USEC_PER_SEC) {
         return STAPLE_OCSP_SIGNER_EXPIRED;
     }
-    if (!read_time(X509_get0_notBefore(cert), &from) || now < from) {
+    if (!staple_ocsp_read_time(X509_get0_notBefore(cert), &from)
+        || now < from) {
         return STAPLE_OCSP_SIGNER_NOT_YET;
     }
     return STAPLE_OCSP_OK;

@@ -210,26 +210,6 @@ int staplectl_certs_first(const staplectl_certs_t *certs,
 
 /* ----- what a response says of itself ----- */
 
-static apr_time_t time_of(const ASN1_TIME *asn1)
-{
-    apr_time_exp_t exp;
-    apr_time_t t = 0;
-    struct tm tm;
-
-    if (!asn1 || !ASN1_TIME_to_tm(asn1, &tm)) {
-        return 0;
-    }
-    memset(&exp, 0, sizeof(exp));
-    exp.tm_year = tm.tm_year;
-    exp.tm_mon = tm.tm_mon;
-    exp.tm_mday = tm.tm_mday;
-    exp.tm_hour = tm.tm_hour;
-    exp.tm_min = tm.tm_min;
-    exp.tm_sec = tm.tm_sec;
-    apr_time_exp_get(&t, &exp);
-    return t;
-}
-
 static const char *name_text(const X509_NAME *name, apr_pool_t *p)
 {
     BIO *bio = BIO_new(BIO_s_mem());
@@ -309,12 +289,13 @@ static staplectl_response_t *read_basic(OCSP_BASICRESP *basic, apr_pool_t *p)
 
     response->responder = responder_text(basic, p);
     response->algorithm = algorithm_text(basic, p);
-    response->produced_at = time_of(OCSP_resp_get0_produced_at(basic));
+    staple_ocsp_read_time(OCSP_resp_get0_produced_at(basic),
+                          &response->produced_at);
     response->serial = single ? serial_text(single, p) : "";
     if (single
         && OCSP_single_get0_status(single, &reason, &revoked_at, NULL, NULL)
            == V_OCSP_CERTSTATUS_REVOKED) {
-        response->revoked_at = time_of(revoked_at);
+        staple_ocsp_read_time(revoked_at, &response->revoked_at);
     }
     response->crl_reason = reason;
     return response;

@@ -161,6 +161,12 @@ staple_ocsp_reason_e staple_ocsp_is_current(const staple_ocsp_policy_t *policy,
                                             apr_time_t now);
 
 /**
+ * A time of a certificate or a response, in either form of RFC 5280 4.1.2.5.
+ * @return whether it could be read: NULL cannot, nor what lies before 1970
+ */
+int staple_ocsp_read_time(const ASN1_TIME *text, apr_time_t *result);
+
+/**
  * A response made of nothing but the error status tryLater (RFC 6960 4.2.1),
  * for SSLStaplingFakeTryLater: constant bytes.
  */
