@@ -29,7 +29,8 @@ extern "C" {
 typedef enum {
     STAPLE_CERT_APPLIES,      /* it is asked for, or read from a file, and
                                  stapled */
-    STAPLE_CERT_NO_RESPONDER, /* no OCSP URI, none configured: normal since 2025 */
+    STAPLE_CERT_NO_RESPONDER, /* no OCSP URI, none configured: normal
+                                 since 2025 */
     STAPLE_CERT_NO_REV_AVAIL, /* the CA offers no revocation data (RFC 9608) */
     STAPLE_CERT_SELF_SIGNED   /* nobody else could revoke it */
 } staple_cert_scope_e;
@@ -48,7 +49,8 @@ typedef enum {
 typedef struct staple_cert_policy_t {
     staple_ocsp_policy_t times;
     apr_interval_time_t timeout;     /* SSLStaplingResponderTimeout */
-    apr_interval_time_t refresh_age; /* SSLStaplingStandardCacheTimeout; -1: unset */
+    apr_interval_time_t refresh_age; /* SSLStaplingStandardCacheTimeout;
+                                        -1: unset */
     apr_interval_time_t retry_cap;   /* SSLStaplingErrorCacheTimeout */
     int return_errors;               /* SSLStaplingReturnResponderErrors */
     int fake_try_later;              /* SSLStaplingFakeTryLater */
@@ -68,7 +70,8 @@ typedef struct staple_cert_t {
     unsigned char id[STAPLE_CERT_ID_LEN];
     int slot;                  /* its place in the ring, set once the ring is
                                   there; -1: none */
-    const char *name;          /* first DNS name, else common name, else serial */
+    const char *name;          /* first DNS name, else common name, else
+                                  serial */
     const char *subject_dn;    /* RFC 2253 */
     const char *issuer_dn;     /* RFC 2253 */
     const char *serial;        /* hexadecimal */

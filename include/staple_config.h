@@ -63,7 +63,8 @@ typedef struct staple_server_conf_t {
                                     by staple_config_finish */
     int use_stapling;            /* SSLUseStapling */
     apr_interval_time_t skew;    /* SSLStaplingResponseTimeSkew */
-    apr_interval_time_t max_age; /* SSLStaplingResponseMaxAge; unset: no limit */
+    apr_interval_time_t max_age; /* SSLStaplingResponseMaxAge; unset:
+                                    no limit */
     apr_interval_time_t responder_timeout; /* SSLStaplingResponderTimeout */
     apr_interval_time_t standard_timeout;  /* SSLStaplingStandardCacheTimeout;
                                     unset: the validity alone decides */

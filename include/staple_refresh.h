@@ -75,7 +75,8 @@ const char *staple_refresh_missing(const staple_refresh_t *refresh);
  */
 apr_status_t staple_refresh_lead(staple_refresh_t *refresh);
 
-/** Ask for what is due and take the steps that can be taken, for at most span. */
+/** Ask for what is due and take the steps that can be taken, for span at
+ * most. */
 void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span);
 
 /** End a running step at once, and every later one; from any thread. */

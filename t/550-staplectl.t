@@ -77,8 +77,12 @@ for my $state ('beside the server', 'after its stop') {
     like($out, qr/^STAPLE CRITICAL - 2 of 3 certificates need attention/,
          '... how many');
     ($exit, $out) = ctl('check', 'down.test', @certs);
-    like($out, qr/CRITICAL.*nothing is stapled; 1 attempt failed in a row.*with 127\.0\.0\.1:\d+: HTTP status 500/,
-         '... and why') if $state =~ /beside/;
+    if ($state =~ /beside/) {
+        like($out, qr/CRITICAL.*nothing is stapled; 1 attempt failed in a row/,
+             '... and why');
+        like($out, qr/with 127\.0\.0\.1:\d+: HTTP status 500/,
+             '... and who said so');
+    }
 
     my $all = json('check', @certs);
     is($all->{version}, 1, 'JSON has a version');

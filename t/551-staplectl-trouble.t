@@ -74,7 +74,8 @@ fails(qr/\S+ \S+/, 'a foreign file', 'list', '-r',
       write_file('foreign', "no ring at all\n" x 1000));
 fails(qr/\S+ \S+/, 'a cut file', 'list', '-r',
       write_file('cut', substr $bytes, 0, length($bytes) / 2));
-fails(qr/written by another version of the module/, 'a ring of another version', 'list', '-r',
+fails(qr/written by another version of the module/,
+      'a ring of another version', 'list', '-r',
       write_file('version', substr($bytes, 0, 8) . "\xff" . substr $bytes, 9));
 
 # What is broken inside costs a staple and nothing else.

@@ -260,7 +260,8 @@ static void test_bad_pem(void)
     pki_id_t leaf = make_leaf("alone", NULL);
     const char *reason = NULL;
 
-    ok(!staple_cert_add(registry, "p", 1, "no PEM", "p:443", 0, &policy, &reason)
+    ok(!staple_cert_add(registry, "p", 1, "no PEM", "p:443", 0, &policy,
+                        &reason)
        && reason, "text that is no PEM is refused with a reason");
     reason = NULL;
     ok(!staple_cert_add(registry, "p", 1, pki_pem(&(pki_id_t){ leaf.cert, NULL },
