@@ -2,7 +2,7 @@
 
 /*
  * The file of the ring: what is found at its path, and how a new one comes to
- * be there. What is in it is staple_cache.c's.
+ * be there. What is in it is staple_cache_segment.c's.
  *
  * The one idea: the path may lie where others can write, in /tmp say, and the
  * server may be root. So nothing is ever opened through a link, waited for,
@@ -189,6 +189,23 @@ found_t staple_cache_file_find(const char *path, int any_owner, apr_pool_t *p)
     result = look_into(fd, any_owner, p);
     close(fd);
     return result;
+}
+
+apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
+                                    const char **reason, apr_pool_t *p)
+{
+    found_t there = staple_cache_file_find(path, 1, p);
+
+    *cache = NULL;
+    *reason = there.why;
+    switch (there.what) {
+    case RING:
+        return staple_cache_attach(cache, there.base, there.size, p);
+    case NOTHING:
+        return APR_ENOENT;
+    default:
+        return APR_EGENERAL;
+    }
 }
 
 /* ---- The file that is made. ---- */

@@ -5,7 +5,7 @@
 
 /*
  * The file of the ring: finding the one that is there, and putting a new one
- * in its place. Of the room of the ring; only staple_cache.c calls it.
+ * in its place. Of the room of the ring; only staple_cache_make.c calls it.
  */
 
 #include <apr_pools.h>

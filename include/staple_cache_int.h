@@ -5,9 +5,9 @@
 
 /*
  * The inside of the ring: how a segment lies in memory and in its file. Only
- * staple_cache.c, staple_cache_file.c, their tests, the benchmark and the
- * program that prints a ring may include this; everybody else has
- * staple_cache.h.
+ * the files of the room (staple_cache_segment.h lists them), their tests, the
+ * benchmark and the program that prints a ring may include this; everybody
+ * else has staple_cache.h.
  *
  *   0            448         slots_offset + 208 n     data_offset
  *   +------------+------------------+----------------+--------------------+

@@ -10,7 +10,7 @@
  * checksum and the segment's size, 2 the checksums of all records and states.
  *
  *   clang -fsanitize=fuzzer,address,undefined -g -O1 -Iinclude \
- *       $(apr-1-config --cppflags --includes) t/fuzz/cache.c staple_cache.c \
+ *       $(apr-1-config --cppflags --includes) t/fuzz/cache.c staple_cache*.c \
  *       $(apr-1-config --link-ld) -o fuzz-cache
  *   ./fuzz-cache -max_len=16384 t/fuzz/corpus/cache
  */
