@@ -233,24 +233,39 @@ static void tell_of_share(staple_refresh_t *refresh)
 }
 
 /* Send off what is due, and what has waited for another server. */
-static void send_off(staple_refresh_t *refresh, apr_time_t now)
+static void send_off_task(task_t *task, apr_time_t now)
 {
-    apr_size_t i;
+    if (!task->round && task->due <= now) {
+        begin(task, now);
+    }
+    else if (task->round && task->round->wake && task->round->wake <= now) {
+        staple_refresh_look_around(task->round);
+    }
+}
 
-    for (i = 0; i < refresh->count; i++) {
+static void send_off_some(staple_refresh_t *refresh, int are_suspect,
+                          apr_time_t now)
+{
+    apr_size_t k;
+
+    for (k = 0; k < refresh->count; k++) {
+        apr_size_t i = (refresh->first + k) % refresh->count;
         task_t *task = &refresh->tasks[i];
 
-        if (!task->cert) {
-            continue;
-        }
-        if (!task->round && task->due <= now) {
-            begin(task, now);
-        }
-        else if (task->round && task->round->wake
-                 && task->round->wake <= now) {
-            staple_refresh_look_around(task->round);
+        if (task->cert && task->is_suspect == are_suspect) {
+            send_off_task(task, now);
         }
     }
+}
+
+/* A responder that is down is asked one thing at a time, and what that one
+ * meets is told to all who wait. So those that it stumbles over come after the
+ * others, and nobody is the first every time. */
+static void send_off(staple_refresh_t *refresh, apr_time_t now)
+{
+    send_off_some(refresh, 0, now);
+    send_off_some(refresh, 1, now);
+    refresh->first = (refresh->first + 1) % refresh->count;
 }
 
 /* Collect what the share has to say; returns whether it owes more. */

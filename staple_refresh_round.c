@@ -207,6 +207,22 @@ static int is_confirmed(const round_t *round,
     return staple_refresh_is_valid(&held);
 }
 
+/* Whether the responder had something to say, if only that it will not. */
+static int has_answered(const staple_fetch_answer_t *answer)
+{
+    switch (answer->outcome) {
+    case STAPLE_FETCH_OK:
+    case STAPLE_FETCH_NOT_MODIFIED:
+    case STAPLE_FETCH_REJECTED:
+    case STAPLE_FETCH_HTTP_STATUS:
+    case STAPLE_FETCH_TOO_LARGE:
+    case STAPLE_FETCH_BAD_REDIRECT:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 static void settle(round_t *round, const staple_fetch_answer_t *answer)
 {
     task_t *task = round->task;
@@ -224,6 +240,9 @@ static void settle(round_t *round, const staple_fetch_answer_t *answer)
     else {
         task->etag[0] = task->last_modified[0] = '\0';
         fail(round, answer, &state, now);
+    }
+    if (answer->is_asked) {
+        task->is_suspect = !has_answered(answer);
     }
     state.next_due = task->due;
     staple_cache_set_state(cache, task->cert->slot, &state);

@@ -39,6 +39,7 @@ typedef struct task_t {
     int first_url;      /* the responder that worked last */
     alarm_e alarm;      /* told last */
     int is_expired;     /* the certificate's end was told */
+    int is_suspect;     /* its own last question went unanswered */
     char etag[128];     /* validators of the held response, as first_url gave */
     char last_modified[40]; /* them; "": none */
 } task_t;
@@ -89,6 +90,7 @@ struct staple_refresh_t {
     apr_pool_t *lead_pool;      /* of all below */
     task_t *tasks;              /* those with a slot, by slot */
     apr_size_t count;           /* of tasks */
+    apr_size_t first;           /* of them, to be looked at next time */
     apr_hash_t *other_hash;     /* URLs of responders that answer only the
                                    other hash than the usual one */
     apr_array_header_t *files;  /* response_file_t */

@@ -38,7 +38,7 @@ $responder->tell('reset-counters');
 # came before was judged.
 my %served = map { $_ => staple_of($_, 'good')->{der} } @faults;
 for my $fault (grep { $_ ne 'healthy' } @faults) {
-    ok(wait_for(sub { $responder->count($leaf{$fault}) >= 5 }, 60),
+    ok(wait_for(sub { $responder->count($leaf{$fault}) >= 5 }, 120),
        "$fault: was answered often enough");
     my $got = handshake($httpd, name => $leaf{$fault}{name});
     is($got->{staple}, 'good', "$fault: the good response stays");

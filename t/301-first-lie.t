@@ -26,7 +26,7 @@ $httpd->start;
 is(wait_for_staple($httpd, 'good', name => 'healthy.test')->{staple}, 'good',
    'one certificate among liars is stapled');
 for my $fault (@faults) {
-    ok(wait_for(sub { $responder->count($leaf{$fault}) >= 5 }, 60),
+    ok(wait_for(sub { $responder->count($leaf{$fault}) >= 5 }, 120),
        "$fault: was answered often enough");
     my $got = handshake($httpd, name => $leaf{$fault}{name});
     ok($got->{ok}, "$fault: the handshake goes well");
