@@ -67,6 +67,7 @@ static void route(staple_fetch_t *fetch, job_t *job)
         return;
     }
     job->waiter.has_other = job->tried + 1 < job->ask.urls_count;
+    job->waiter.is_suspect = job->ask.is_suspect;
     staple_fetch_queue_add(&fetch->queue, responder, &job->waiter);
 }
 

@@ -102,11 +102,13 @@ static void note_outcome(staple_fetch_t *fetch, exchange_t *ex,
     case STAPLE_FETCH_RESET:
     case STAPLE_FETCH_NOT_HTTP:
     case STAPLE_FETCH_TRUNCATED:
-        staple_fetch_queue_note_failure(ex->responder, failure, now);
+        staple_fetch_queue_note_failure(ex->responder, failure,
+                                        ex->job->ask.is_suspect, now);
         break;
     case STAPLE_FETCH_HTTP_STATUS:
         if (is_overload(failure->http_status)) {
-            staple_fetch_queue_note_failure(ex->responder, failure, now);
+            staple_fetch_queue_note_failure(ex->responder, failure,
+                                            ex->job->ask.is_suspect, now);
             break;
         }
         /* fall through */

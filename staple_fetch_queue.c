@@ -11,6 +11,8 @@
  * the room away. So a responder that hangs costs two turns, whatever waits for
  * it, and one that is down is probed by one every few seconds while what waits
  * for it is sent elsewhere, or told the same reason, at once.
+ * What failed before is suspect: that it fails again keeps others of its kind
+ * waiting, and nobody else.
  *
  * Memory: sites and responders are blocks of malloc, thousands of which may
  * come and go; nothing is taken from a pool but for the slots of two hash
@@ -53,9 +55,10 @@ static int is_down(const health_t *health)
     return health->failures >= PROBES;
 }
 
-static int is_resting(const health_t *health, apr_time_t now)
+static int is_resting(const health_t *health, apr_time_t now, int is_suspect)
 {
-    return is_down(health) && now < health->rest_to;
+    return is_down(health)
+           && now < (is_suspect ? health->rest_to : health->rest_all_to);
 }
 
 /* How many exchanges at a time it has earned. */
@@ -76,12 +79,12 @@ static void note_success(health_t *health)
 
 /* What fails while it rests was sent before and says nothing new. */
 static void note_failure(health_t *health, const failure_t *failure,
-                         apr_time_t now)
+                         apr_time_t now, int is_suspect)
 {
     apr_interval_time_t rest = REST_FIRST;
     int i;
 
-    if (is_resting(health, now)) {
+    if (is_resting(health, now, is_suspect)) {
         return;
     }
     if (health->failures < INT_MAX) {
@@ -92,6 +95,9 @@ static void note_failure(health_t *health, const failure_t *failure,
         rest *= 2;
     }
     health->rest_to = now + (rest < REST_MAX ? rest : REST_MAX);
+    if (!is_suspect) {
+        health->rest_all_to = health->rest_to;
+    }
 }
 
 /* ---- sites and responders ---- */
@@ -309,10 +315,11 @@ waiter_t *staple_fetch_queue_take_any(queue_t *queue)
  * or is being probed and there is another one to ask. */
 static int is_hopeless(const responder_t *responder, apr_time_t now)
 {
-    int has_other = APR_RING_FIRST(&responder->waiters)->has_other;
+    const waiter_t *first = APR_RING_FIRST(&responder->waiters);
+    int has_other = first->has_other;
 
-    return is_resting(&responder->health, now)
-           || is_resting(&responder->site->health, now)
+    return is_resting(&responder->health, now, first->is_suspect)
+           || is_resting(&responder->site->health, now, 0)
            || (has_other && responder->active && is_down(&responder->health))
            || (has_other && responder->site->active
                && is_down(&responder->site->health));
@@ -443,9 +450,10 @@ void staple_fetch_queue_note_answer(const queue_t *queue,
 }
 
 void staple_fetch_queue_note_failure(responder_t *responder,
-                                     const failure_t *failure, apr_time_t now)
+                                     const failure_t *failure, int is_suspect,
+                                     apr_time_t now)
 {
-    note_failure(&responder->health, failure, now);
+    note_failure(&responder->health, failure, now, is_suspect);
 }
 
 void staple_fetch_queue_note_reached(site_t *site, const char *ip)
@@ -457,7 +465,7 @@ void staple_fetch_queue_note_reached(site_t *site, const char *ip)
 void staple_fetch_queue_note_unreached(site_t *site, const failure_t *failure,
                                        apr_time_t now)
 {
-    note_failure(&site->health, failure, now);
+    note_failure(&site->health, failure, now, 0);
     site->window = PROBES;
     site->fresh_to = 0; /* a name may have moved */
 }

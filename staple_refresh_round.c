@@ -381,6 +381,7 @@ static apr_status_t ask(round_t *round)
     job.judge = judge;
     job.done = on_done;
     job.baton = round;
+    job.is_suspect = task->is_suspect;
     if (!round->is_second_hash) {
         job.if_none_match = *task->etag ? task->etag : NULL;
         job.if_modified_since = *task->last_modified ? task->last_modified

@@ -122,6 +122,9 @@ typedef struct staple_fetch_job_t {
     void *baton;             /* for both */
     const char *if_none_match;     /* validators of an earlier answer, */
     const char *if_modified_since; /* sent with GET only; NULL: none */
+    int is_suspect;          /* its last question went unanswered, so the fault
+                                may be its own: if it does again, that says
+                                nothing new to jobs that are not suspect */
 } staple_fetch_job_t;
 
 /** Limits of an engine. */

@@ -51,6 +51,7 @@ typedef struct staple_fetch_health_t {
     int is_proven;      /* whether it has answered before */
     int failures;       /* in a row; STAPLE_FETCH_PROBES and more: it is down */
     apr_time_t rest_to; /* when a probe may be sent, if it is down */
+    apr_time_t rest_all_to; /* the same, for what is not suspect */
     staple_fetch_failure_t last; /* of those in a row */
 } staple_fetch_health_t;
 
@@ -59,6 +60,7 @@ typedef struct staple_fetch_waiter_t staple_fetch_waiter_t;
 struct staple_fetch_waiter_t {
     APR_RING_ENTRY(staple_fetch_waiter_t) link;
     int has_other; /* whether it has another responder to go to */
+    int is_suspect; /* as in staple_fetch_job_t */
 };
 APR_RING_HEAD(staple_fetch_waiter_ring_t, staple_fetch_waiter_t);
 
@@ -187,7 +189,7 @@ void staple_fetch_queue_note_answer(const staple_fetch_queue_t *queue,
 /** The responder has failed to answer. */
 void staple_fetch_queue_note_failure(staple_fetch_responder_t *responder,
                                      const staple_fetch_failure_t *failure,
-                                     apr_time_t now);
+                                     int is_suspect, apr_time_t now);
 
 /** A connection to that address of the site was made. */
 void staple_fetch_queue_note_reached(staple_fetch_site_t *site,
