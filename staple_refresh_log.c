@@ -233,8 +233,8 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
 
     ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): "
                  "StapleResponseFile is its only source and has nothing newer; "
-                 "%s; put a newer response there", cert->name, hosts_text(cert, ptemp),
-                 service);
+                 "%s; put a newer response there", cert->name,
+                 hosts_text(cert, ptemp), service);
     tell_alarm(task, alarm, "StapleResponseFile has nothing newer", service,
                ptemp);
 }
