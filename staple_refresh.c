@@ -265,7 +265,8 @@ static void send_off(staple_refresh_t *refresh, apr_time_t now)
 {
     send_off_some(refresh, 0, now);
     send_off_some(refresh, 1, now);
-    refresh->first = (refresh->first + 1) % refresh->count;
+    refresh->first = refresh->first + 1 < refresh->count ? refresh->first + 1
+                                                         : 0;
 }
 
 /* Collect what the share has to say; returns whether it owes more. */

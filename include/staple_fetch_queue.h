@@ -186,7 +186,10 @@ void staple_fetch_queue_leave(staple_fetch_queue_t *queue,
 void staple_fetch_queue_note_answer(const staple_fetch_queue_t *queue,
                                     staple_fetch_responder_t *responder);
 
-/** The responder has failed to answer. */
+/**
+ * The responder has failed to answer.
+ * @param is_suspect whether what was asked is: then it rests for its like alone
+ */
 void staple_fetch_queue_note_failure(staple_fetch_responder_t *responder,
                                      const staple_fetch_failure_t *failure,
                                      int is_suspect, apr_time_t now);

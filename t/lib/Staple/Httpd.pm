@@ -463,6 +463,14 @@ sub _is_alarming
     return 1;
 }
 
+# Every line of the error log that alarms.
+sub alarms
+{
+    my ($self) = @_;
+
+    return grep { _is_alarming($_) } split /\n/, $self->error_log;
+}
+
 # One test: nothing in the error log, since the last call, that alarms, but
 # for what matches one of the patterns.
 sub log_ok
