@@ -2,9 +2,9 @@
 
 /*
  * The ring as those see it who read it: a response, its slot, a state, how
- * full it is. What a segment looks like is in staple_cache_int.h, what callers
+ * full it is. What a segment looks like is in cache/layout.h, what callers
  * may expect in staple_cache.h, the other files of the room are listed in
- * staple_cache_segment.h, and the whole with drawings and a worked example is
+ * cache/segment.h, and the whole with drawings and a worked example is
  * docs/ring.md. Nothing here takes a lock or writes to the segment, and a
  * handshake calls nothing of the ring but this. No OCSP, no log, no httpd.
  *
@@ -14,7 +14,7 @@
  * record, and looks at the word again: if it is the same, the copy is whole.
  */
 
-#include "staple_cache_segment.h"
+#include "cache/segment.h"
 
 /* How often a reader begins anew because its record was replaced under its
  * hands. Each time a writer has stored a whole record meanwhile. */

@@ -4,9 +4,9 @@
  * The fetch engine, see staple_fetch.h for the contract. What lives here: the
  * loop, which waits for whatever comes first, gives every exchange its steps,
  * and fills free slots with the next jobs. What does not: the steps
- * (staple_fetch_exchange.c), what becomes of a job (staple_fetch_job.c), whose
- * turn it is (staple_fetch_queue.c), sockets (staple_fetch_conn.c), names
- * (staple_fetch_dns.c), HTTP, OCSP, and any decision about when to ask.
+ * (fetch/exchange.c), what becomes of a job (fetch/job.c), whose
+ * turn it is (fetch/queue.c), sockets (fetch/conn.c), names
+ * (fetch/dns.c), HTTP, OCSP, and any decision about when to ask.
  *
  * The one idea: a job travels, an exchange is one visit. The job carries what
  * was learned on the way; the visit holds everything that waits for a peer,
@@ -22,7 +22,7 @@
  * the engine's pool once it runs.
  */
 
-#include "staple_fetch_int.h"
+#include "fetch/fetch_int.h"
 
 #include <stdlib.h>
 

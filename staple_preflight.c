@@ -9,7 +9,7 @@
  * attention begins with "!!" and is counted; the count is the answer.
  */
 
-#include "staple_preflight_int.h"
+#include "preflight/preflight_int.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,22 +3,22 @@
 /*
  * The refresh, and who leads it: which certificates are due, and when does
  * what is under way go on? When and how long are rules
- * (staple_refresh_schedule.c); what changes for an administrator is told once
- * (staple_refresh_log.c).
+ * (staple_rules.c); what changes for an administrator is told once
+ * (refresh/log.c).
  *
  * The one idea: a certificate is a small task with a due time, and the leader
  * does nothing but look at due times and give what is under way a slice of
  * its thread. What a task does when it is due is a round
- * (staple_refresh_round.c); responses out of files need none
- * (staple_refresh_file.c). What children do before anybody leads is
- * staple_refresh_start.c.
+ * (refresh/round.c); responses out of files need none
+ * (refresh/response_file.c). What children do before anybody leads is
+ * refresh/start.c.
  *
  * The tasks live from staple_refresh_lead to staple_refresh_resign. Nothing
  * here blocks: the fetch engine is given a slice of time, and the ring's lock
  * is held for a few copies.
  */
 
-#include "staple_refresh_int.h"
+#include "refresh/refresh_int.h"
 
 #include <string.h>
 #include <time.h>

@@ -4,7 +4,7 @@
  * The share: what the servers of a fleet know of each other's responses, by
  * way of any ap_socache provider. What lives here: how a share is configured,
  * and the leader's side of it, see include/staple_share.h for the contract.
- * What does not: all that may block, see include/staple_share_int.h.
+ * What does not: all that may block, see share/share_int.h.
  *
  * The one idea: a share is what lasts, an engine is what it has while it is
  * started. The leader puts requests into the engine, takes finished ones out
@@ -13,7 +13,7 @@
  */
 
 #include "staple_share.h"
-#include "staple_share_int.h"
+#include "share/share_int.h"
 
 #include <stdlib.h>
 #include <string.h>

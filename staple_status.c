@@ -10,7 +10,7 @@
  * the token that such a page carries, which no other site can read.
  */
 
-#include "staple_status_int.h"
+#include "status/status_int.h"
 
 #include <http_log.h>
 #include <http_request.h>

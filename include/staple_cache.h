@@ -72,7 +72,7 @@ typedef struct staple_cache_meta_t {
  * readable in any process. Written as a whole: a reader sees the old or the
  * new state, never a mixture, and a writer killed in the middle leaves the
  * old one. What says how the last exchange went is in the refresher's own
- * signs, which staple_refresh_words.h puts into words.
+ * signs, which include/staple_words.h puts into words.
  */
 typedef struct staple_cache_state_t {
     apr_time_t last_attempt; /* end of the last exchange; 0: none yet */

@@ -17,7 +17,7 @@
 
 #include "staple_cache.h"
 #include "staple_cert.h"
-#include "staple_fetch_deny.h"
+#include "staple_deny.h"
 #include "staple_share.h"
 
 #ifdef __cplusplus

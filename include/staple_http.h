@@ -4,7 +4,7 @@
 #define STAPLE_HTTP_H
 
 /*
- * HTTP as values: a URL taken apart (staple_http_url.h), the bytes of a
+ * HTTP as values: a URL taken apart (include/staple_url.h), the bytes of a
  * request, and a parser that is fed the bytes of a response as they arrive.
  * Pure: no socket, no clock, no log. Where a moment matters it is a parameter.
  *
@@ -19,7 +19,7 @@
 #include <apr_pools.h>
 #include <apr_time.h>
 
-#include "staple_http_url.h"
+#include "staple_url.h"
 
 #ifdef __cplusplus
 extern "C" {

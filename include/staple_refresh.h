@@ -9,8 +9,8 @@
  * one child that leads, in bounded steps, and is the only writer of the ring.
  *
  * The rules it follows (when, how long, what replaces what) are values and
- * live in staple_refresh_schedule.h; the words for what it leaves in a
- * certificate's state are in staple_refresh_words.h.
+ * live in include/staple_rules.h; the words for what it leaves in a
+ * certificate's state are in include/staple_words.h.
  */
 
 #include <httpd.h>
@@ -18,8 +18,8 @@
 #include "staple_cache.h"
 #include "staple_cert.h"
 #include "staple_fetch.h"
-#include "staple_refresh_schedule.h"
-#include "staple_refresh_words.h"
+#include "staple_rules.h"
+#include "staple_words.h"
 #include "staple_share.h"
 
 #ifdef __cplusplus

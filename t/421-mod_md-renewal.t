@@ -89,7 +89,7 @@ sub ours
 # The serials in the file of the ring.
 sub kept
 {
-    my ($exit, $out) = run(build_dir() . '/staplectl', 'list', '--json',
+    my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'list', '--json',
                            '--ring', $httpd->dir . '/logs/stapling_cache');
 
     return [map { $_->{serial} } @{ decode_json($out)->{certificates} }];

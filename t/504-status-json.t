@@ -11,7 +11,7 @@ use Staple::Work qw(source_dir);
 
 # --- the numbers and their manual -------------------------------------------
 
-my $source = read_file(source_dir() . '/staple_status_numbers.c');
+my $source = read_file(source_dir() . '/status/numbers.c');
 my $manual = read_file(source_dir() . '/docs/status.md');
 my %unit = (NONE => '', BYTES => ', bytes', TIME => ', a moment',
             SPAN => ', seconds');

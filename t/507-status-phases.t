@@ -154,12 +154,12 @@ is($status->cert('forced.test')->{url}, $responder->url('/forced/'),
    'SSLStaplingForceURL is named');
 
 my $ring = $httpd->dir . '/logs/stapling_cache';
-my (undef, $shown) = run(build_dir() . '/staplectl', 'show', '-r', $ring,
+my (undef, $shown) = run(build_dir() . '/staplectl/staplectl', 'show', '-r', $ring,
                          'second.test', '-c', $leaf{second}{chain});
 like($shown, qr/^  responder +\Q$url\E$/m, 'staplectl names it');
 like($shown, qr/^  took +resolve \d+ ms, connect \d+ ms, wait [\d.]+ m?s$/m,
      '... and says what took how long');
-(undef, $shown) = run(build_dir() . '/staplectl', 'show', '-r', $ring,
+(undef, $shown) = run(build_dir() . '/staplectl/staplectl', 'show', '-r', $ring,
                       'second.test');
 like($shown, qr/^  responder +number 2 of its URLs$/m,
      '... or says which, where it is not told the certificate');

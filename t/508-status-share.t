@@ -68,7 +68,7 @@ SKIP: {
 
 sub ctl
 {
-    my ($exit, $out) = run(build_dir() . '/staplectl', 'list', '-r',
+    my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'list', '-r',
                            $_[0]->dir . '/logs/stapling_cache', @_[1 .. $#_]);
     return $out;
 }

@@ -26,7 +26,7 @@ sub ctl
 {
     my ($command, @args) = @_;
 
-    return run(build_dir() . '/staplectl', $command, '--ring', $ring, @args);
+    return run(build_dir() . '/staplectl/staplectl', $command, '--ring', $ring, @args);
 }
 
 sub json

@@ -18,7 +18,7 @@ my $httpd = Staple::Httpd->new(conf   => stapling(),
                                vhosts => [{ cert => $leaf }]);
 my $ring = $httpd->dir . '/logs/stapling_cache';
 my $dir = work_dir();
-my $ctl = build_dir() . '/staplectl';
+my $ctl = build_dir() . '/staplectl/staplectl';
 
 sub fails
 {

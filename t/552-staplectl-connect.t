@@ -26,7 +26,7 @@ sub check
 {
     my ($name, @args) = @_;
 
-    return run(build_dir() . '/staplectl', 'check', '--connect',
+    return run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
                '127.0.0.1:' . $httpd->port, '--servername', $name, @args);
 }
 
@@ -46,7 +46,7 @@ for ([good => 0, qr/^STAPLE OK - good\.test: stapled, for another /],
     like($out, $words, '... in words');
 }
 is((check('good.test', '-w', '30d'))[0], 1, 'the limits hold here too');
-my ($exit, $out) = run(build_dir() . '/staplectl', 'show', '--connect',
+my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect',
                        '127.0.0.1:' . $httpd->port, '--servername',
                        'good.test');
 like($out, qr/^judgement .*^served until .*UTC$/ms, 'show --connect');
@@ -66,7 +66,7 @@ SKIP: {
                 '-cert_chain', $leaf{off}{issuer}, '-status_file', $lie,
                 '-www']);
     wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port") });
-    ($exit, $out) = run(build_dir() . '/staplectl', 'check', '--connect',
+    ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
                         "127.0.0.1:$port", '--servername', 'off.test');
     is($exit, 2, 'a staple of another certificate is critical');
     like($out, qr/off\.test: the response .*certificate/, '... and why');
@@ -76,20 +76,20 @@ SKIP: {
 sub handshake_bytes
 {
     my ($status, $bytes) = run(
-        build_dir() . '/staplectl', 'get', '-r',
+        build_dir() . '/staplectl/staplectl', 'get', '-r',
         $httpd->dir . '/logs/stapling_cache', $leaf{good}{serial});
 
     return $status ? undef : $bytes;
 }
 
 my $mute = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5);
-($exit, $out) = run(build_dir() . '/staplectl', 'check', '--timeout', 1,
+($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--timeout', 1,
                     '--connect', '127.0.0.1:' . $mute->sockport);
 is($exit, 3, 'a server that says nothing: nothing is found out');
 like($out, qr/took too long/, '... in time, and in words');
 my $closed = $mute->sockport;
 close $mute;
-($exit, $out) = run(build_dir() . '/staplectl', 'check', '--connect',
+($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
                     "127.0.0.1:$closed");
 is($exit, 3, 'no server at all');
 like($out, qr/127\.0\.0\.1 port $closed: Connection refused/, '... in words');

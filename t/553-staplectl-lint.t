@@ -12,7 +12,7 @@ use Staple;
 use Staple::Work qw(build_dir source_dir);
 
 my $dir = work_dir();
-my $ctl = build_dir() . '/staplectl';
+my $ctl = build_dir() . '/staplectl/staplectl';
 my %status = (kept => 0, changed => 1, shadowed => 1, ignored => 1,
               conflicting => 2, illegal => 2);
 

@@ -12,7 +12,7 @@ use Staple::Work qw(build_dir source_dir);
 # ----- table against table -----
 
 my $config = read_file(source_dir() . '/staple_config.c');
-my $lint = read_file(source_dir() . '/staplectl_lint_table.c');
+my $lint = read_file(source_dir() . '/staplectl/lint/table.c');
 
 # C's string literals, put together.
 sub text_of { return join '', $_[0] =~ /"([^"]*)"/g }
@@ -73,7 +73,7 @@ sub agree
     $httpd->{vhosts}[0]{conf} = $vhost // '';
     $httpd->write_conf;
     my ($refused, $said) = $httpd->configtest;
-    my ($exit, $out) = run(build_dir() . '/staplectl', 'lint', $conf);
+    my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'lint', $conf);
     my $is_illegal = $out =~ /^\S+:\d+: illegal: /m;
     my $title = join ' | ', split(/\n/, $main), $vhost ? "(vhost) $vhost" : ();
     $title =~ s/[^ -~]/?/g;

@@ -50,7 +50,7 @@ for my $name (sort keys %table) {
 }
 
 # A default is written down twice, in the manual and in the code.
-my $rules = slurp('include/staple_refresh_schedule.h');
+my $rules = slurp('include/staple_rules.h');
 my %default = $source =~ /DEFAULT\(conf(?:->main)?, (\w+), (.*)\);/g;
 my %word = (0 => 'off', 1 => 'on', STAPLE_MUST_WARN => 'warn',
             STAPLE_CERT_HASH_AUTO => 'auto');

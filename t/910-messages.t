@@ -6,13 +6,27 @@
 use strict;
 use warnings;
 
+use File::Find qw(find);
 use FindBin;
 use Test::More;
 
 my $top = "$FindBin::Bin/..";
 my (%level, %places);
 
-for my $path (glob("$top/*.c")) {
+# The module's sources, wherever a room keeps them; not the tests' and not the
+# command line's, which logs nothing.
+my @sources;
+find({ no_chdir => 1, wanted => sub {
+    $File::Find::prune = 1
+        if -d && m{^\Q$top\E/(?:\.|t$|staplectl$|packages$|mod_staple-)};
+    push @sources, $_ if /\.c\z/;
+} }, $top);
+ok(scalar(grep { m{^\Q$top\E/[^/]+\.c$} } @sources) > 5,
+   'the doors of the rooms were found');
+ok(scalar(grep { m{^\Q$top\E/[^/]+/[^/]+\.c$} } @sources) > 20,
+   'what lies behind the doors was found');
+
+for my $path (@sources) {
     open(my $in, '<', $path) or die "$path: $!";
     my $text = do { local $/; <$in> };
 

@@ -27,7 +27,7 @@
 #include <apr_strings.h>
 
 #include "staple_cache.h"
-#include "staple_cache_int.h"
+#include "../../cache/layout.h"
 
 #define FUZZ_FILE_MAX ((size_t)256 * 1024)
 #define FIX_HEADER 1

@@ -8,7 +8,7 @@
  * Includes are not followed: an input is one file and opens nothing.
  */
 
-#include "staplectl_lint.h"
+#include "../../staplectl/lint/lint.h"
 
 #include <stdint.h>
 #include <stdlib.h>

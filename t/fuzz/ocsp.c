@@ -7,7 +7,7 @@
  * reached as well. Besides not crashing, a verdict must be coherent.
  *
  *   clang -fsanitize=fuzzer,address,undefined ... t/fuzz/ocsp.c \
- *         t/unit/pki.c staple_ocsp.c
+ *         t/unit/pki.c pure/staple_ocsp.c
  *
  * The seeds in corpus/ocsp are written by `t/unit/ocsp --corpus DIR`.
  */

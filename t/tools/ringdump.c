@@ -14,9 +14,9 @@
 #include <apr_time.h>
 
 #include "staple_cache.h"
-#include "staple_cache_int.h"
+#include "../../cache/layout.h"
 #include "staple_http.h"
-#include "staple_refresh_words.h"
+#include "staple_words.h"
 
 static const char *moment(apr_time_t t, char text[APR_RFC822_DATE_LEN])
 {

@@ -20,7 +20,7 @@
 #include <apr_strings.h>
 
 #include "staple_cache.h"
-#include "staple_cache_int.h"
+#include "../../cache/layout.h"
 
 typedef unsigned char cert_id_t[STAPLE_CACHE_ID_LEN];
 

@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 #include "staple_fetch.h"
-#include "staple_fetch_deny.h"
+#include "staple_deny.h"
 #include "tap.h"
 
 #include <arpa/inet.h>

@@ -10,8 +10,8 @@
 
 #include <apr_general.h>
 
-#include "staple_refresh_schedule.h"
-#include "staple_refresh_words.h"
+#include "staple_rules.h"
+#include "staple_words.h"
 #include "tap.h"
 
 #define S(n) ((apr_time_t)(n) * 1000000)

@@ -8,11 +8,11 @@
  * certificates, responders that go down, and a handshake every minute.
  */
 
-#include "staple_refresh_schedule.h"
+#include "staple_rules.h"
 
 /** Who staples. */
 typedef enum {
-    SIM_STAPLE,  /* staple_refresh_schedule.h, as the server calls it */
+    SIM_STAPLE,  /* include/staple_rules.h, as the server calls it */
     SIM_MOD_SSL, /* mod_ssl of httpd 2.4 as it comes */
     SIM_NGINX,
     SIM_HAPROXY,

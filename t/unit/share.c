@@ -20,7 +20,7 @@
 #include <apr_thread_mutex.h>
 
 #include "staple_share.h"
-#include "staple_share_int.h"
+#include "../../share/share_int.h"
 #include "tap.h"
 
 #define MSEC(n) apr_time_from_msec(n)

@@ -1,0 +1,406 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The file of the ring: what is found at its path, and how a new one comes to
+ * be there. What is in it is cache/segment.c's.
+ *
+ * The one idea: the path may lie where others can write, in /tmp say, and the
+ * server may be root. So nothing is ever opened through a link, waited for,
+ * truncated or written to where it lies: what is there is looked at through a
+ * descriptor and copied whole, and what is new is made under a name that
+ * nobody can guess and renamed into place. What is not plainly ours is left
+ * alone.
+ */
+
+#include <errno.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "file.h"
+#include "layout.h"
+
+#define NOTHING STAPLE_CACHE_FOUND_NOTHING
+#define RING STAPLE_CACHE_FOUND_RING
+#define BROKEN STAPLE_CACHE_FOUND_BROKEN
+#define FOREIGN STAPLE_CACHE_FOUND_FOREIGN
+
+/* ---- The file that is found. ---- */
+
+typedef staple_cache_header_t header_t;
+typedef staple_cache_found_t found_t;
+
+static found_t found(staple_cache_found_e what, const char *why)
+{
+    found_t result;
+
+    result.what = what;
+    result.why = why;
+    result.base = NULL;
+    result.size = 0;
+    return result;
+}
+
+static const char *error_text(apr_status_t rv, apr_pool_t *p)
+{
+    char buf[128];
+
+    return apr_pstrdup(p, apr_strerror(rv, buf, sizeof(buf)));
+}
+
+/* As pread, but whole; fewer bytes only at the end of the file. */
+static ssize_t read_at(int fd, void *to, apr_size_t size, apr_size_t offset)
+{
+    apr_size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pread(fd, (char *)to + done, size - done,
+                          (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return -1;
+        }
+        if (n == 0) {
+            break;
+        }
+        done += (apr_size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+/* Whether a file is one to look into at all; NULL, or what it is instead. */
+static const char *check_inode(const struct stat *st, int any_owner)
+{
+    if (S_ISDIR(st->st_mode)) {
+        return "is a directory";
+    }
+    if (!S_ISREG(st->st_mode)) {
+        return "is not a regular file";
+    }
+    if (!any_owner && st->st_uid != geteuid()) {
+        return "belongs to another user";
+    }
+    if (st->st_nlink > 1) { /* 0: another has just taken its place */
+        return "has more than one name (hard links)";
+    }
+    return NULL;
+}
+
+/* A file that begins with 0 is one that a crash left blank. */
+static int is_blank(const header_t *header, apr_size_t size)
+{
+    static const char blank[sizeof(header->magic)];
+
+    return !memcmp(header->magic, blank,
+                   size < sizeof(blank) ? size : sizeof(blank));
+}
+
+/* Copy the whole file into memory of our own: what happens to it meanwhile
+ * can make the copy wrong, never this process fail. */
+static found_t load(int fd, apr_size_t size, apr_pool_t *p)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    found_t result = found(RING, NULL);
+
+    if (base == MAP_FAILED) {
+        return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
+                                           error_text(errno, p)));
+    }
+    if (read_at(fd, base, size, 0) != (ssize_t)size
+        || staple_cache_check_header(base, size)) {
+        munmap(base, size);
+        return found(BROKEN, "changed while it was read");
+    }
+    result.base = base;
+    result.size = size;
+    return result;
+}
+
+static found_t look_into(int fd, int any_owner, apr_pool_t *p)
+{
+    const char *why;
+    struct stat st;
+    header_t header;
+    apr_size_t size;
+
+    if (fstat(fd, &st) < 0) {
+        return found(FOREIGN, error_text(errno, p));
+    }
+    why = check_inode(&st, any_owner);
+    if (why) {
+        return found(FOREIGN, why);
+    }
+    size = (apr_size_t)st.st_size;
+    memset(&header, 0, sizeof(header));
+    if (read_at(fd, &header, sizeof(header), 0) < 0) {
+        return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
+                                           error_text(errno, p)));
+    }
+    if (is_blank(&header, size)) {
+        return found(BROKEN, "is empty");
+    }
+    if (size < sizeof(header.magic)
+        || memcmp(header.magic, STAPLE_CACHE_MAGIC, sizeof(header.magic))) {
+        return found(FOREIGN, "is not a ring file");
+    }
+    if (st.st_mode & (S_IWGRP | S_IWOTH)) {
+        return found(BROKEN, "can be written by others than its owner");
+    }
+    why = staple_cache_check_header(&header, size);
+    return why ? found(BROKEN, why) : load(fd, size, p);
+}
+
+/*
+ * Open what lies at path without being led elsewhere (O_NOFOLLOW), made to
+ * wait (O_NONBLOCK: it might be a FIFO) or given a terminal.
+ */
+found_t staple_cache_file_find(const char *path, int any_owner, apr_pool_t *p)
+{
+    found_t result;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+                        | O_NOCTTY);
+
+    if (fd < 0) {
+        switch (errno) {
+        case ENOENT:
+            return found(NOTHING, "does not exist");
+        case ELOOP:
+            return found(FOREIGN, "is a symbolic link");
+        case ENXIO:
+            return found(FOREIGN, "is not a regular file");
+        default:
+            return found(FOREIGN, apr_psprintf(p, "cannot be opened: %s",
+                                               error_text(errno, p)));
+        }
+    }
+    result = look_into(fd, any_owner, p);
+    close(fd);
+    return result;
+}
+
+apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
+                                    const char **reason, apr_pool_t *p)
+{
+    found_t there = staple_cache_file_find(path, 1, p);
+
+    *cache = NULL;
+    *reason = there.why;
+    switch (there.what) {
+    case RING:
+        return staple_cache_attach(cache, there.base, there.size, p);
+    case NOTHING:
+        return APR_ENOENT;
+    default:
+        return APR_EGENERAL;
+    }
+}
+
+/* ---- The file that is made. ---- */
+
+/* Temporary names are path + this + 16 hexadecimal digits. */
+#define NEW_INFIX ".new."
+#define NEW_DIGITS 16
+
+static const char *new_name(const char *path, apr_pool_t *p)
+{
+    unsigned char bytes[NEW_DIGITS / 2];
+    char *digits = apr_palloc(p, NEW_DIGITS + 1);
+    unsigned int i;
+
+    if (apr_generate_random_bytes(bytes, sizeof(bytes)) != APR_SUCCESS) {
+        return NULL;
+    }
+    for (i = 0; i < sizeof(bytes); i++) {
+        apr_snprintf(digits + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return apr_pstrcat(p, path, NEW_INFIX, digits, NULL);
+}
+
+static int is_new_name(const char *name, const char *base)
+{
+    apr_size_t len = strlen(base);
+
+    return !strncmp(name, base, len)
+           && !strncmp(name + len, NEW_INFIX, strlen(NEW_INFIX))
+           && strspn(name + len + strlen(NEW_INFIX), "0123456789abcdef")
+              == NEW_DIGITS
+           && strlen(name) == len + strlen(NEW_INFIX) + NEW_DIGITS;
+}
+
+/* Remove a temporary file unless it is in the making: then it is locked. */
+static void reap(int dir, const char *name)
+{
+    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+                               | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0) {
+        return;
+    }
+    if (fstat(fd, &st) == 0 && !check_inode(&st, 0)
+        && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        unlinkat(dir, name, 0);
+    }
+    close(fd);
+}
+
+/* Remove what a start that was killed has left behind. */
+void staple_cache_file_reap(const char *path, apr_pool_t *p)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    apr_size_t dir_len = (apr_size_t)(base - path);
+    DIR *dir = opendir(slash ? apr_pstrmemdup(p, path, dir_len) : ".");
+    struct dirent *entry;
+
+    if (!dir) {
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (is_new_name(entry->d_name, base)) {
+            reap(dirfd(dir), entry->d_name);
+        }
+    }
+    closedir(dir);
+}
+
+/* SIGXFSZ would end the process, so ask before. */
+static int is_above_limit(apr_size_t size)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0
+           && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur;
+}
+
+/*
+ * Reserve the blocks: a store into a mapping for which the disk has no room is
+ * a SIGBUS. Where a file system cannot reserve, writing all bytes does it, and
+ * it is done in any case, so that every error is one of write().
+ */
+static int fill_file(int fd, const void *bytes, apr_size_t size)
+{
+    apr_size_t done = 0;
+    int rv;
+
+    do {
+        rv = posix_fallocate(fd, 0, (off_t)size);
+    } while (rv == EINTR);
+    if (rv && rv != EINVAL && rv != EOPNOTSUPP && rv != ENOSYS) {
+        return rv;
+    }
+    while (done < size) {
+        ssize_t n = write(fd, (const char *)bytes + done, size - done);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? errno : ENOSPC;
+        }
+        done += (apr_size_t)n;
+    }
+    return 0;
+}
+
+/* Whether a new file may take the place of what has this name. */
+static const char *check_place(const char *path, apr_pool_t *p)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0) {
+        return errno == ENOENT ? NULL : error_text(errno, p);
+    }
+    return S_ISLNK(st.st_mode) ? "is a symbolic link" : check_inode(&st, 0);
+}
+
+/* Fill, map and rename the file that was opened under a temporary name. */
+static const char *finish_file(int fd, const char *path, const char *temp,
+                               const void *bytes, apr_size_t size,
+                               void **mapping, apr_pool_t *p)
+{
+    const char *why;
+    void *base;
+    int rv;
+
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0) {
+        return error_text(errno, p);
+    }
+    rv = fill_file(fd, bytes, size);
+    if (rv) {
+        return error_text(rv, p);
+    }
+    base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) {
+        return error_text(errno, p);
+    }
+    why = check_place(path, p);
+    if (!why && rename(temp, path) < 0) {
+        why = error_text(errno, p);
+    }
+    if (why) {
+        munmap(base, size);
+        return why;
+    }
+    *mapping = base;
+    return NULL;
+}
+
+const char *staple_cache_file_make(const char *path, const void *bytes,
+                                   apr_size_t size, void **mapping,
+                                   apr_pool_t *p)
+{
+    const char *temp = new_name(path, p);
+    const char *why;
+    int fd;
+
+    if (!temp) {
+        return "no random bytes for a temporary name";
+    }
+    if (is_above_limit(size)) {
+        return error_text(EFBIG, p);
+    }
+    fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+              S_IRUSR | S_IWUSR);
+    if (fd < 0) {
+        return error_text(errno, p);
+    }
+    why = finish_file(fd, path, temp, bytes, size, mapping, p);
+    if (why) {
+        unlink(temp);
+    }
+    close(fd);
+    return why;
+}
+
+const char *staple_cache_file_set_aside(const char *path,
+                                        const char **aside_path,
+                                        apr_pool_t *p)
+{
+    const char *aside = apr_pstrcat(p, path, ".bad", NULL);
+    const char *why = check_place(aside, p);
+
+    if (why) {
+        return apr_psprintf(p, "what is there could not be renamed to %s, "
+                            "which %s", aside, why);
+    }
+    if (rename(path, aside) < 0) {
+        return apr_psprintf(p, "what is there could not be renamed to %s: %s",
+                            aside, error_text(errno, p));
+    }
+    *aside_path = aside;
+    return NULL;
+}

@@ -1,0 +1,218 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_CACHE_SEGMENT_H
+#define STAPLE_CACHE_SEGMENT_H
+
+/*
+ * What the files of the room have in common and nobody else sees: a segment as
+ * this process has it, and where in it things lie.
+ *
+ *   staple_cache.c          readers: they take no lock and write nothing
+ *   cache/write.c    the one writer at a time, under the lock
+ *   cache/count.c    what any process writes without the lock
+ *   cache/segment.c  how large it is, what its header says, its mapping
+ *   cache/make.c     the segment of a new generation
+ *   cache/file.c     the file: what is found, and what is put there
+ *
+ * Below them are cache/layout.h, the layout, cache/atomics.h, how
+ * what may change is loaded and stored, and cache/blocks.h, how it is
+ * copied and summed up. What is inline here a handshake goes through, or it is
+ * smaller than a call.
+ */
+
+#include "blocks.h"
+
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef staple_cache_header_t header_t;
+typedef staple_cache_record_t record_t;
+
+/**
+ * What is known of a segment is kept here, in private memory, once it has been
+ * checked: a stray write to the header cannot lead anybody out of bounds.
+ */
+struct staple_cache_t {
+    void *base;
+    apr_size_t length;
+    header_t *header;
+    slot_t *slots;
+    apr_uint32_t *buckets; /* slot + 1; 0: empty. Never changes */
+    word_t *data;
+    apr_uint32_t slots_count;
+    apr_uint32_t buckets_count;
+    apr_uint64_t data_size;
+    apr_uint64_t blocks; /* in the data area */
+    apr_uint64_t start;
+    apr_global_mutex_t *lock;
+};
+
+/* ---- Slots. ---- */
+
+/** NULL: there is no such slot. */
+static inline slot_t *slot_of(const staple_cache_t *cache, int slot)
+{
+    return slot >= 0 && (apr_uint32_t)slot < cache->slots_count
+           ? &cache->slots[slot] : NULL;
+}
+
+/** Whether a slot has a response that waits to be confirmed. */
+static inline int is_pending(const slot_t *slot)
+{
+    return mark_take(&slot->pending) && !mark_take(&slot->served);
+}
+
+/** Where the search for an id begins: its hash, scaled to the table. */
+static inline apr_uint32_t first_bucket(const unsigned char *id,
+                                        apr_uint32_t buckets)
+{
+    return (apr_uint32_t)(((hash_id(id) >> 32) * buckets) >> 32);
+}
+
+/* ---- Positions, and the marks that name them. ---- */
+
+/** The number of the block at which a position lies. */
+static inline apr_uint64_t block_at(const staple_cache_t *cache,
+                                    apr_uint64_t position)
+{
+    return (position - cache->start) / STAPLE_CACHE_BLOCK % cache->blocks;
+}
+
+static inline word_t *block_words(const staple_cache_t *cache,
+                                  apr_uint64_t block)
+{
+    return cache->data + block * STAPLE_CACHE_BLOCK_WORDS;
+}
+
+static inline apr_uint64_t next_block(const staple_cache_t *cache,
+                                      apr_uint64_t block)
+{
+    return ++block == cache->blocks ? 0 : block;
+}
+
+static inline apr_uint64_t mark_of(apr_uint64_t position)
+{
+    return position + 1;
+}
+
+static inline apr_uint64_t marked(apr_uint64_t mark)
+{
+    return mark - 1;
+}
+
+/** Whether a mark, which a stray write may have made, can be one. */
+static inline int is_mark(apr_uint64_t mark)
+{
+    return mark % STAPLE_CACHE_BLOCK == 1;
+}
+
+/** Bytes between tail and head, dead records included. */
+static inline apr_uint64_t used_bytes(const staple_cache_t *cache)
+{
+    return word_get(&cache->header->head) - word_get(&cache->header->tail);
+}
+
+/* ---- Records. ---- */
+
+/** How many blocks the DER bytes of a response fill. */
+static inline apr_size_t der_blocks(apr_size_t len)
+{
+    return (len + STAPLE_CACHE_BLOCK - 1) / STAPLE_CACHE_BLOCK;
+}
+
+/** staple_cache_record_bytes without a call, for handshakes. */
+static inline apr_uint64_t record_bytes(apr_size_t der_len)
+{
+    return sizeof(record_t) + der_blocks(der_len) * STAPLE_CACHE_BLOCK;
+}
+
+/**
+ * Whether what lies there can be the beginning of a record of this segment.
+ * The id makes that a check of 128 bits, besides the lengths.
+ */
+static inline int is_framed(const staple_cache_t *cache, const record_t *record)
+{
+    return record->len > 0 && record->len <= STAPLE_CACHE_DER_MAX
+           && record->slot < cache->slots_count
+           && record_bytes(record->len) <= cache->data_size
+           && !memcmp(record->id, cache->slots[record->slot].id,
+                      STAPLE_CACHE_ID_MARK);
+}
+
+/** The first block of the record at a position; bytes, or 0: not a record. */
+static inline apr_uint64_t look_at(const staple_cache_t *cache,
+                                   apr_uint64_t position, record_t *record)
+{
+    block_t block = block_get(block_words(cache, block_at(cache, position)));
+
+    memcpy(record, &block, sizeof(*record));
+    return is_framed(cache, record) ? record_bytes(record->len) : 0;
+}
+
+/* ---- The words of a state. ---- */
+
+typedef apr_uint64_t state_words_t[STAPLE_CACHE_STATE_WORDS];
+
+/** It begins with the id, so a state fits no other certificate. */
+static inline apr_uint64_t state_sum(const slot_t *slot,
+                                     const state_words_t words)
+{
+    apr_uint64_t sum = hash_id(slot->id);
+    unsigned int i;
+
+    for (i = 0; i < STAPLE_CACHE_STATE_WORDS; i++) {
+        sum = scramble(sum + words[i], 0x9FB21C651E98DF25u);
+    }
+    return sum;
+}
+
+static inline void state_get(state_words_t to, const word_t *from)
+{
+    unsigned int i;
+
+    for (i = 0; i < STAPLE_CACHE_STATE_WORDS; i++) {
+        to[i] = word_get(&from[i]);
+    }
+}
+
+/* ---- staple_cache.c ---- */
+
+/** Bytes of the record that a slot points at; 0: none, or not a record. */
+apr_uint64_t staple_cache_live_bytes(const staple_cache_t *cache,
+                                     const slot_t *slot);
+
+/* ---- cache/segment.c ---- */
+
+/** Fill in what follows from the number of slots and the size. */
+void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
+                          apr_uint64_t size);
+
+/** Let a cache have a segment whose header is right. From here on the header's
+ * layout is not looked at again. */
+void staple_cache_bind(staple_cache_t *cache, void *base, apr_size_t length);
+
+/* ---- cache/write.c: for who has the lock, or is alone ---- */
+
+/**
+ * Append a record and let one of its slot's marks point at it.
+ * @param mark &slot->served or &slot->pending
+ * @return APR_SUCCESS; APR_ENOSPC: there is no room, and the slot remembers
+ *         how much was wanted
+ */
+apr_status_t staple_cache_append(staple_cache_t *cache, slot_t *slot,
+                                 word_t *mark, const unsigned char *der,
+                                 apr_size_t len,
+                                 const staple_cache_meta_t *meta);
+
+/** Replace a slot's state; the journal is free. */
+void staple_cache_write_state(staple_cache_t *cache, slot_t *slot,
+                              const staple_cache_state_t *state);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_CACHE_SEGMENT_H */

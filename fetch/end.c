@@ -1,0 +1,164 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * How an exchange ends, see fetch/fetch_int.h for the contract: it succeeds
+ * or fails, and is left. What lives here: what is told of it, who is to blame,
+ * and what it gives back. What does not: when it ends
+ * (fetch/exchange.c), and what that means for its job
+ * (fetch/job.c).
+ *
+ * The one idea: whatever went wrong, there is one way out, staple_fetch_fail:
+ * it makes a failure that outlives the exchange, tells the circuit breakers,
+ * and passes the job on. After it the exchange is gone.
+ */
+
+#include "fetch_int.h"
+
+#include <stdarg.h>
+
+#include <apr_strings.h>
+
+/* A phase, as far as both of its ends were reached. */
+static apr_interval_time_t took(apr_time_t from, apr_time_t to)
+{
+    return from && to ? to - from : -1;
+}
+
+void staple_fetch_make_answer(const exchange_t *ex,
+                              staple_fetch_answer_t *answer)
+{
+    const staple_http_response_t *response = staple_http_response(ex->parser);
+    apr_time_t now = apr_time_now();
+
+    staple_fetch_job_init_answer(answer, ex->job);
+    answer->http_status = response->status;
+    answer->peer = ex->peer;
+    answer->resolve_took = took(ex->visited_at, ex->resolved_at);
+    answer->connect_took = took(ex->resolved_at, ex->connected_at);
+    answer->wait_took = took(ex->sent_at, ex->heard_at);
+    answer->body = response->body;
+    answer->body_len = response->body_len;
+    answer->is_typed = response->is_typed;
+    answer->etag = response->etag;
+    answer->last_modified = response->last_modified;
+    answer->retry_after = staple_http_retry_after(response, now);
+    answer->fresh_for = staple_http_fresh_for(response, now);
+}
+
+/* What is told of a failure, but for the reason. */
+static void init_failure(failure_t *failure, const exchange_t *ex,
+                         staple_fetch_outcome_e outcome)
+{
+    staple_fetch_job_init_failure(failure, ex->job, outcome);
+    apr_cpystrn(failure->peer, ex->peer, sizeof(failure->peer));
+    failure->resolve_took = took(ex->visited_at, ex->resolved_at);
+    failure->connect_took = took(ex->resolved_at, ex->connected_at);
+    failure->wait_took = took(ex->sent_at, ex->heard_at);
+    if (ex->parser) {
+        const staple_http_response_t *response
+            = staple_http_response(ex->parser);
+        apr_interval_time_t after
+            = staple_http_retry_after(response, apr_time_now());
+
+        failure->http_status = response->status;
+        failure->retry_at = after < 0 ? 0 : clock_now() + after;
+    }
+}
+
+void staple_fetch_leave(staple_fetch_t *fetch, exchange_t *ex)
+{
+    staple_fetch_conn_drop(&fetch->conns, ex);
+    APR_RING_REMOVE(ex, link);
+    ex->site->users--;
+    staple_fetch_queue_leave(&fetch->queue, ex->responder, ex->is_probe,
+                             clock_now());
+}
+
+/* Whether a status says that the responder, not the certificate, is the
+ * matter. */
+static int is_overload(int status)
+{
+    return status == 429 || (status >= 502 && status <= 504);
+}
+
+/* Who is to blame: the site that cannot be reached, the responder that does
+ * not answer, or neither. */
+static void note_outcome(staple_fetch_t *fetch, exchange_t *ex,
+                         const failure_t *failure)
+{
+    apr_time_t now = clock_now();
+
+    switch (failure->outcome) {
+    case STAPLE_FETCH_NO_NAME:
+    case STAPLE_FETCH_REFUSED:
+    case STAPLE_FETCH_UNREACHABLE:
+    case STAPLE_FETCH_CONNECT_TIMEOUT:
+        staple_fetch_queue_note_unreached(ex->site, failure, now);
+        if (ex->site == ex->responder->site) {
+            break;
+        }
+        /* fall through */
+    case STAPLE_FETCH_TIMEOUT:
+    case STAPLE_FETCH_RESET:
+    case STAPLE_FETCH_NOT_HTTP:
+    case STAPLE_FETCH_TRUNCATED:
+        staple_fetch_queue_note_failure(ex->responder, failure,
+                                        ex->job->ask.is_suspect, now);
+        break;
+    case STAPLE_FETCH_HTTP_STATUS:
+        if (is_overload(failure->http_status)) {
+            staple_fetch_queue_note_failure(ex->responder, failure,
+                                            ex->job->ask.is_suspect, now);
+            break;
+        }
+        /* fall through */
+    case STAPLE_FETCH_TOO_LARGE:
+    case STAPLE_FETCH_BAD_REDIRECT:
+    case STAPLE_FETCH_REJECTED:
+        staple_fetch_queue_note_answer(&fetch->queue, ex->responder);
+        break;
+    default:
+        break;
+    }
+}
+
+void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex,
+                       staple_fetch_outcome_e outcome, const char *fmt, ...)
+{
+    failure_t failure;
+    staple_fetch_answer_t answer;
+    int has_answer;
+    va_list ap;
+
+    init_failure(&failure, ex, outcome);
+    va_start(ap, fmt);
+    apr_vsnprintf(failure.reason, sizeof(failure.reason), fmt, ap);
+    va_end(ap);
+    has_answer = outcome == STAPLE_FETCH_REJECTED
+                 && failure.http_status == 200;
+    if (has_answer) {
+        staple_fetch_make_answer(ex, &answer);
+    }
+    note_outcome(fetch, ex, &failure);
+    staple_fetch_leave(fetch, ex);
+    staple_fetch_job_pass_on(fetch, ex->job, &failure,
+                             has_answer ? &answer : NULL);
+    apr_pool_destroy(ex->pool);
+}
+
+void staple_fetch_succeed(staple_fetch_t *fetch, exchange_t *ex,
+                          staple_fetch_outcome_e outcome)
+{
+    staple_fetch_answer_t answer;
+
+    staple_fetch_make_answer(ex, &answer);
+    answer.outcome = outcome;
+    answer.reason = staple_fetch_outcome_text(outcome);
+    staple_fetch_queue_note_answer(&fetch->queue, ex->responder);
+    if (ex->is_switched) {
+        ex->responder->prefers_post = ex->is_post;
+    }
+    staple_fetch_leave(fetch, ex);
+    staple_fetch_job_end(fetch, ex->job, &answer);
+    apr_pool_destroy(ex->pool);
+}

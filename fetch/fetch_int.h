@@ -1,0 +1,230 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_FETCH_INT_H
+#define STAPLE_FETCH_INT_H
+
+/*
+ * What the files of the fetch engine have in common and nobody else sees:
+ *
+ *   staple_fetch.c           the engine: turns, events, its life
+ *   fetch/exchange.c  an exchange, step by step
+ *   fetch/end.c       how an exchange ends, and who is to blame
+ *   fetch/job.c       what becomes of a job
+ *
+ * Each calls those behind it and none before it; all call the queue, the
+ * connections and the look-ups, which have headers of their own. What is to go
+ * on is not called but left where the engine looks: a job whose next URL is to
+ * be asked in `fresh`, an exchange with a later step in `exchanges`. Any step
+ * may be the last of its exchange, which is then gone with its pool. Engine's
+ * thread only.
+ */
+
+#include <stddef.h> /* first: the rings of APR want its offsetof */
+
+#include <time.h>
+
+#include <apr_poll.h>
+#include <apr_pools.h>
+#include <apr_ring.h>
+#include <apr_time.h>
+
+#include "staple_fetch.h"
+#include "conn.h"
+#include "dns.h"
+#include "queue.h"
+#include "staple_http.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct exchange_t exchange_t;
+typedef staple_fetch_conn_t conn_t;
+typedef staple_fetch_site_t site_t;
+typedef staple_fetch_responder_t responder_t;
+typedef staple_fetch_waiter_t waiter_t;
+typedef staple_fetch_failure_t failure_t;
+
+/** A job that waits or is under way: one block of malloc, the strings behind
+ * it in there. */
+typedef struct job_t {
+    waiter_t waiter;     /* first: in fresh, or in the queue */
+    staple_fetch_job_t ask;
+    int tried;           /* how many of its URLs are left behind */
+    apr_time_t started;  /* when its first exchange began; 0: not yet */
+    failure_t failure;   /* the last one worth telling */
+} job_t;
+
+/** Where an exchange stands, in order of its life. */
+typedef enum {
+    RESOLVING,  /* waits for a look-up of its site */
+    CONNECTING, /* has attempts under way, or waits for the next one */
+    SENDING,    /* has a connection and bytes left to write */
+    RECEIVING   /* waits for the rest of the answer */
+} exchange_state_e;
+
+/** A job's visit to one responder, redirects and a second method included. */
+struct exchange_t {
+    APR_RING_ENTRY(exchange_t) link;
+    apr_pool_t *pool;
+    job_t *job;
+    responder_t *responder; /* whose turn and health this counts for */
+    site_t *site;           /* where it is asking now */
+    exchange_state_e state;
+    apr_time_t deadline;
+    int is_probe;           /* whether it counts against the unproven */
+
+    staple_http_url_t post_url; /* the responder's, */
+    staple_http_url_t get_url;  /* and with the request in it, if can_get */
+    staple_http_url_t url;  /* that is asked now */
+    int is_post;
+    int can_get;            /* whether GET is possible at this responder */
+    int is_switched;        /* whether the other method was tried before */
+    int is_rejected;        /* whether the judge has seen an answer */
+    int is_conditional;     /* whether validators were sent */
+    int redirects;
+
+    staple_fetch_endpoint_t endpoints[STAPLE_FETCH_ENDPOINTS_MAX];
+    int endpoints_count;
+    int next_endpoint;
+    int attempts;           /* connections that are being made */
+    apr_time_t next_attempt;
+    apr_status_t connect_error; /* the most telling one so far */
+    int has_failed_reuse;   /* whether only a fresh connection will do */
+
+    conn_t *conn;           /* that carries it */
+    const char *request;
+    apr_size_t request_len;
+    apr_size_t sent;
+    apr_size_t received;
+    staple_http_parser_t *parser;
+    char peer[STAPLE_FETCH_PEER_LEN]; /* tried last */
+
+    apr_time_t visited_at;  /* when the site was entered, */
+    apr_time_t resolved_at; /* its addresses known, */
+    apr_time_t connected_at; /* a connection there, */
+    apr_time_t sent_at;     /* the request sent, */
+    apr_time_t heard_at;    /* the first byte received; 0: not reached */
+};
+APR_RING_HEAD(exchanges_t, exchange_t);
+
+/** The engine; nothing is taken from its pool once it runs. */
+struct staple_fetch_t {
+    apr_pool_t *pool;
+    staple_fetch_conf_t conf;
+    apr_pollset_t *pollset;
+    apr_uint32_t is_stopped;   /* written by any thread */
+    int is_destroyed;
+    int busy;                  /* jobs that wait or are under way */
+    struct staple_fetch_waiter_ring_t fresh; /* jobs to be routed */
+    struct exchanges_t exchanges;
+    staple_fetch_queue_t queue;
+    staple_fetch_conns_t conns;
+    staple_fetch_dns_t *dns;
+    apr_pool_t *scratch;       /* for routing, cleared each time */
+};
+
+/** Deadlines must not jump with the wall clock. */
+static inline apr_time_t clock_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+/* ----- fetch/job.c ----- */
+
+/** A copy of all that a job points to; NULL: no memory. It is freed when it
+ * ends, or by whoever ends the engine. */
+job_t *staple_fetch_job_copy(const staple_fetch_job_t *ask);
+
+/** The URL whose turn it is. */
+const char *staple_fetch_job_url(const job_t *job);
+
+/**
+ * The proxy that it is to go through.
+ * @param proxy parsed into; strings live in p
+ * @param through set to proxy, or to NULL: there is none
+ * @return whether it can go that way; false: the proxy's URL is no good
+ */
+int staple_fetch_job_proxy(const job_t *job, staple_http_url_t *proxy,
+                           const staple_http_url_t **through, apr_pool_t *p);
+
+/** An answer of the URL whose turn it is, in which nothing is said yet. */
+void staple_fetch_job_init_answer(staple_fetch_answer_t *answer,
+                                  const job_t *job);
+
+/** A failure of that URL, likewise. */
+void staple_fetch_job_init_failure(failure_t *failure, const job_t *job,
+                                   staple_fetch_outcome_e outcome);
+
+/** The end of a job: tell its owner. It is gone then. */
+void staple_fetch_job_end(staple_fetch_t *fetch, job_t *job,
+                          const staple_fetch_answer_t *answer);
+
+/** The end of a job that the engine's end has overtaken. */
+void staple_fetch_job_end_stopped(staple_fetch_t *fetch, job_t *job);
+
+/**
+ * The job has failed at a URL: on to its next one, or to its end.
+ * @param rejected the answer that was read and not accepted; NULL: none was
+ */
+void staple_fetch_job_pass_on(staple_fetch_t *fetch, job_t *job,
+                              const failure_t *failure,
+                              const staple_fetch_answer_t *rejected);
+
+/** The same for a failure of which no more is known. */
+void staple_fetch_job_pass_on_as(staple_fetch_t *fetch, job_t *job,
+                                 staple_fetch_outcome_e outcome,
+                                 const char *reason);
+
+/* ----- fetch/end.c ----- */
+
+/** What an exchange has read, whole; its outcome and reason are not set. */
+void staple_fetch_make_answer(const exchange_t *ex,
+                              staple_fetch_answer_t *answer);
+
+/** Give everything back but the pool, which the caller may still read. */
+void staple_fetch_leave(staple_fetch_t *fetch, exchange_t *ex);
+
+/** The exchange has failed; the job goes on to its next URL. */
+__attribute__((format(printf, 4, 5)))
+void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex,
+                       staple_fetch_outcome_e outcome, const char *fmt, ...);
+
+/** The exchange has brought what was wanted, and with it the job's end. */
+void staple_fetch_succeed(staple_fetch_t *fetch, exchange_t *ex,
+                          staple_fetch_outcome_e outcome);
+
+/* ----- fetch/exchange.c ----- */
+
+/** Begin the job's visit to a responder whose turn it is. */
+void staple_fetch_exchange_start(staple_fetch_t *fetch, job_t *job,
+                                 responder_t *responder, apr_time_t now);
+
+/** Take the step that is due at this moment, if any. */
+void staple_fetch_exchange_step(staple_fetch_t *fetch, exchange_t *ex,
+                                apr_time_t now);
+
+/** When staple_fetch_exchange_step is needed next, if nothing happens before;
+ * a look-up that ends is such a thing. */
+apr_time_t staple_fetch_exchange_next_step(const exchange_t *ex);
+
+/** The name of the site where it waits has no address; error is
+ * getaddrinfo's, or 0. */
+void staple_fetch_exchange_unresolved(staple_fetch_t *fetch, exchange_t *ex,
+                                      int error);
+
+/** An attempt to connect, of conn's owner, has come to its end. */
+void staple_fetch_exchange_end_attempt(staple_fetch_t *fetch, conn_t *conn);
+
+/** Something has happened at the connection that carries it. */
+void staple_fetch_exchange_go_on(staple_fetch_t *fetch, exchange_t *ex,
+                                 apr_int16_t events);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_FETCH_INT_H */

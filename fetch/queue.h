@@ -1,0 +1,232 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_FETCH_QUEUE_H
+#define STAPLE_FETCH_QUEUE_H
+
+/*
+ * The queue of the fetch engine: who waits for whom, whose turn it is, and the
+ * circuit breakers that decide it. It knows no exchange and no job: what waits
+ * is a waiter, and a turn that is taken is a count. Moments are parameters.
+ * Used in the engine's thread.
+ *
+ * A job embeds a waiter (fetch/fetch_int.h); fetch/queue.c has the
+ * rules.
+ */
+
+#include <stddef.h> /* first: the rings of APR want its offsetof */
+
+#include <apr_hash.h>
+#include <apr_pools.h>
+#include <apr_ring.h>
+#include <apr_time.h>
+
+#include "staple_fetch.h"
+#include "conn.h"
+#include "staple_url.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Failures in a row after which a site or a responder counts as down, and
+ * exchanges at a time for one that has yet to answer: two, so that one bad
+ * certificate neither holds up nor condemns the responder of all others. */
+#define STAPLE_FETCH_PROBES 2
+
+/** How an exchange failed, in a form that outlives it. */
+typedef struct staple_fetch_failure_t {
+    staple_fetch_outcome_e outcome;
+    int http_status;
+    int url_index;
+    apr_time_t retry_at; /* from Retry-After, by the engine's clock; 0: none */
+    apr_interval_time_t resolve_took; /* as in staple_fetch_answer_t */
+    apr_interval_time_t connect_took;
+    apr_interval_time_t wait_took;
+    char peer[STAPLE_FETCH_PEER_LEN];
+    char reason[240];
+} staple_fetch_failure_t;
+
+/** The circuit breaker of a site or a responder. */
+typedef struct staple_fetch_health_t {
+    int is_proven;      /* whether it has answered before */
+    int failures;       /* in a row; STAPLE_FETCH_PROBES and more: it is down */
+    apr_time_t rest_to; /* when a probe may be sent, if it is down */
+    apr_time_t rest_all_to; /* the same, for what is not suspect */
+    staple_fetch_failure_t last; /* of those in a row */
+} staple_fetch_health_t;
+
+/** What waits. */
+typedef struct staple_fetch_waiter_t staple_fetch_waiter_t;
+struct staple_fetch_waiter_t {
+    APR_RING_ENTRY(staple_fetch_waiter_t) link;
+    int has_other; /* whether it has another responder to go to */
+    int is_suspect; /* as in staple_fetch_job_t */
+};
+APR_RING_HEAD(staple_fetch_waiter_ring_t, staple_fetch_waiter_t);
+
+typedef struct staple_fetch_site_t staple_fetch_site_t;
+
+/** A URL that is asked, and behind it what waits for it. */
+typedef struct staple_fetch_responder_t staple_fetch_responder_t;
+struct staple_fetch_responder_t {
+    APR_RING_ENTRY(staple_fetch_responder_t) link; /* in its site's waiting, if
+                                                      anything waits */
+    staple_fetch_site_t *site;
+    struct staple_fetch_waiter_ring_t waiters;
+    int active;           /* turns under way */
+    int prefers_post;     /* what worked last, where GET was possible; the
+                             engine's */
+    staple_fetch_health_t health; /* by its answers, or their lack */
+    char key[];           /* URL, and proxy if any */
+};
+APR_RING_HEAD(staple_fetch_responder_ring_t, staple_fetch_responder_t);
+
+/** A host and port, perhaps behind a proxy, where connections are made to. */
+struct staple_fetch_site_t {
+    APR_RING_ENTRY(staple_fetch_site_t) link; /* in the queue's waiting, if
+                                                 anything waits */
+    struct staple_fetch_responder_ring_t waiting;
+    int active;           /* turns under way */
+    int window;           /* how many may be: grows with each answer */
+    apr_time_t idle_since;
+    int users;            /* responders of it, and exchanges at it: the latter
+                             are counted by the engine */
+    int is_proxied;
+    apr_uint16_t port;    /* to connect to: the proxy's, if any */
+    const char *host;     /* likewise; behind the key */
+    int is_address;       /* whether host needs no look-up */
+    staple_fetch_health_t health; /* by resolving and connecting */
+    int is_looked_up;     /* whether a look-up is under way; the engine's */
+    apr_time_t fresh_to;  /* until when a name's endpoints are believed */
+    staple_fetch_endpoint_t endpoints[STAPLE_FETCH_ENDPOINTS_MAX]; /* those
+                             allowed, in the order of RFC 8305 */
+    int endpoints_count;
+    char preferred[INET6_ADDRSTRLEN]; /* that worked last; "": none */
+    char key[];           /* host:port, and proxy if any */
+};
+APR_RING_HEAD(staple_fetch_site_ring_t, staple_fetch_site_t);
+
+/** The queue; read by the engine, changed by the functions below only. */
+typedef struct staple_fetch_queue_t {
+    const staple_fetch_conf_t *conf;
+    const staple_fetch_conns_t *conns;
+    int half;          /* turns per site, connections per address */
+    int active;        /* turns under way */
+    int probes;        /* those of responders not yet proven */
+    int waiting_sites; /* how many there are in waiting */
+    struct staple_fetch_site_ring_t waiting; /* next turn first */
+    apr_hash_t *sites;
+    apr_hash_t *responders;
+} staple_fetch_queue_t;
+
+/**
+ * @param conf, conns kept by reference
+ * @param p of the hash tables; everything else is malloc's, see _free
+ */
+void staple_fetch_queue_init(staple_fetch_queue_t *queue,
+                             const staple_fetch_conf_t *conf,
+                             const staple_fetch_conns_t *conns,
+                             apr_pool_t *p);
+
+/** Free all sites and responders; the queue must not be used any more. */
+void staple_fetch_queue_free(staple_fetch_queue_t *queue);
+
+/**
+ * The site of a URL; behind a proxy each host still has one of its own. Made
+ * if it is new; it lives while it has users, and then some.
+ * @return NULL: no memory
+ */
+staple_fetch_site_t *
+staple_fetch_queue_site(staple_fetch_queue_t *queue,
+                        const staple_http_url_t *url,
+                        const staple_http_url_t *proxy, apr_pool_t *ptemp);
+
+/** The responder of a URL, likewise; it lives while it has waiters or turns. */
+staple_fetch_responder_t *
+staple_fetch_queue_responder(staple_fetch_queue_t *queue,
+                             const staple_http_url_t *url,
+                             const staple_http_url_t *proxy,
+                             apr_pool_t *ptemp);
+
+/** Let it wait for that responder, behind all others. */
+void staple_fetch_queue_add(staple_fetch_queue_t *queue,
+                            staple_fetch_responder_t *responder,
+                            staple_fetch_waiter_t *waiter);
+
+/**
+ * Whose turn it is, or whose first waiter need not wait any longer.
+ * @param refusal set to the reason in the latter case: its responder is down
+ *        and left in peace; else NULL
+ * @return NULL: everybody has to wait
+ */
+staple_fetch_responder_t *
+staple_fetch_queue_next(const staple_fetch_queue_t *queue, apr_time_t now,
+                        const staple_fetch_failure_t **refusal);
+
+/** Take out the first that waits; its responder and site go behind all
+ * others. */
+staple_fetch_waiter_t *
+staple_fetch_queue_take(staple_fetch_queue_t *queue,
+                        staple_fetch_responder_t *responder);
+
+/** Take out any that waits; NULL: nobody does. */
+staple_fetch_waiter_t *staple_fetch_queue_take_any(staple_fetch_queue_t *queue);
+
+/** A turn begins; the result (whether it counts as a probe) is for _leave. */
+int staple_fetch_queue_enter(staple_fetch_queue_t *queue,
+                             staple_fetch_responder_t *responder,
+                             apr_time_t now);
+
+/** A turn has ended. */
+void staple_fetch_queue_leave(staple_fetch_queue_t *queue,
+                              staple_fetch_responder_t *responder,
+                              int is_probe, apr_time_t now);
+
+/** The responder has answered: the room that its site has earned grows. */
+void staple_fetch_queue_note_answer(const staple_fetch_queue_t *queue,
+                                    staple_fetch_responder_t *responder);
+
+/**
+ * The responder has failed to answer.
+ * @param is_suspect whether what was asked is: then it rests for its like alone
+ */
+void staple_fetch_queue_note_failure(staple_fetch_responder_t *responder,
+                                     const staple_fetch_failure_t *failure,
+                                     int is_suspect, apr_time_t now);
+
+/** A connection to that address of the site was made. */
+void staple_fetch_queue_note_reached(staple_fetch_site_t *site,
+                                     const char *ip);
+
+/** The site could not be reached: its room goes, its name is asked anew. */
+void staple_fetch_queue_note_unreached(staple_fetch_site_t *site,
+                                       const staple_fetch_failure_t *failure,
+                                       apr_time_t now);
+
+/** Give a site what its name was resolved to, less what is denied; none left
+ * means denied. */
+void staple_fetch_queue_set_endpoints(const staple_fetch_queue_t *queue,
+                                      staple_fetch_site_t *site,
+                                      const staple_fetch_endpoint_t *endpoints,
+                                      int count, apr_time_t now);
+
+/** Whether the site's endpoints can be used as they are. */
+int staple_fetch_queue_is_resolved(const staple_fetch_site_t *site,
+                                   apr_time_t now);
+
+/** Whether an address may be asked at all. */
+int staple_fetch_queue_is_allowed(const staple_fetch_queue_t *queue,
+                                  const staple_fetch_endpoint_t *endpoint,
+                                  apr_uint16_t port);
+
+/** Whether an address has all the connections that it may be given. A proxy
+ * is not a responder: behind it the sites are counted. */
+int staple_fetch_queue_is_full(const staple_fetch_queue_t *queue,
+                               const staple_fetch_site_t *site,
+                               const char *ip);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_FETCH_QUEUE_H */

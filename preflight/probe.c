@@ -1,0 +1,240 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The preflight's probe: every responder is asked once, about every
+ * certificate that names it, and the answer is judged as it would be for a
+ * handshake.
+ *
+ * The one idea: `httpd -t` runs as root, and root never parses what comes from
+ * the network. So the probe is made by a child that has given up its
+ * privileges as httpd's own children do; it prints what it finds and ends
+ * with how many answers were no good.
+ */
+
+#include "preflight_int.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <ap_mpm.h>
+#include <http_config.h>
+#include <mpm_common.h>
+#include <apr_portable.h>
+#include <apr_signal.h>
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+
+#include "staple_ocsp.h"
+#include "staple_words.h"
+
+#define SLICE apr_time_from_msec(200)
+
+/* The child's exit status says how many answers were no good, up to this. */
+#define STATUS_MAX 100
+#define STATUS_BROKEN 101
+
+typedef struct probe_t {
+    apr_pool_t *pool;
+    staple_fetch_t *fetch;
+    int asked, answered, bad;
+    int is_terminal;
+    apr_array_header_t *questions; /* question_t * */
+} probe_t;
+
+/* One certificate and one of its responders. */
+typedef struct question_t {
+    probe_t *probe;
+    const staple_cert_t *cert;
+    const char *url;
+    staple_ocsp_verdict_t verdict;
+    int is_judged;
+    int is_bad;
+    const char *words; /* what came of it */
+} question_t;
+
+static int judge(void *baton, const staple_fetch_answer_t *answer)
+{
+    question_t *question = baton;
+    const staple_cert_t *cert = question->cert;
+
+    question->is_judged = 1;
+    return staple_ocsp_judge(&question->verdict, cert->subject,
+                             &cert->policy.times, apr_time_now(),
+                             answer->body, answer->body_len) == STAPLE_OCSP_OK
+           && question->verdict.status != STAPLE_OCSP_UNKNOWN;
+}
+
+static const char *good_text(const question_t *question,
+                             const staple_fetch_answer_t *answer)
+{
+    apr_pool_t *p = question->probe->pool;
+    apr_time_t from, until;
+
+    staple_ocsp_window(&question->cert->policy.times,
+                       question->verdict.this_update,
+                       question->verdict.next_update, &from, &until);
+    return apr_psprintf(p, "%s, until %s (%s, %" APR_TIME_T_FMT " ms)",
+                        staple_ocsp_status_text(question->verdict.status),
+                        staple_refresh_time_text(until, p), answer->peer,
+                        apr_time_as_msec(answer->took));
+}
+
+static const char *bad_text(const question_t *question,
+                            const staple_fetch_answer_t *answer)
+{
+    apr_pool_t *p = question->probe->pool;
+
+    if (answer->outcome != STAPLE_FETCH_REJECTED || !question->is_judged) {
+        return apr_pstrdup(p, answer->reason);
+    }
+    return apr_pstrcat(p, "the response ", staple_refresh_rejection_text(
+                              (int)question->verdict.reason,
+                              (int)question->verdict.status), NULL);
+}
+
+static void show_progress(const probe_t *probe)
+{
+    if (probe->is_terminal) {
+        printf("\r  %d of %d answered", probe->answered, probe->asked);
+        fflush(stdout);
+    }
+}
+
+static void done(void *baton, const staple_fetch_answer_t *answer)
+{
+    question_t *question = baton;
+    probe_t *probe = question->probe;
+    int is_good = answer->outcome == STAPLE_FETCH_OK;
+
+    question->words = is_good ? good_text(question, answer)
+                              : bad_text(question, answer);
+    question->is_bad = !is_good
+                       || question->verdict.status == STAPLE_OCSP_REVOKED;
+    probe->bad += question->is_bad;
+    probe->answered++;
+    show_progress(probe);
+}
+
+static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
+                        const char *url)
+{
+    question_t *question = apr_pcalloc(probe->pool, sizeof(*question));
+    staple_fetch_job_t job;
+    apr_status_t rv;
+
+    question->probe = probe;
+    question->cert = cert;
+    question->url = url;
+    memset(&job, 0, sizeof(job));
+    rv = staple_ocsp_request(cert->subject,
+                             cert->policy.hash == STAPLE_CERT_HASH_SHA256
+                             ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1,
+                             &job.request, &job.request_len, probe->pool);
+    if (rv) {
+        return rv;
+    }
+    job.urls = &question->url;
+    job.urls_count = 1;
+    job.proxy = cert->policy.proxy;
+    job.timeout = cert->policy.timeout;
+    job.judge = judge;
+    job.done = done;
+    job.baton = question;
+    APR_ARRAY_PUSH(probe->questions, question_t *) = question;
+    probe->asked++;
+    return staple_fetch_submit(probe->fetch, &job);
+}
+
+static apr_status_t ask_all(probe_t *probe,
+                            const staple_cert_registry_t *registry)
+{
+    const apr_array_header_t *list = staple_cert_list(registry);
+    apr_status_t rv = APR_SUCCESS;
+    int i, j;
+
+    for (i = 0; !rv && i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        for (j = 0; !rv && cert->subject && j < cert->urls->nelts; j++) {
+            rv = ask(probe, cert, APR_ARRAY_IDX(cert->urls, j, const char *));
+        }
+    }
+    return rv;
+}
+
+static void print_answers(const probe_t *probe)
+{
+    int i;
+
+    if (probe->is_terminal) {
+        printf("\r%40s\r", "");
+    }
+    for (i = 0; i < probe->questions->nelts; i++) {
+        const question_t *question
+            = APR_ARRAY_IDX(probe->questions, i, question_t *);
+
+        printf("  %-12s %s: %s: %s\n", question->is_bad ? "!!" : "ok",
+               question->cert->name, question->url, question->words);
+    }
+    if (!probe->asked) {
+        printf("  nobody\n");
+    }
+}
+
+/* In the child; returns its exit status. */
+static int probe_all(const staple_preflight_conf_t *conf, apr_pool_t *p)
+{
+    probe_t probe;
+
+    apr_signal(SIGPIPE, SIG_IGN);
+    memset(&probe, 0, sizeof(probe));
+    probe.pool = p;
+    probe.is_terminal = isatty(STDOUT_FILENO);
+    probe.questions = apr_array_make(p, 16, sizeof(question_t *));
+    if (staple_fetch_create(&probe.fetch, &conf->fetch, p)
+        || ask_all(&probe, conf->registry)) {
+        return STATUS_BROKEN;
+    }
+    while (staple_fetch_run(probe.fetch, SLICE) > 0) {
+        show_progress(&probe);
+    }
+    staple_fetch_destroy(probe.fetch);
+    print_answers(&probe);
+    return probe.bad < STATUS_MAX ? probe.bad : STATUS_MAX;
+}
+
+/* Ends the child, without the cleanups that belong to the parent. */
+static void run_child(const staple_preflight_conf_t *conf, apr_pool_t *p)
+{
+    int status = STATUS_BROKEN;
+
+    if (ap_run_drop_privileges(p, conf->server) == OK) {
+        status = probe_all(conf, p);
+    }
+    fflush(stdout);
+    _exit(status);
+}
+
+int staple_preflight_probe(const staple_preflight_conf_t *conf, apr_pool_t *p)
+{
+    int status = STATUS_BROKEN;
+    apr_exit_why_e why;
+    apr_proc_t child;
+    apr_status_t rv;
+
+    printf("\nAsked just now\n");
+    fflush(stdout);
+    rv = apr_proc_fork(&child, p);
+    if (rv == APR_INCHILD) {
+        run_child(conf, p);
+    }
+    if (rv != APR_INPARENT
+        || apr_proc_wait(&child, &status, &why, APR_WAIT) != APR_CHILD_DONE
+        || why != APR_PROC_EXIT || status == STATUS_BROKEN) {
+        printf("  !!           the probe could not be made\n");
+        return 1;
+    }
+    return status;
+}

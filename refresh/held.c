@@ -1,0 +1,124 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the ring holds for a certificate, and what may take its place: a
+ * response is looked at, judged, compared and stored here, whether it came
+ * from a responder, from the share or out of a file.
+ *
+ * The one idea: there is one way into the ring, and it leads through the
+ * judgement.
+ */
+
+#include "refresh_int.h"
+
+#include <string.h>
+
+/* buf is room for any response; the bytes are copied to have them checked. */
+held_t staple_refresh_look_into(const staple_cache_t *cache,
+                                const staple_cert_t *cert, apr_time_t now,
+                                unsigned char buf[STAPLE_CACHE_DER_MAX])
+{
+    held_t held;
+    apr_size_t len;
+
+    memset(&held, 0, sizeof(held));
+    held.is_there = staple_cache_read(cache, cert->slot, buf,
+                                      STAPLE_CACHE_DER_MAX, &len, &held.meta)
+                    == APR_SUCCESS;
+    if (held.is_there
+        && staple_refresh_may_serve(&cert->policy, &held.meta, now)) {
+        held.until = staple_refresh_serve_until(&cert->policy, &held.meta);
+    }
+    return held;
+}
+
+held_t staple_refresh_look(staple_refresh_t *refresh,
+                           const staple_cert_t *cert, apr_time_t now)
+{
+    return staple_refresh_look_into(refresh->conf.cache, cert, now,
+                                    refresh->buf);
+}
+
+int staple_refresh_is_valid(const held_t *held)
+{
+    return held->until && !(held->meta.flags & STAPLE_REFRESH_IS_ERROR);
+}
+
+int staple_refresh_is_believed(const staple_cert_t *cert,
+                               const unsigned char *der, apr_size_t len,
+                               staple_ocsp_verdict_t *verdict)
+{
+    if (staple_ocsp_judge(verdict, cert->subject, &cert->policy.times,
+                          apr_time_now(), der, len) != STAPLE_OCSP_OK) {
+        return 0;
+    }
+    if (verdict->signer_until
+        && (!verdict->next_update
+            || verdict->signer_until < verdict->next_update)) {
+        verdict->next_update = verdict->signer_until;
+    }
+    return verdict->status != STAPLE_OCSP_UNKNOWN;
+}
+
+apr_status_t staple_refresh_store(staple_refresh_t *refresh,
+                                  const staple_cert_t *cert,
+                                  const unsigned char *der, apr_size_t len,
+                                  const staple_cache_meta_t *meta)
+{
+    apr_status_t rv = staple_cache_store(refresh->conf.cache, cert->slot, der,
+                                         len, meta);
+
+    if (rv) {
+        staple_refresh_log_no_room(refresh->conf.server, cert, rv);
+    }
+    return rv;
+}
+
+int staple_refresh_is_wanted(const staple_cert_t *cert, const held_t *held,
+                             const staple_ocsp_verdict_t *verdict,
+                             apr_time_t now)
+{
+    return !held->is_there
+           || staple_refresh_is_better(&cert->policy, &held->meta, verdict,
+                                       now);
+}
+
+/* Store what was obtained unless what is held is as good; returns whether it
+ * was stored. */
+int staple_refresh_take(staple_refresh_t *refresh, const staple_cert_t *cert,
+                        const held_t *held,
+                        const staple_ocsp_verdict_t *verdict,
+                        const unsigned char *der, apr_size_t len,
+                        apr_pool_t *ptemp)
+{
+    apr_time_t now = apr_time_now();
+    staple_cache_meta_t meta;
+
+    if (!staple_refresh_is_wanted(cert, held, verdict, now)) {
+        return 0;
+    }
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = verdict->this_update;
+    meta.next_update = verdict->next_update;
+    meta.fetched_at = now;
+    meta.status = (apr_uint32_t)verdict->status;
+    if (staple_refresh_store(refresh, cert, der, len, &meta)) {
+        return 0;
+    }
+    if (verdict->status == STAPLE_OCSP_REVOKED
+        && !(staple_refresh_is_valid(held)
+             && held->meta.status == STAPLE_OCSP_REVOKED)) {
+        staple_refresh_log_revoked(refresh, cert, verdict, ptemp);
+    }
+    return 1;
+}
+
+alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
+                                apr_time_t now)
+{
+    if (!staple_refresh_is_valid(held)) {
+        return cert->is_must_staple ? ALARM_REFUSED : ALARM_FAILING;
+    }
+    return staple_refresh_is_urgent(&cert->policy, &held->meta, now)
+           ? ALARM_URGENT : ALARM_FAILING;
+}

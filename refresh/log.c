@@ -1,0 +1,262 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the refresh tells an administrator: a message for each change of state.
+ *
+ * The one idea: a message names certificate and virtual host, responder,
+ * reason, and what happens next; it is given once when things get worse and
+ * once when they are well again, and every attempt in between is for those
+ * who ask for level INFO. docs/messages.md lists the tags.
+ */
+
+#include "refresh_int.h"
+
+#include <string.h>
+
+#include <http_log.h>
+#include <apr_strings.h>
+
+APLOG_USE_MODULE(staple);
+
+static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
+{
+    const char *first = APR_ARRAY_IDX(cert->hosts, 0, const char *);
+
+    return cert->hosts->nelts == 1
+           ? first
+           : apr_psprintf(p, "%s and %d more", first, cert->hosts->nelts - 1);
+}
+
+static const char *cause_text(const round_t *round,
+                              const staple_fetch_answer_t *answer)
+{
+    if (answer->outcome != STAPLE_FETCH_REJECTED || !round->is_judged) {
+        return answer->reason;
+    }
+    return apr_pstrcat(round->pool, "its response ",
+                       staple_refresh_rejection_text(
+                           (int)round->verdict.reason,
+                           (int)round->verdict.status), NULL);
+}
+
+static const char *peer_text(const staple_fetch_answer_t *answer,
+                             apr_pool_t *p)
+{
+    return *answer->peer ? apr_pstrcat(p, " at ", answer->peer, NULL) : "";
+}
+
+static const char *service_text(const staple_cert_t *cert, const held_t *held,
+                                apr_pool_t *p)
+{
+    if (staple_refresh_is_valid(held)) {
+        return apr_pstrcat(p, "keeping the one that is valid until ",
+                           staple_refresh_time_text(held->until, p), NULL);
+    }
+    return cert->is_must_staple
+           ? "there is none to staple, and the certificate is must-staple: "
+             "clients refuse it"
+           : "there is none to staple meanwhile";
+}
+
+/* Loud when things have got worse since it was told last. */
+static int level_of(alarm_e alarm, alarm_e told)
+{
+    if (alarm <= told) {
+        return APLOG_INFO;
+    }
+    return alarm == ALARM_REFUSED ? APLOG_CRIT
+           : alarm == ALARM_URGENT ? APLOG_ERR : APLOG_WARNING;
+}
+
+/* ----- the program of StapleMessageCmd ----- */
+
+/* What a program may take, and how many run at a time. */
+#define MESSAGE_TIMEOUT SECONDS(30)
+#define MESSAGES_AT_A_TIME 4
+
+static void on_message_end(void *baton, const staple_message_end_t *end)
+{
+    staple_refresh_t *refresh = baton;
+    static const char *const what[] = {
+        "was told", "failed", "took too long and was ended",
+        "could not be started"
+    };
+
+    if (end->end != STAPLE_MESSAGE_DONE) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, end->rv, refresh->conf.server,
+                     "STP0211: StapleMessageCmd for %s of %s %s (exit status "
+                     "%d)", staple_message_text(end->reason), end->name,
+                     what[end->end], end->exit_status);
+    }
+}
+
+void staple_refresh_log_open(staple_refresh_t *refresh)
+{
+    staple_message_conf_t conf;
+    apr_status_t rv;
+
+    if (!refresh->conf.message_cmd) {
+        return;
+    }
+    memset(&conf, 0, sizeof(conf));
+    conf.command = refresh->conf.message_cmd;
+    conf.timeout = MESSAGE_TIMEOUT;
+    conf.concurrency = MESSAGES_AT_A_TIME;
+    conf.ended = on_message_end;
+    conf.baton = refresh;
+    rv = staple_message_create(&refresh->message, &conf, refresh->lead_pool);
+    if (rv) {
+        refresh->message = NULL;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, refresh->conf.server,
+                     "STP0212: StapleMessageCmd cannot be used");
+    }
+}
+
+static void tell(staple_refresh_t *refresh, const staple_cert_t *cert,
+                 staple_message_e reason, const char *detail, apr_pool_t *p)
+{
+    staple_message_note_t note;
+
+    if (!refresh->message) {
+        return;
+    }
+    note.id = cert->id;
+    note.reason = reason;
+    note.name = cert->name;
+    note.serial = cert->serial;
+    note.hosts = apr_array_pstrcat(p, cert->hosts, ',');
+    note.detail = detail;
+    staple_message_send(refresh->message, &note);
+}
+
+static void tell_alarm(const task_t *task, alarm_e alarm, const char *cause,
+                       const char *service, apr_pool_t *p)
+{
+    if (alarm > task->alarm) {
+        tell(task->refresh, task->cert,
+             alarm == ALARM_FAILING ? STAPLE_MESSAGE_ERRORED
+                                    : STAPLE_MESSAGE_EXPIRING,
+             apr_pstrcat(p, cause, "; ", service, NULL), p);
+    }
+}
+
+/* ----- messages ----- */
+
+void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
+                                apr_status_t rv)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "STP0201: %s: its OCSP "
+                 "response was fetched but does not fit into the ring; it "
+                 "stays without a new staple until the size in "
+                 "SSLStaplingCache is raised", cert->name);
+}
+
+void staple_refresh_log_revoked(staple_refresh_t *refresh,
+                                const staple_cert_t *cert,
+                                const staple_ocsp_verdict_t *verdict,
+                                apr_pool_t *ptemp)
+{
+    const char *when = staple_refresh_time_text(verdict->revoked_at, ptemp);
+    const char *why = staple_ocsp_crl_reason_text(verdict->crl_reason);
+
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, refresh->conf.server, "STP0202: %s "
+                 "(%s): the certificate with serial %s was revoked at %s "
+                 "(reason: %s); clients that check will refuse it, replace it",
+                 cert->name, hosts_text(cert, ptemp), cert->serial, when, why);
+    tell(refresh, cert, STAPLE_MESSAGE_REVOKED,
+         apr_psprintf(ptemp, "revoked at %s (reason: %s)", when, why), ptemp);
+}
+
+void staple_refresh_log_failure(server_rec *s, const round_t *round,
+                                const held_t *held,
+                                const staple_fetch_answer_t *answer,
+                                apr_interval_time_t pause, alarm_e alarm)
+{
+    const staple_cert_t *cert = round->task->cert;
+    apr_pool_t *p = round->pool;
+    int level = level_of(alarm, round->task->alarm);
+    const char *cause = cause_text(round, answer);
+    const char *service = service_text(cert, held, p);
+
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0203: %s (%s): no new OCSP "
+                 "response from %s%s: %s; %s; next attempt in %"
+                 APR_TIME_T_FMT " s", cert->name, hosts_text(cert, p),
+                 answer->url, peer_text(answer, p), cause, service,
+                 apr_time_sec(pause + SECONDS(1) - 1));
+    tell_alarm(round->task, alarm, cause, service, p);
+}
+
+void staple_refresh_log_success(server_rec *s, const round_t *round,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t until, int was_failing,
+                                int is_new)
+{
+    const staple_cert_t *cert = round->task->cert;
+    apr_pool_t *p = round->pool;
+    const char *until_text = staple_refresh_time_text(until, p);
+    int level = was_failing ? APLOG_NOTICE : APLOG_DEBUG;
+
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
+                 "from %s%s: %s, valid until %s, next look at %s", cert->name,
+                 hosts_text(cert, p), answer->url, peer_text(answer, p),
+                 staple_ocsp_status_text(round->verdict.status),
+                 until_text, staple_refresh_time_text(round->task->due, p));
+    if ((was_failing || is_new)
+        && round->verdict.status == STAPLE_OCSP_GOOD) {
+        tell(round->task->refresh, cert,
+             was_failing ? STAPLE_MESSAGE_RECOVERED : STAPLE_MESSAGE_RENEWED,
+             apr_pstrcat(p, "valid until ", until_text, NULL), p);
+    }
+}
+
+void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0205: %s: the certificate "
+                 "itself has expired; its responder is not asked",
+                 cert->name);
+}
+
+void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
+                                   apr_status_t rv)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "STP0206: %s: no OCSP request "
+                 "could be made", cert->name);
+}
+
+void staple_refresh_log_reminder(server_rec *s, const task_t *task,
+                                 const held_t *held, alarm_e alarm,
+                                 apr_pool_t *ptemp)
+{
+    const staple_cert_t *cert = task->cert;
+    int level = level_of(alarm, task->alarm);
+    const char *service = service_text(cert, held, ptemp);
+
+    ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): "
+                 "StapleResponseFile is its only source and has nothing newer; "
+                 "%s; put a newer response there", cert->name,
+                 hosts_text(cert, ptemp), service);
+    tell_alarm(task, alarm, "StapleResponseFile has nothing newer", service,
+               ptemp);
+}
+
+void staple_refresh_log_relief(server_rec *s, const staple_cert_t *cert,
+                               const staple_ocsp_verdict_t *verdict)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0210: %s: a new response "
+                 "was taken from its StapleResponseFile: %s", cert->name,
+                 staple_ocsp_status_text(verdict->status));
+}
+
+void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0208: the clock was set "
+                 "by %+" APR_TIME_T_FMT " s; what is due is planned anew",
+                 apr_time_sec(jump));
+}
+
+void staple_refresh_file_log(server_rec *s, const response_file_t *file,
+                             const char *reason)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0209: StapleResponseFile "
+                 "%s is not used: the file %s", file->path, reason);
+}

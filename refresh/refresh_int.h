@@ -1,0 +1,215 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_REFRESH_INT_H
+#define STAPLE_REFRESH_INT_H
+
+/*
+ * What the files of the refresh have in common and nobody else sees. Leader's
+ * thread only, but for refresh/start.c.
+ */
+
+#include <apr_hash.h>
+#include <apr_thread_mutex.h>
+
+#include "staple_message.h"
+#include "staple_refresh.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SECONDS(n) apr_time_from_sec((apr_interval_time_t)(n))
+
+typedef struct staple_refresh_round_t round_t;
+
+/** How bad it is, in order; told when it gets worse, and when it is over. */
+typedef enum {
+    ALARM_NONE,    /* the last attempt succeeded, or there was none */
+    ALARM_FAILING, /* no new response, time enough */
+    ALARM_URGENT,  /* and less than a tenth of the held one's validity left */
+    ALARM_REFUSED  /* must-staple, and nothing to staple */
+} alarm_e;
+
+/** A certificate as the leader sees it. */
+typedef struct task_t {
+    staple_refresh_t *refresh;
+    staple_cert_t *cert;
+    apr_time_t due;
+    round_t *round;     /* under way, or NULL */
+    int first_url;      /* the responder that worked last */
+    alarm_e alarm;      /* told last */
+    int is_expired;     /* the certificate's end was told */
+    int is_suspect;     /* its own last question went unanswered */
+    char etag[128];     /* validators of the held response, as first_url gave */
+    char last_modified[40]; /* them; "": none */
+} task_t;
+
+/** One attempt to renew one response; dies with its pool. */
+struct staple_refresh_round_t {
+    task_t *task;
+    apr_pool_t *pool;
+    staple_ocsp_hash_e hash;
+    int is_second_hash;            /* whether hash is the other one already */
+    staple_ocsp_verdict_t verdict; /* of the last answer judged */
+    int is_judged;                 /* whether verdict was filled in */
+    const unsigned char *error;    /* a responder's error response, kept for
+                                      SSLStaplingReturnResponderErrors */
+    apr_size_t error_len;
+    int is_shared;           /* the response came from the share */
+    apr_time_t wake;         /* when to look into the share again; 0: not
+                                waiting for another server */
+    apr_time_t wait_until;   /* when to stop waiting for it */
+};
+
+/** What the ring holds for a certificate at one moment. */
+typedef struct held_t {
+    int is_there;             /* whether there is anything at all */
+    staple_cache_meta_t meta;
+    apr_time_t until;         /* until when it may be served; 0: it may not */
+} held_t;
+
+/** A file of StapleResponseFile, watched: as it was at the last look. */
+typedef struct response_file_t {
+    const char *path;
+    int is_seen;        /* whether there was a look */
+    apr_time_t mtime;   /* these are 0 where there was no file */
+    apr_time_t ctime;
+    apr_off_t size;
+    apr_ino_t inode;
+} response_file_t;
+
+/** The refresh of a child. */
+struct staple_refresh_t {
+    staple_refresh_conf_t conf;
+    apr_pool_t *pool;           /* the child's */
+    apr_thread_mutex_t *mutex;  /* guards fetch and is_stopped against
+                                   staple_refresh_stop */
+    int is_stopped;
+    staple_fetch_t *fetch;      /* while leading, else NULL */
+    int is_resigning;           /* rounds end where they are */
+    apr_pool_t *lead_pool;      /* of all below */
+    task_t *tasks;              /* those with a slot, by slot */
+    apr_size_t count;           /* of tasks */
+    apr_size_t first;           /* of them, to be looked at next time */
+    apr_hash_t *other_hash;     /* URLs of responders that answer only the
+                                   other hash than the usual one */
+    apr_array_header_t *files;  /* response_file_t */
+    staple_message_t *message;  /* NULL: nobody is to be told */
+    apr_time_t files_due;       /* when to look at them */
+    staple_share_state_t share_told; /* what the ring has of the share's */
+    apr_time_t wall, mono;      /* the clocks at the last step */
+    unsigned char *buf;         /* room for any response */
+};
+
+/* ----- refresh/held.c ----- */
+
+/**
+ * What is held at a moment. The bytes are copied, to have them checked, into
+ * buf, which has room for any response.
+ */
+held_t staple_refresh_look_into(const staple_cache_t *cache,
+                                const staple_cert_t *cert, apr_time_t now,
+                                unsigned char buf[STAPLE_CACHE_DER_MAX]);
+
+/** The same, for the leader. */
+held_t staple_refresh_look(staple_refresh_t *refresh,
+                           const staple_cert_t *cert, apr_time_t now);
+
+/** Whether a valid response, and no error, is served. */
+int staple_refresh_is_valid(const held_t *held);
+
+/**
+ * Judge a response, wherever it came from. Clients refuse a staple whose
+ * signer's certificate has expired, so it ends with that if not before.
+ */
+int staple_refresh_is_believed(const staple_cert_t *cert,
+                               const unsigned char *der, apr_size_t len,
+                               staple_ocsp_verdict_t *verdict);
+
+/** Whether a believed response should take the place of what is held. */
+int staple_refresh_is_wanted(const staple_cert_t *cert, const held_t *held,
+                             const staple_ocsp_verdict_t *verdict,
+                             apr_time_t now);
+
+/**
+ * Store a believed response if it is wanted, and tell of a revocation.
+ * @return whether it was stored
+ */
+int staple_refresh_take(staple_refresh_t *refresh, const staple_cert_t *cert,
+                        const held_t *held,
+                        const staple_ocsp_verdict_t *verdict,
+                        const unsigned char *der, apr_size_t len,
+                        apr_pool_t *ptemp);
+
+/** Publish bytes as they are, and tell if there is no room. */
+apr_status_t staple_refresh_store(staple_refresh_t *refresh,
+                                  const staple_cert_t *cert,
+                                  const unsigned char *der, apr_size_t len,
+                                  const staple_cache_meta_t *meta);
+
+/** How bad it is that nothing newer could be had. */
+alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
+                                apr_time_t now);
+
+/* ----- refresh/round.c ----- */
+
+/** Start a round for a task that has none. */
+void staple_refresh_begin_round(task_t *task, apr_time_t now);
+
+/** Go on with a round that waits for another server (its wake has come). */
+void staple_refresh_look_around(round_t *round);
+
+/* ----- refresh/log.c: once per change of state, to the error log and
+ * to the program of StapleMessageCmd ----- */
+
+void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
+                                apr_status_t rv);
+void staple_refresh_log_revoked(staple_refresh_t *refresh,
+                                const staple_cert_t *cert,
+                                const staple_ocsp_verdict_t *verdict,
+                                apr_pool_t *ptemp);
+void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert);
+void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
+                                   apr_status_t rv);
+/** @param alarm how bad it is now; task->alarm is what was told before */
+void staple_refresh_log_failure(server_rec *s, const round_t *round,
+                                const held_t *held,
+                                const staple_fetch_answer_t *answer,
+                                apr_interval_time_t pause, alarm_e alarm);
+void staple_refresh_log_success(server_rec *s, const round_t *round,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t until, int was_failing,
+                                int is_new);
+/** Prepare to run the program that is to be told; where it cannot be, log. */
+void staple_refresh_log_open(staple_refresh_t *refresh);
+/** A certificate that is served from a file alone, whose response nears its
+ * end. */
+void staple_refresh_log_reminder(server_rec *s, const task_t *task,
+                                 const held_t *held, alarm_e alarm,
+                                 apr_pool_t *ptemp);
+/** A file has brought what was missing. */
+void staple_refresh_log_relief(server_rec *s, const staple_cert_t *cert,
+                               const staple_ocsp_verdict_t *verdict);
+void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
+
+/** The file was looked at and holds nothing of use. */
+void staple_refresh_file_log(server_rec *s, const response_file_t *file,
+                             const char *reason);
+
+/* ----- refresh/response_file.c ----- */
+
+/** Watch the files that a certificate may be stapled from. */
+void staple_refresh_add_files(staple_refresh_t *refresh,
+                              const staple_cert_t *cert);
+
+/** Take over what has changed in files, if it is time to look. */
+void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now);
+
+/** A task without a responder is due: tell that its file has nothing newer. */
+void staple_refresh_remind(task_t *task, apr_time_t now);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_REFRESH_INT_H */

@@ -1,0 +1,507 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * A round: one attempt to renew the response of one certificate. It starts
+ * when the certificate is due and always ends in exactly one place, finish(),
+ * whatever happened in between:
+ *
+ *   look    has another server of the fleet shared a better response?
+ *   claim   no: is another server asking already?
+ *   wait    yes: look again in a moment, for as long as an exchange may take
+ *   ask     no, or no answer: ask the responders
+ *
+ * Without a share a round begins with ask. Everything it needs lives in its
+ * own pool and dies with it.
+ */
+
+#include "refresh_int.h"
+
+#include <apr_strings.h>
+
+/* What the share gets to answer a look or a claim, and how long a round waits
+ * before it looks again for what another server is asking for. */
+#define SHARE_PATIENCE apr_time_from_msec(300)
+#define SHARE_PAUSE apr_time_from_msec(100)
+
+/* A refusal may be meant for the CertID's hash. In a streak of failures the
+ * other one is tried the first time, and then every so many. */
+#define OTHER_HASH_EVERY 8
+
+/* The administrator wants clients to see errors where nothing valid is held:
+ * the responder's own, or a tryLater in the name of one that is silent. An
+ * error counts until the next attempt; where that brings none, it is gone. */
+static void store_error(const round_t *round, const held_t *held,
+                        apr_time_t now, apr_interval_time_t pause)
+{
+    const staple_cert_t *cert = round->task->cert;
+    const unsigned char *der = round->error;
+    apr_size_t len = round->error_len;
+    staple_cache_meta_t meta;
+
+    if (!der && cert->policy.fake_try_later) {
+        der = staple_ocsp_try_later(&len);
+    }
+    if (!der || !cert->policy.return_errors) {
+        if (held->meta.flags & STAPLE_REFRESH_IS_ERROR) {
+            staple_cache_forget(round->task->refresh->conf.cache, cert->slot);
+        }
+        return;
+    }
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = now;
+    meta.next_update = now + pause + cert->policy.timeout;
+    meta.fetched_at = now;
+    meta.status = STAPLE_OCSP_UNKNOWN;
+    meta.flags = STAPLE_REFRESH_IS_ERROR;
+    staple_refresh_store(round->task->refresh, cert, der, len, &meta);
+}
+
+/* ----- the end of a round ----- */
+
+static void note_exchange(const round_t *round,
+                          const staple_fetch_answer_t *answer,
+                          apr_time_t now, int is_success,
+                          staple_cache_state_t *state)
+{
+    state->last_attempt = now;
+    if (round->is_shared) {
+        staple_refresh_note_shared(state);
+    }
+    else {
+        staple_refresh_note(state, answer, &round->verdict);
+    }
+    if (is_success) {
+        state->attempts++;
+        state->last_success = now;
+        state->failing = 0;
+    }
+    else if (answer->is_asked || !state->failing) {
+        /* a responder known to be down was not bothered: no attempt of ours */
+        state->attempts++;
+        state->failures++;
+        state->failing++;
+    }
+}
+
+/* The certificate's own string, which outlives any exchange. */
+static const char *first_url(const task_t *task)
+{
+    return APR_ARRAY_IDX(task->cert->urls, task->first_url, const char *);
+}
+
+static void remember_validators(task_t *task,
+                                const staple_fetch_answer_t *answer)
+{
+    const char *etag = answer->etag ? answer->etag : "";
+    const char *date = answer->last_modified ? answer->last_modified : "";
+
+    task->etag[0] = task->last_modified[0] = '\0';
+    if (strlen(etag) < sizeof(task->etag)) {
+        apr_cpystrn(task->etag, etag, sizeof(task->etag));
+    }
+    if (strlen(date) < sizeof(task->last_modified)) {
+        apr_cpystrn(task->last_modified, date, sizeof(task->last_modified));
+    }
+}
+
+/* What worked is what is tried first next time. */
+static void remember_way(const round_t *round,
+                         const staple_fetch_answer_t *answer)
+{
+    task_t *task = round->task;
+
+    if (round->is_shared) {
+        return;
+    }
+    task->first_url = answer->url_index;
+    remember_validators(task, answer);
+    if (task->cert->policy.hash == STAPLE_CERT_HASH_AUTO) {
+        apr_hash_set(task->refresh->other_hash, first_url(task),
+                     APR_HASH_KEY_STRING,
+                     round->hash == STAPLE_OCSP_SHA1 ? NULL : task->refresh);
+    }
+}
+
+static void succeed(round_t *round, const staple_fetch_answer_t *answer,
+                    staple_cache_state_t *state, apr_time_t now)
+{
+    task_t *task = round->task;
+    staple_refresh_t *refresh = task->refresh;
+    const staple_cert_t *cert = task->cert;
+    held_t held = staple_refresh_look(refresh, cert, now);
+    int was_failing = state->failing > 0 || task->alarm != ALARM_NONE;
+    int is_new;
+
+    is_new = staple_refresh_take(refresh, cert, &held, &round->verdict,
+                                 answer->body, answer->body_len, round->pool);
+    remember_way(round, answer);
+    note_exchange(round, answer, now, 1, state);
+    task->due = staple_refresh_due(&cert->policy, cert->id,
+                                   round->verdict.this_update,
+                                   round->verdict.next_update, now,
+                                   answer->fresh_for);
+    held = staple_refresh_look(refresh, cert, now);
+    staple_refresh_log_success(refresh->conf.server, round, answer,
+                               held.until, was_failing, is_new);
+    task->alarm = ALARM_NONE;
+    if (refresh->conf.share && !round->is_shared) {
+        staple_share_put(refresh->conf.share, cert->id, answer->body,
+                         answer->body_len, now, held.until);
+    }
+}
+
+/* 304: what is held is what there is. It prolongs nothing. */
+static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
+                         staple_cache_state_t *state, apr_time_t now)
+{
+    task_t *task = round->task;
+    const staple_cert_t *cert = task->cert;
+    held_t held = staple_refresh_look(task->refresh, cert, now);
+
+    round->verdict.status = (staple_ocsp_status_e)held.meta.status;
+    note_exchange(round, answer, now, 1, state);
+    task->due = staple_refresh_due(&cert->policy, cert->id,
+                                   held.meta.this_update,
+                                   held.meta.next_update, now,
+                                   answer->fresh_for);
+    staple_refresh_log_success(task->refresh->conf.server, round, answer,
+                               held.until, task->alarm != ALARM_NONE, 0);
+    task->alarm = ALARM_NONE;
+}
+
+static void fail(round_t *round, const staple_fetch_answer_t *answer,
+                 staple_cache_state_t *state, apr_time_t now)
+{
+    task_t *task = round->task;
+    const staple_cert_t *cert = task->cert;
+    held_t held = staple_refresh_look(task->refresh, cert, now);
+    int is_held = staple_refresh_is_valid(&held);
+    alarm_e alarm = staple_refresh_alarm_of(cert, &held, now);
+    apr_interval_time_t pause;
+
+    note_exchange(round, answer, now, 0, state);
+    pause = staple_refresh_backoff(&cert->policy, cert->id, state->failing,
+                                   is_held ? held.until - now : 0,
+                                   answer->retry_after);
+    task->due = now + pause;
+    if (!is_held) {
+        store_error(round, &held, now, pause);
+    }
+    staple_refresh_log_failure(task->refresh->conf.server, round, &held,
+                               answer, pause, alarm);
+    if (alarm > task->alarm) {
+        task->alarm = alarm;
+    }
+}
+
+/* What is held may have gone while its 304 was on the way. */
+static int is_confirmed(const round_t *round,
+                        const staple_fetch_answer_t *answer, apr_time_t now)
+{
+    held_t held;
+
+    if (answer->outcome != STAPLE_FETCH_NOT_MODIFIED) {
+        return 0;
+    }
+    held = staple_refresh_look(round->task->refresh, round->task->cert, now);
+    return staple_refresh_is_valid(&held);
+}
+
+/* Whether the responder had something to say, if only that it will not. */
+static int has_answered(const staple_fetch_answer_t *answer)
+{
+    switch (answer->outcome) {
+    case STAPLE_FETCH_OK:
+    case STAPLE_FETCH_NOT_MODIFIED:
+    case STAPLE_FETCH_REJECTED:
+    case STAPLE_FETCH_HTTP_STATUS:
+    case STAPLE_FETCH_TOO_LARGE:
+    case STAPLE_FETCH_BAD_REDIRECT:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static void settle(round_t *round, const staple_fetch_answer_t *answer)
+{
+    task_t *task = round->task;
+    staple_cache_t *cache = task->refresh->conf.cache;
+    apr_time_t now = apr_time_now();
+    staple_cache_state_t state;
+
+    staple_cache_state(cache, task->cert->slot, &state);
+    if (answer->outcome == STAPLE_FETCH_OK) {
+        succeed(round, answer, &state, now);
+    }
+    else if (is_confirmed(round, answer, now)) {
+        confirm_held(round, answer, &state, now);
+    }
+    else {
+        task->etag[0] = task->last_modified[0] = '\0';
+        fail(round, answer, &state, now);
+    }
+    if (answer->is_asked) {
+        task->is_suspect = !has_answered(answer);
+    }
+    state.next_due = task->due;
+    staple_cache_set_state(cache, task->cert->slot, &state);
+}
+
+/* The one place where a round ends; one that is stopped leaves no trace. */
+static void finish(round_t *round, const staple_fetch_answer_t *answer)
+{
+    if (answer->outcome != STAPLE_FETCH_STOPPED) {
+        settle(round, answer);
+    }
+    round->task->round = NULL;
+    apr_pool_destroy(round->pool);
+}
+
+/* The same for a round that a share could answer. */
+static void finish_shared(round_t *round, const staple_share_answer_t *shared)
+{
+    staple_fetch_answer_t answer;
+
+    memset(&answer, 0, sizeof(answer));
+    answer.outcome = STAPLE_FETCH_OK;
+    answer.url = "the share";
+    answer.url_index = round->task->first_url;
+    answer.peer = "";
+    answer.reason = "";
+    answer.is_asked = 1;
+    answer.body = shared->der;
+    answer.body_len = shared->der_len;
+    answer.retry_after = -1;
+    answer.fresh_for = -1;
+    round->is_shared = 1;
+    finish(round, &answer);
+}
+
+/* ----- a round ----- */
+
+static int is_error_status(staple_ocsp_reason_e reason)
+{
+    return reason >= STAPLE_OCSP_MALFORMED_REQUEST
+           && reason <= STAPLE_OCSP_UNAUTHORIZED;
+}
+
+static int judge(void *baton, const staple_fetch_answer_t *answer)
+{
+    round_t *round = baton;
+    staple_ocsp_verdict_t *verdict = &round->verdict;
+
+    round->is_judged = 1;
+    if (staple_refresh_is_believed(round->task->cert, answer->body,
+                                   answer->body_len, verdict)) {
+        return 1;
+    }
+    if (verdict->reason == STAPLE_OCSP_OK || is_error_status(verdict->reason)) {
+        round->error = apr_pmemdup(round->pool, answer->body,
+                                   answer->body_len);
+        round->error_len = answer->body_len;
+    }
+    return 0;
+}
+
+static apr_status_t ask(round_t *round);
+
+static staple_ocsp_hash_e other_hash(staple_ocsp_hash_e hash)
+{
+    return hash == STAPLE_OCSP_SHA1 ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1;
+}
+
+/* The hash to begin with: as configured, or what the responder is known to
+ * answer. */
+static staple_ocsp_hash_e first_hash(const task_t *task)
+{
+    switch (task->cert->policy.hash) {
+    case STAPLE_CERT_HASH_SHA1:
+        return STAPLE_OCSP_SHA1;
+    case STAPLE_CERT_HASH_SHA256:
+        return STAPLE_OCSP_SHA256;
+    default:
+        return apr_hash_get(task->refresh->other_hash, first_url(task),
+                            APR_HASH_KEY_STRING)
+               ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1;
+    }
+}
+
+/* Some responders answer one kind of CertID only. When the usual one meets a
+ * refusal, the same round asks once with the other. */
+static int wants_other_hash(const round_t *round,
+                            const staple_fetch_answer_t *answer)
+{
+    staple_cache_state_t state;
+
+    if (answer->outcome != STAPLE_FETCH_REJECTED || !round->is_judged
+        || round->is_second_hash
+        || round->task->cert->policy.hash != STAPLE_CERT_HASH_AUTO
+        || (round->verdict.reason != STAPLE_OCSP_UNAUTHORIZED
+            && round->verdict.reason != STAPLE_OCSP_MALFORMED_REQUEST)) {
+        return 0;
+    }
+    staple_cache_state(round->task->refresh->conf.cache,
+                       round->task->cert->slot, &state);
+    return state.failing % OTHER_HASH_EVERY == 0;
+}
+
+static void on_done(void *baton, const staple_fetch_answer_t *answer)
+{
+    round_t *round = baton;
+
+    if (wants_other_hash(round, answer)) {
+        round->hash = other_hash(round->hash);
+        round->is_second_hash = 1;
+        if (ask(round) == APR_SUCCESS) {
+            return;
+        }
+    }
+    finish(round, answer);
+}
+
+static apr_status_t ask(round_t *round)
+{
+    task_t *task = round->task;
+    const staple_cert_t *cert = task->cert;
+    staple_fetch_job_t job;
+    apr_status_t rv;
+
+    memset(&job, 0, sizeof(job));
+    rv = staple_ocsp_request(cert->subject, round->hash, &job.request,
+                             &job.request_len, round->pool);
+    if (rv) {
+        return rv;
+    }
+    job.urls = (const char *const *)cert->urls->elts;
+    job.urls_count = cert->urls->nelts;
+    job.first_url = task->first_url;
+    job.proxy = cert->policy.proxy;
+    job.timeout = cert->policy.timeout;
+    job.judge = judge;
+    job.done = on_done;
+    job.baton = round;
+    job.is_suspect = task->is_suspect;
+    if (!round->is_second_hash) {
+        job.if_none_match = *task->etag ? task->etag : NULL;
+        job.if_modified_since = *task->last_modified ? task->last_modified
+                                                     : NULL;
+    }
+    return staple_fetch_submit(task->refresh->fetch, &job);
+}
+
+/* The round cannot even be sent off: try again when failures usually do. */
+static void give_up(round_t *round, apr_status_t rv)
+{
+    task_t *task = round->task;
+
+    staple_refresh_log_no_request(task->refresh->conf.server, task->cert, rv);
+    task->due = apr_time_now() + task->cert->policy.retry_cap + SECONDS(1);
+    task->round = NULL;
+    apr_pool_destroy(round->pool);
+}
+
+static void ask_or_give_up(round_t *round)
+{
+    apr_status_t rv = ask(round);
+
+    if (rv) {
+        give_up(round, rv);
+    }
+}
+
+/* ----- what a fleet shares ----- */
+
+static void drop(round_t *round)
+{
+    round->task->round = NULL;
+    apr_pool_destroy(round->pool);
+}
+
+static void on_claimed(void *baton, const staple_share_answer_t *answer)
+{
+    round_t *round = baton;
+
+    if (round->task->refresh->is_resigning) {
+        drop(round);
+    }
+    else if (answer->outcome == STAPLE_SHARE_TAKEN) {
+        round->wake = apr_time_now() + SHARE_PAUSE;
+    }
+    else {
+        ask_or_give_up(round);
+    }
+}
+
+/* Nothing in the share: ask, unless another server is at it. */
+static void claim(round_t *round)
+{
+    const staple_cert_t *cert = round->task->cert;
+
+    if (staple_share_claim(round->task->refresh->conf.share, cert->id,
+                           cert->policy.timeout + SECONDS(1), SHARE_PATIENCE,
+                           on_claimed, round)) {
+        ask_or_give_up(round);
+    }
+}
+
+static int is_answer_wanted(round_t *round,
+                            const staple_share_answer_t *answer)
+{
+    const staple_cert_t *cert = round->task->cert;
+    apr_time_t now = apr_time_now();
+    held_t held;
+
+    if (answer->outcome != STAPLE_SHARE_FOUND
+        || !staple_refresh_is_believed(cert, answer->der, answer->der_len,
+                                       &round->verdict)) {
+        return 0;
+    }
+    held = staple_refresh_look(round->task->refresh, cert, now);
+    return staple_refresh_is_wanted(cert, &held, &round->verdict, now);
+}
+
+static void on_shared(void *baton, const staple_share_answer_t *answer)
+{
+    round_t *round = baton;
+
+    if (round->task->refresh->is_resigning) {
+        drop(round);
+    }
+    else if (is_answer_wanted(round, answer)) {
+        finish_shared(round, answer);
+    }
+    else if (answer->outcome == STAPLE_SHARE_NO_ANSWER
+             || apr_time_now() >= round->wait_until) {
+        ask_or_give_up(round);
+    }
+    else {
+        claim(round);
+    }
+}
+
+/* Every round begins here, and every wait ends here. */
+void staple_refresh_look_around(round_t *round)
+{
+    staple_share_t *share = round->task->refresh->conf.share;
+
+    round->wake = 0;
+    if (!share || staple_share_get(share, round->task->cert->id,
+                                   SHARE_PATIENCE, on_shared, round)) {
+        ask_or_give_up(round);
+    }
+}
+
+void staple_refresh_begin_round(task_t *task, apr_time_t now)
+{
+    apr_pool_t *p;
+
+    apr_pool_create(&p, task->refresh->lead_pool);
+    apr_pool_tag(p, "staple_round");
+    task->round = apr_pcalloc(p, sizeof(*task->round));
+    task->round->task = task;
+    task->round->pool = p;
+    task->round->hash = first_hash(task);
+    task->round->wait_until = now + task->cert->policy.timeout;
+    staple_refresh_look_around(task->round);
+}

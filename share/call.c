@@ -1,0 +1,188 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * One call of the share's provider: a response looked for, a claim made, a
+ * response stored. What lives here: what is asked of a provider, and what its
+ * replies mean. What does not: the bytes themselves (share/entry.c),
+ * whether a call is made at all, and who still wants to know
+ * (share/engine.c).
+ *
+ * The one idea: any line here may take for ever. So all that it touches is the
+ * thread's own, a client and a call; there is no mutex to hold but the one
+ * that the provider itself demands.
+ */
+
+#include "share_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* memcached reads more than 30 days as a date. */
+#define EXPIRY_MAX apr_time_from_sec((apr_time_t)29 * 86400)
+
+/* Providers take whole seconds and round down. */
+#define EXPIRY_MIN apr_time_from_sec(1)
+
+/* ----- the provider ----- */
+
+static apr_status_t lock(const backend_t *backend)
+{
+    return backend->lock ? apr_global_mutex_lock(backend->lock) : APR_SUCCESS;
+}
+
+static void unlock(const backend_t *backend)
+{
+    if (backend->lock) {
+        apr_global_mutex_unlock(backend->lock);
+    }
+}
+
+/* Into the client's buffer. */
+static apr_status_t look(client_t *client, const unsigned char *key,
+                         unsigned int *len)
+{
+    const backend_t *backend = &client->backend;
+    apr_status_t rv = lock(backend);
+
+    if (rv) {
+        return rv;
+    }
+    *len = sizeof(client->buf);
+    rv = backend->provider->retrieve(backend->instance, backend->server, key,
+                                     STAPLE_SHARE_KEY_LEN, client->buf, len,
+                                     client->scratch);
+    unlock(backend);
+    return rv;
+}
+
+static apr_status_t store(const client_t *client, const unsigned char *key,
+                          unsigned char *bytes, apr_size_t len,
+                          apr_time_t expiry)
+{
+    const backend_t *backend = &client->backend;
+    apr_status_t rv = lock(backend);
+
+    if (rv) {
+        return rv;
+    }
+    rv = backend->provider->store(backend->instance, backend->server, key,
+                                  STAPLE_SHARE_KEY_LEN, expiry, bytes,
+                                  (unsigned int)len, client->scratch);
+    unlock(backend);
+    /* What redis and memcache say when a server is down. */
+    return APR_STATUS_IS_NOTFOUND(rv) ? APR_EGENERAL : rv;
+}
+
+/* Too large for our buffer or for the provider: says nothing of its health. */
+static int is_size_refused(apr_status_t rv)
+{
+    return APR_STATUS_IS_ENOSPC(rv) || APR_STATUS_IS_ENOMEM(rv);
+}
+
+static apr_status_t health_of(apr_status_t rv)
+{
+    return is_size_refused(rv) ? APR_NOTFOUND : rv;
+}
+
+/* ----- a response looked for ----- */
+
+/* The buffer is for the next call, and the answer outlives this one. */
+static void keep_response(call_t *call)
+{
+    call->der = malloc(call->answer.der_len);
+    if (!call->der) {
+        memset(&call->answer, 0, sizeof(call->answer));
+        return;
+    }
+    memcpy(call->der, call->answer.der, call->answer.der_len);
+    call->answer.der = call->der;
+}
+
+static void fetch_response(client_t *client, call_t *call)
+{
+    unsigned int len;
+    apr_status_t rv = look(client, call->ask.key, &len);
+
+    call->health = health_of(rv);
+    if (rv && !is_size_refused(rv)) {
+        if (APR_STATUS_IS_NOTFOUND(rv)) {
+            call->answer.outcome = STAPLE_SHARE_MISSING;
+        }
+        return;
+    }
+    if (rv || !staple_share_unpack(&call->answer, client->buf, len)) {
+        call->is_odd = 1;
+        call->answer.outcome = STAPLE_SHARE_MISSING;
+        return;
+    }
+    keep_response(call);
+}
+
+/* ----- a claim made ----- */
+
+/* Rounded to whole seconds, that is, and not down. */
+static apr_time_t claim_expiry(apr_interval_time_t span)
+{
+    return apr_time_now() + (span > EXPIRY_MIN ? span : EXPIRY_MIN)
+           + EXPIRY_MIN / 2;
+}
+
+/* First round: look, and write where there is nothing. Second round: see
+ * whose claim has remained. */
+static void make_claim(client_t *client, call_t *call)
+{
+    unsigned int len = 0;
+    apr_status_t rv = look(client, call->ask.key, &len);
+
+    call->health = health_of(rv);
+    if (call->health && !APR_STATUS_IS_NOTFOUND(call->health)) {
+        return;
+    }
+    call->answer.outcome
+        = rv ? STAPLE_SHARE_MISSING
+             : staple_share_read_claim(client->claim, client->buf, len);
+    if (call->answer.outcome != STAPLE_SHARE_MISSING) {
+        return;
+    }
+    call->answer.outcome = STAPLE_SHARE_NO_ANSWER;
+    if (call->ask.is_written) { /* written but not kept */
+        return;
+    }
+    rv = store(client, call->ask.key, client->claim, STAPLE_SHARE_CLAIM_LEN,
+               claim_expiry(call->ask.span));
+    call->health = health_of(rv);
+    call->has_written = !rv;
+}
+
+/* ----- a response stored ----- */
+
+static void give_response(client_t *client, call_t *call)
+{
+    apr_time_t now = apr_time_now();
+    apr_time_t expiry = call->ask.expiry < now + EXPIRY_MAX ? call->ask.expiry
+                                                            : now + EXPIRY_MAX;
+
+    call->health = APR_NOTFOUND;
+    /* mod_socache_redis takes an expiry in the past for one far ahead. */
+    if (expiry < now + EXPIRY_MIN) {
+        return;
+    }
+    call->health = health_of(store(client, call->ask.key, call->record,
+                                   call->ask.len, expiry));
+}
+
+void staple_share_make_call(client_t *client, call_t *call)
+{
+    switch (call->ask.kind) {
+    case GET:
+        fetch_response(client, call);
+        break;
+    case CLAIM:
+        make_claim(client, call);
+        break;
+    case PUT:
+        give_response(client, call);
+        break;
+    }
+    apr_pool_clear(client->scratch);
+}

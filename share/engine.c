@@ -1,0 +1,331 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What lies between the leader and the share's thread: requests, and how the
+ * provider has fared with them. All of it happens under the engine's mutex,
+ * which is never held during a provider call.
+ *
+ * The one idea: a request is in exactly one place: queued, settling (a claim
+ * that waits for its second look), running, or finished. The leader may take a
+ * get or a claim away from any of them, the running one included, and the
+ * thread then throws away what it brings; that is how each is answered exactly
+ * once and never late. A put belongs to the thread as soon as it runs.
+ */
+
+#include "share_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ----- lists ----- */
+
+static void append(list_t *list, request_t *request)
+{
+    request->next = NULL;
+    *(list->first ? &list->last->next : &list->first) = request;
+    list->last = request;
+    list->count++;
+}
+
+/* Take the first one off; NULL: there is none. */
+static request_t *shift(list_t *list)
+{
+    request_t *request = list->first;
+
+    if (request) {
+        list->first = request->next;
+        list->count--;
+    }
+    return request;
+}
+
+/* Take all at once. */
+static list_t take_list(list_t *list)
+{
+    list_t all = *list;
+
+    list->first = NULL;
+    list->count = 0;
+    return all;
+}
+
+/* ----- how the provider fares ----- */
+
+static int is_stuck(const engine_t *engine, apr_time_t now)
+{
+    return engine->began && now - engine->began > STAPLE_SHARE_STUCK;
+}
+
+static int is_slow(const engine_t *engine, apr_time_t now)
+{
+    return is_stuck(engine, now) || now < engine->retry_at;
+}
+
+static int is_silent(const engine_t *engine, apr_time_t now)
+{
+    return is_stuck(engine, now) || engine->failing >= STAPLE_SHARE_FAILING;
+}
+
+void staple_share_note_state(const engine_t *engine, apr_time_t now,
+                             staple_share_state_t *state)
+{
+    *state = engine->state;
+    state->is_slow = is_slow(engine, now);
+    state->is_silent = is_silent(engine, now);
+    if (is_stuck(engine, now)) {
+        state->errors++;
+        state->last_error = engine->began + STAPLE_SHARE_STUCK;
+        state->last_status = APR_TIMEUP;
+    }
+}
+
+/* ----- from place to place ----- */
+
+static void finish(engine_t *engine, request_t *request)
+{
+    if (request->answer.outcome == STAPLE_SHARE_NO_ANSWER) {
+        engine->state.unanswered++;
+    }
+    append(&engine->finished, request);
+    apr_thread_cond_signal(engine->done);
+}
+
+request_t *staple_share_take_finished(engine_t *engine)
+{
+    return take_list(&engine->finished).first;
+}
+
+static void enqueue(engine_t *engine, request_t *request)
+{
+    engine->bytes += request->ask.len;
+    append(&engine->queued, request);
+    apr_thread_cond_signal(engine->work);
+}
+
+static request_t *dequeue(engine_t *engine)
+{
+    request_t *request = shift(&engine->queued);
+
+    if (request) {
+        engine->bytes -= request->ask.len;
+    }
+    return request;
+}
+
+static int has_room(const engine_t *engine, const request_t *request)
+{
+    return engine->queued.count < STAPLE_SHARE_QUEUE_MAX
+           && engine->bytes + request->ask.len <= STAPLE_SHARE_QUEUE_BYTES;
+}
+
+void staple_share_accept(engine_t *engine, request_t *request, apr_time_t now)
+{
+    if (is_slow(engine, now) || !has_room(engine, request)) {
+        staple_share_refuse(engine, request);
+        return;
+    }
+    enqueue(engine, request);
+}
+
+void staple_share_refuse(engine_t *engine, request_t *request)
+{
+    if (request->ask.kind == PUT) {
+        engine->state.dropped++;
+        free(request);
+        return;
+    }
+    finish(engine, request);
+}
+
+request_t *staple_share_take_next(engine_t *engine, apr_time_t now)
+{
+    const request_t *settling = engine->settling.first;
+
+    return settling && settling->ready_at <= now ? shift(&engine->settling)
+                                                 : dequeue(engine);
+}
+
+/* Take the running request from the thread, unless it is a put. */
+static void take_running(engine_t *engine)
+{
+    if (engine->running && engine->running->ask.kind != PUT) {
+        finish(engine, engine->running);
+        engine->running = NULL;
+    }
+}
+
+/* Refuse all that waits. */
+static void refuse_waiting(engine_t *engine)
+{
+    request_t *request;
+
+    while ((request = dequeue(engine))) {
+        staple_share_refuse(engine, request);
+    }
+    while ((request = shift(&engine->settling))) {
+        staple_share_refuse(engine, request);
+    }
+}
+
+void staple_share_give_up(engine_t *engine)
+{
+    take_running(engine);
+    refuse_waiting(engine);
+}
+
+/* ----- what is too late ----- */
+
+static apr_time_t earlier(apr_time_t a, apr_time_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Finish what is too late in a list; when the next one will be. */
+static apr_time_t expire_list(engine_t *engine, list_t *list, apr_time_t now)
+{
+    list_t all = take_list(list);
+    apr_time_t next = NEVER;
+    request_t *request;
+
+    while ((request = shift(&all))) {
+        if (request->deadline <= now) {
+            finish(engine, request);
+            continue;
+        }
+        append(list, request);
+        next = earlier(next, request->deadline);
+    }
+    return next;
+}
+
+/* The same for the call under way; it may get stuck, too. */
+static apr_time_t expire_running(engine_t *engine, apr_time_t now)
+{
+    apr_time_t next = NEVER;
+
+    if (engine->running && engine->running->deadline <= now) {
+        take_running(engine);
+    }
+    if (engine->running) {
+        next = engine->running->deadline;
+    }
+    return engine->began
+           ? earlier(next, engine->began + STAPLE_SHARE_STUCK + 1) : next;
+}
+
+apr_time_t staple_share_expire(engine_t *engine, apr_time_t now)
+{
+    if (is_stuck(engine, now)) {
+        staple_share_give_up(engine);
+        return NEVER;
+    }
+    return earlier(expire_running(engine, now),
+                   earlier(expire_list(engine, &engine->queued, now),
+                           expire_list(engine, &engine->settling, now)));
+}
+
+/* ----- a call begins, and ends ----- */
+
+void staple_share_begin(engine_t *engine, request_t *request, apr_time_t now,
+                        call_t *call)
+{
+    memset(call, 0, sizeof(*call));
+    call->ask = request->ask;
+    call->record = request->record;
+    engine->running = request;
+    engine->began = now;
+}
+
+static void note_trouble(engine_t *engine, apr_status_t status, apr_time_t now)
+{
+    int over = ++engine->failing - STAPLE_SHARE_FAILING;
+    apr_interval_time_t pause = STAPLE_SHARE_PAUSE_MAX;
+
+    engine->state.errors++;
+    engine->state.last_error = now;
+    engine->state.last_status = status;
+    if (over < 0) {
+        return;
+    }
+    if (over < 6) { /* 2^6 of the shortest is more than the longest */
+        pause = STAPLE_SHARE_PAUSE_MIN << over;
+    }
+    engine->retry_at = now + pause;
+    refuse_waiting(engine);
+}
+
+/* A miss proves nothing: clients of dead servers report one. So it neither
+ * ends a row of errors nor adds to it. */
+static void note_health(engine_t *engine, const call_t *call, apr_time_t now)
+{
+    if (is_stuck(engine, now)) {
+        note_trouble(engine, APR_TIMEUP, now);
+    }
+    else if (call->health == APR_SUCCESS) {
+        engine->failing = 0;
+    }
+    else if (!APR_STATUS_IS_NOTFOUND(call->health)) {
+        note_trouble(engine, call->health, now);
+    }
+}
+
+static void count(staple_share_state_t *state, const call_t *call)
+{
+    if (call->ask.kind == PUT && call->health) {
+        state->dropped++;
+    }
+    else if (call->ask.kind == PUT) {
+        state->stored++;
+    }
+    else if (call->is_odd) {
+        state->odd++;
+    }
+    else if (call->answer.outcome == STAPLE_SHARE_FOUND) {
+        state->hits++;
+    }
+    else if (call->answer.outcome == STAPLE_SHARE_MISSING) {
+        state->misses++;
+    }
+}
+
+/* Who looked before our claim was written may write as late as this. */
+static void settle(engine_t *engine, request_t *request, apr_time_t now,
+                   apr_interval_time_t took)
+{
+    request->ask.is_written = 1;
+    request->ready_at = now + STAPLE_SHARE_SETTLE + took;
+    append(&engine->settling, request);
+}
+
+/* To where the request is to be next; the leader may have taken it. */
+static void bring_home(engine_t *engine, request_t *request,
+                       const call_t *call, apr_time_t now,
+                       apr_interval_time_t took)
+{
+    if (call->ask.kind == PUT) {
+        free(request);
+    }
+    else if (!engine->running) {
+        free(call->der);
+    }
+    else if (call->has_written && !is_slow(engine, now)) {
+        settle(engine, request, now, took);
+    }
+    else {
+        request->answer = call->answer;
+        request->der = call->der;
+        finish(engine, request);
+    }
+    engine->running = NULL;
+}
+
+void staple_share_conclude(engine_t *engine, request_t *request,
+                           const call_t *call, apr_time_t now)
+{
+    apr_interval_time_t took = now - engine->began;
+
+    note_health(engine, call, now);
+    engine->began = 0;
+    count(&engine->state, call);
+    bring_home(engine, request, call, now, took);
+}

@@ -1,0 +1,197 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_SHARE_INT_H
+#define STAPLE_SHARE_INT_H
+
+/*
+ * What the files of the share have in common and only its tests see besides:
+ *
+ *   staple_share.c         the leader's side: a share, its requests, callbacks
+ *   share/thread.c  the thread that calls the provider, and its end
+ *   share/engine.c  what lies between the two: requests, under a mutex
+ *   share/call.c    one call of the provider, without the mutex
+ *   share/entry.c   the bytes of what is stored; has its own header
+ *
+ * Each calls those behind it and none before it.
+ */
+
+#include <ap_socache.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <apr_thread_proc.h>
+
+#include "staple_share.h"
+#include "entry.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NEVER APR_INT64_MAX
+
+/** A call that takes longer hangs. */
+#define STAPLE_SHARE_STUCK apr_time_from_sec(1)
+
+/** After so many errors in a row a pause is made, doubled by each further. */
+#define STAPLE_SHARE_FAILING 3
+#define STAPLE_SHARE_PAUSE_MIN apr_time_from_sec(1)
+#define STAPLE_SHARE_PAUSE_MAX apr_time_from_sec(60)
+
+/** What may wait for the thread: requests, and bytes of responses in them. */
+#define STAPLE_SHARE_QUEUE_MAX 8192
+#define STAPLE_SHARE_QUEUE_BYTES ((apr_size_t)8 * 1024 * 1024)
+
+typedef enum { GET, CLAIM, PUT } kind_e;
+
+/** What the provider is asked for. */
+typedef struct ask_t {
+    kind_e kind;
+    unsigned char key[STAPLE_SHARE_KEY_LEN];
+    apr_interval_time_t span; /* claim: for how long it is to stand */
+    int is_written;           /* claim: this is the second look */
+    apr_time_t expiry;        /* put */
+    apr_size_t len;           /* put: bytes of the record; else 0 */
+} ask_t;
+
+/** What the leader wants: one block of malloc, the record behind it in there.
+ * Whoever takes it out of its last place frees it. */
+typedef struct request_t {
+    struct request_t *next;
+    ask_t ask;
+    apr_time_t deadline;          /* when it is too late; put: NEVER */
+    staple_share_done_fn *done;   /* get, claim */
+    void *baton;
+    staple_share_answer_t answer; /* when done */
+    unsigned char *der;           /* that answer.der points to; owned */
+    apr_time_t ready_at;          /* settling: when to look again */
+    unsigned char record[];       /* put */
+} request_t;
+
+/** First in, first out. */
+typedef struct list_t {
+    request_t *first;
+    request_t *last; /* if there is a first */
+    int count;
+} list_t;
+
+/** A request as the thread works on it without the mutex: a copy, for the
+ * leader may take the request away, and what came of it. */
+typedef struct call_t {
+    ask_t ask;
+    unsigned char *record; /* put: stays with the thread */
+    staple_share_answer_t answer;
+    unsigned char *der;    /* that answer.der points to, of malloc */
+    int has_written;       /* claim: it was written by this call */
+    int is_odd;            /* what was found is none of ours */
+    apr_status_t health;   /* APR_SUCCESS: the provider works; APR_NOTFOUND:
+                              cannot tell; else what failed */
+} call_t;
+
+/** The provider as configured, and what it is called with. */
+typedef struct backend_t {
+    const ap_socache_provider_t *provider;
+    ap_socache_instance_t *instance;
+    server_rec *server;       /* whose error log the provider writes */
+    apr_global_mutex_t *lock; /* around its calls, or NULL */
+} backend_t;
+
+/** What calls are made with; once there is a thread, that thread's alone. */
+typedef struct client_t {
+    backend_t backend;
+    unsigned char claim[STAPLE_SHARE_CLAIM_LEN]; /* the bytes of our claims */
+    apr_pool_t *scratch;                         /* has no parent */
+    unsigned char buf[STAPLE_SHARE_RECORD_MAX];
+} client_t;
+
+/** All that a thread touches. Its pools have no parent: whoever comes last,
+ * the thread or the leader, leaves nothing that the other still needs. */
+typedef struct engine_t {
+    apr_pool_t *pool;      /* of all this; has no parent */
+    apr_thread_t *thread;
+    struct engine_t *next; /* left behind, too; leader only */
+    client_t client;
+
+    apr_thread_mutex_t *mutex; /* guards what follows */
+    apr_thread_cond_t *work;   /* the thread waits for it */
+    apr_thread_cond_t *done;   /* the leader waits for it */
+    int is_stopped;
+    int has_ended;        /* the thread is through with all but its return */
+    list_t queued;
+    list_t settling;
+    list_t finished;
+    request_t *running;   /* NULL: none, or taken away by the leader */
+    apr_time_t began;     /* of the running call; 0: none is made */
+    apr_size_t bytes;     /* of records in queued */
+    int failing;          /* errors in a row */
+    apr_time_t retry_at;  /* the end of a pause */
+    staple_share_state_t state; /* but for is_slow and is_silent */
+} engine_t;
+
+/* ---- share/call.c: in the thread, without the mutex ---- */
+
+/** Make the calls that a request takes, however long that may be. */
+void staple_share_make_call(client_t *client, call_t *call);
+
+/* ---- share/engine.c: under the mutex ---- */
+
+/** Queue a new request; refuse it where there is no room or the share is to be
+ * left alone. */
+void staple_share_accept(engine_t *engine, request_t *request, apr_time_t now);
+
+/** End a request that will not be made: a put is dropped and freed, the others
+ * are finished without an answer. */
+void staple_share_refuse(engine_t *engine, request_t *request);
+
+/** Take what is to be done next; NULL: nothing now. */
+request_t *staple_share_take_next(engine_t *engine, apr_time_t now);
+
+/** Note that a request is worked on from now, and fill in the call for it. */
+void staple_share_begin(engine_t *engine, request_t *request, apr_time_t now,
+                        call_t *call);
+
+/** Note what a call came to, and bring it home if its request is still wanted:
+ * finished, or settling. */
+void staple_share_conclude(engine_t *engine, request_t *request,
+                           const call_t *call, apr_time_t now);
+
+/** Finish all that is too late. @return when to look again, or NEVER */
+apr_time_t staple_share_expire(engine_t *engine, apr_time_t now);
+
+/** Finish or drop all that is there, but for a put that is running. */
+void staple_share_give_up(engine_t *engine);
+
+/** Take what is finished: a chain, in order, of the caller's. */
+request_t *staple_share_take_finished(engine_t *engine);
+
+/** How the share fares. A call that hangs counts as an error before it has
+ * returned, which it may never do. */
+void staple_share_note_state(const engine_t *engine, apr_time_t now,
+                             staple_share_state_t *state);
+
+/* ---- share/thread.c: in the leader's thread ---- */
+
+/**
+ * Make an engine and start its thread.
+ * @param identity as of staple_share_set_identity; copied; NULL: a new one
+ * @param state where the counters go on from; copied
+ */
+apr_status_t staple_share_launch(engine_t **engine, const backend_t *backend,
+                                 const unsigned char *identity,
+                                 const staple_share_state_t *state);
+
+/** Tell the thread to end and wait a little for it; under the mutex. */
+void staple_share_dismiss(engine_t *engine);
+
+/** Free an engine if its thread has ended. @return whether it has */
+int staple_share_bury(engine_t *engine);
+
+/* ---- staple_share.c ---- */
+
+/** How many threads were left behind in a provider call. */
+int staple_share_left(const staple_share_t *share);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_SHARE_INT_H */

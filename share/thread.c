@@ -1,0 +1,222 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The share's thread. What lives here: its loop, its start and its end. What
+ * does not: what it does to a request (share/engine.c) and what it asks
+ * of the provider (share/call.c).
+ *
+ * The one idea: a provider call may hang for ever (apr_memcache reads without
+ * a timeout, and so in effect does apr_redis), so it is made on a thread that
+ * can be given up. All that this thread touches belongs to an engine, which
+ * has pools without a parent. An engine whose thread hangs is left alone and
+ * buried when the thread has come back.
+ */
+
+#include "share_int.h"
+
+#include <apr_general.h>
+
+/* How long a stop waits for the thread. */
+#define STOP_PATIENCE apr_time_from_msec(100)
+
+/* What is kept of memory that a large answer took. */
+#define SCRATCH_KEPT ((apr_size_t)256 * 1024)
+
+/* ----- in the thread ----- */
+
+static void await_work(engine_t *engine, apr_time_t now)
+{
+    const request_t *settling = engine->settling.first;
+
+    if (settling) {
+        apr_thread_cond_timedwait(engine->work, engine->mutex,
+                                  settling->ready_at - now);
+    }
+    else {
+        apr_thread_cond_wait(engine->work, engine->mutex);
+    }
+}
+
+/* Wait for something to do; NULL: stopped. */
+static request_t *next_request(engine_t *engine)
+{
+    while (!engine->is_stopped) {
+        apr_time_t now = apr_time_now();
+        request_t *request = staple_share_take_next(engine, now);
+
+        if (request) {
+            return request;
+        }
+        await_work(engine, now);
+    }
+    return NULL;
+}
+
+/* The leader may take the request, and free it, while the mutex is not held. */
+static void serve(engine_t *engine, request_t *request)
+{
+    call_t call;
+
+    staple_share_begin(engine, request, apr_time_now(), &call);
+    apr_thread_mutex_unlock(engine->mutex);
+
+    staple_share_make_call(&engine->client, &call);
+
+    apr_thread_mutex_lock(engine->mutex);
+    staple_share_conclude(engine, request, &call, apr_time_now());
+}
+
+static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
+{
+    engine_t *engine = data;
+    request_t *request;
+
+    (void)thread;
+    apr_setup_signal_thread(); /* the server's signals are not for us */
+    apr_thread_mutex_lock(engine->mutex);
+    while ((request = next_request(engine))) {
+        serve(engine, request);
+    }
+    engine->has_ended = 1;
+    apr_thread_cond_signal(engine->done);
+    apr_thread_mutex_unlock(engine->mutex);
+    return NULL;
+}
+
+/* ----- its start: in the leader's thread ----- */
+
+/* A pool that no other pool's end destroys. */
+static apr_status_t make_pool(apr_pool_t **p, const char *tag)
+{
+    apr_status_t rv = apr_pool_create_unmanaged_ex(p, NULL, NULL);
+
+    if (rv == APR_SUCCESS) {
+        apr_pool_tag(*p, tag);
+    }
+    return rv;
+}
+
+static apr_status_t make_engine(engine_t **engine)
+{
+    apr_pool_t *p;
+    apr_status_t rv = make_pool(&p, "staple_share");
+
+    if (rv == APR_SUCCESS) {
+        *engine = apr_pcalloc(p, sizeof(**engine));
+        (*engine)->pool = p;
+    }
+    return rv;
+}
+
+static void free_engine(engine_t *engine)
+{
+    if (engine->client.scratch) {
+        apr_pool_destroy(engine->client.scratch);
+    }
+    apr_pool_destroy(engine->pool);
+}
+
+static apr_status_t sign_claims(client_t *client,
+                                const unsigned char *identity)
+{
+    unsigned char made[STAPLE_SHARE_IDENTITY_LEN];
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!identity) {
+        rv = apr_generate_random_bytes(made, sizeof(made));
+        identity = made;
+    }
+    if (rv == APR_SUCCESS) {
+        staple_share_write_claim(client->claim, identity);
+    }
+    return rv;
+}
+
+static apr_status_t make_scratch(client_t *client)
+{
+    apr_status_t rv = make_pool(&client->scratch, "staple_share_scratch");
+
+    if (rv == APR_SUCCESS) {
+        apr_allocator_max_free_set(apr_pool_allocator_get(client->scratch),
+                                   SCRATCH_KEPT);
+    }
+    return rv;
+}
+
+static apr_status_t start_thread(engine_t *engine)
+{
+    apr_pool_t *p = engine->pool;
+    apr_status_t rv = apr_thread_mutex_create(&engine->mutex,
+                                              APR_THREAD_MUTEX_DEFAULT, p);
+
+    if (!rv) {
+        rv = apr_thread_cond_create(&engine->work, p);
+    }
+    if (!rv) {
+        rv = apr_thread_cond_create(&engine->done, p);
+    }
+    return rv ? rv : apr_thread_create(&engine->thread, NULL, work, engine, p);
+}
+
+apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
+                                 const unsigned char *identity,
+                                 const staple_share_state_t *state)
+{
+    engine_t *engine;
+    apr_status_t rv = make_engine(&engine);
+
+    if (rv) {
+        return rv;
+    }
+    engine->client.backend = *backend;
+    engine->state = *state;
+    rv = sign_claims(&engine->client, identity);
+    if (!rv) {
+        rv = make_scratch(&engine->client);
+    }
+    if (!rv) {
+        rv = start_thread(engine);
+    }
+    if (rv) {
+        free_engine(engine);
+        return rv;
+    }
+    *enginep = engine;
+    return APR_SUCCESS;
+}
+
+/* ----- its end: in the leader's thread ----- */
+
+void staple_share_dismiss(engine_t *engine)
+{
+    apr_time_t deadline = apr_time_now() + STOP_PATIENCE;
+    apr_time_t now;
+
+    engine->is_stopped = 1;
+    apr_thread_cond_signal(engine->work);
+    while (!engine->has_ended && (now = apr_time_now()) < deadline) {
+        apr_thread_cond_timedwait(engine->done, engine->mutex, deadline - now);
+    }
+}
+
+static int has_ended(engine_t *engine)
+{
+    int it_has;
+
+    apr_thread_mutex_lock(engine->mutex);
+    it_has = engine->has_ended;
+    apr_thread_mutex_unlock(engine->mutex);
+    return it_has;
+}
+
+int staple_share_bury(engine_t *engine)
+{
+    apr_status_t ignored;
+
+    if (!has_ended(engine)) {
+        return 0;
+    }
+    apr_thread_join(&ignored, engine->thread);
+    free_engine(engine);
+    return 1;
+}

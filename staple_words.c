@@ -1,0 +1,253 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * How the last exchange of a certificate went: written into 40 bytes of its
+ * state, and read out of them in words.
+ *
+ * The one idea: what is kept is small and fixed, because it lies in the ring
+ * for each certificate: an address rather than its text, milliseconds, and of
+ * a URL its place in the certificate's list and a mark to know it again. What
+ * is read may come from any file, so every value has words.
+ */
+
+#include "staple_words.h"
+
+#include <string.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <net/if.h>
+
+#include <apr_strings.h>
+
+/* A phase that did not end, and the longest that is told apart. */
+#define NOT_ENDED 0xffff
+#define LONGEST 0xfffe
+
+/* No URL was asked. */
+#define NO_URL 0xffff
+
+/* ----- what is noted ----- */
+
+static apr_uint16_t pack_verdict(const staple_ocsp_verdict_t *verdict)
+{
+    return (apr_uint16_t)((unsigned)verdict->reason << 4
+                          | (unsigned)verdict->status);
+}
+
+static apr_uint16_t pack_span(apr_interval_time_t span)
+{
+    apr_interval_time_t ms = span / 1000;
+
+    return span < 0 ? NOT_ENDED
+           : ms > LONGEST ? LONGEST : (apr_uint16_t)ms;
+}
+
+/* A checksum of a URL: one that takes the place of another in the directives
+ * is not taken for it. */
+static apr_uint16_t mark_of(const char *url)
+{
+    apr_uint32_t sum = 2166136261u; /* FNV-1a */
+
+    for (; *url; url++) {
+        sum = (sum ^ (unsigned char)*url) * 16777619u;
+    }
+    return (apr_uint16_t)(sum >> 16 ^ sum);
+}
+
+/* An address as text into 16 bytes; returns whether it is one. */
+static int read_address(unsigned char to[16], const char *text)
+{
+    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+    if (inet_pton(AF_INET6, text, to) == 1) {
+        return 1;
+    }
+    memcpy(to, mapped, sizeof(mapped));
+    return inet_pton(AF_INET, text, to + sizeof(mapped)) == 1;
+}
+
+static void note_peer(staple_cache_state_t *state, const char *peer)
+{
+    const char *start = peer + (*peer == '[');
+    const char *end = strrchr(peer, ':');
+    apr_size_t len = end ? (apr_size_t)(end - start) : 0;
+    char text[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
+    char *scope;
+
+    state->peer_port = 0;
+    state->peer_scope = 0;
+    memset(state->peer, 0, sizeof(state->peer));
+    if (!len || len >= sizeof(text)) {
+        return;
+    }
+    apr_cpystrn(text, start, len + (*peer != '['));
+    scope = strchr(text, '%');
+    if (scope) {
+        *scope++ = '\0';
+        state->peer_scope = if_nametoindex(scope);
+    }
+    if (read_address(state->peer, text)) {
+        state->peer_port = (apr_uint16_t)apr_atoi64(end + 1);
+    }
+}
+
+void staple_refresh_note(staple_cache_state_t *state,
+                         const staple_fetch_answer_t *answer,
+                         const staple_ocsp_verdict_t *verdict)
+{
+    state->outcome = (apr_uint16_t)answer->outcome;
+    state->detail = answer->outcome == STAPLE_FETCH_REJECTED
+                    ? pack_verdict(verdict)
+                    : (apr_uint16_t)answer->http_status;
+    state->resolve_took = pack_span(answer->resolve_took);
+    state->connect_took = pack_span(answer->connect_took);
+    state->wait_took = pack_span(answer->wait_took);
+    state->url_index = (apr_uint16_t)answer->url_index;
+    state->url_mark = mark_of(answer->url);
+    note_peer(state, answer->peer);
+}
+
+void staple_refresh_note_shared(staple_cache_state_t *state)
+{
+    state->outcome = STAPLE_FETCH_OK;
+    state->detail = 0;
+    state->resolve_took = state->connect_took = state->wait_took = NOT_ENDED;
+    state->url_index = NO_URL;
+    state->url_mark = 0;
+    note_peer(state, "");
+}
+
+/* ----- what is said ----- */
+
+int staple_refresh_reason(const staple_cache_state_t *state)
+{
+    return state->detail >> 4;
+}
+
+const char *staple_refresh_rejection_text(int reason, int status)
+{
+    if (reason != STAPLE_OCSP_OK) {
+        return staple_ocsp_reason_text((staple_ocsp_reason_e)reason);
+    }
+    return status == STAPLE_OCSP_UNKNOWN
+           ? "says that it does not know the certificate" : "is fine";
+}
+
+const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
+                                        apr_pool_t *p)
+{
+    if (!state->last_attempt) {
+        return "none yet";
+    }
+    switch (state->outcome) {
+    case STAPLE_FETCH_REJECTED:
+        return apr_pstrcat(p, "the response ",
+                           staple_refresh_rejection_text(
+                               staple_refresh_reason(state),
+                               state->detail & 15), NULL);
+    case STAPLE_FETCH_HTTP_STATUS:
+        return apr_psprintf(p, "HTTP status %d", state->detail);
+    case STAPLE_FETCH_OK:
+        if (state->url_index == NO_URL) {
+            return "found in the share";
+        }
+        /* fall through */
+    default:
+        return staple_fetch_outcome_text(
+            (staple_fetch_outcome_e)state->outcome);
+    }
+}
+
+const char *staple_refresh_peer_text(const staple_cache_state_t *state,
+                                     apr_pool_t *p)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    unsigned int port = state->peer_port;
+
+    if (!port) {
+        return "";
+    }
+    memcpy(&address, state->peer, sizeof(address));
+    if (IN6_IS_ADDR_V4MAPPED(&address)) {
+        inet_ntop(AF_INET, state->peer + 12, text, sizeof(text));
+        return apr_psprintf(p, "%s:%u", text, port);
+    }
+    inet_ntop(AF_INET6, &address, text, sizeof(text));
+    return state->peer_scope
+           ? apr_psprintf(p, "[%s%%%u]:%u", text,
+                          (unsigned)state->peer_scope, port)
+           : apr_psprintf(p, "[%s]:%u", text, port);
+}
+
+const char *staple_refresh_url(const staple_cache_state_t *state,
+                               const apr_array_header_t *urls)
+{
+    const char *url;
+
+    if (!state->last_attempt || state->url_index >= urls->nelts) {
+        return NULL;
+    }
+    url = APR_ARRAY_IDX(urls, state->url_index, const char *);
+    return mark_of(url) == state->url_mark ? url : NULL;
+}
+
+int staple_refresh_url_number(const staple_cache_state_t *state)
+{
+    return !state->last_attempt || state->url_index == NO_URL
+           ? 0 : state->url_index + 1;
+}
+
+static apr_interval_time_t unpack_span(const staple_cache_state_t *state,
+                                       apr_uint16_t ms)
+{
+    return !state->last_attempt || ms == NOT_ENDED
+           ? -1 : apr_time_from_msec(ms);
+}
+
+void staple_refresh_phases(const staple_cache_state_t *state,
+                           staple_refresh_phases_t *phases)
+{
+    phases->resolve = unpack_span(state, state->resolve_took);
+    phases->connect = unpack_span(state, state->connect_took);
+    phases->wait = unpack_span(state, state->wait_took);
+}
+
+const char *staple_refresh_span_text(apr_interval_time_t span, apr_pool_t *p)
+{
+    int ms = (int)apr_time_as_msec(span);
+
+    if (span < 0) {
+        return "-";
+    }
+    return ms < 1000 ? apr_psprintf(p, "%d ms", ms)
+                     : apr_psprintf(p, "%d.%d s", ms / 1000, ms % 1000 / 100);
+}
+
+const char *staple_refresh_phases_text(const staple_cache_state_t *state,
+                                       apr_pool_t *p)
+{
+    staple_refresh_phases_t phases;
+
+    if (!staple_refresh_url_number(state)) {
+        return "";
+    }
+    staple_refresh_phases(state, &phases);
+    return apr_pstrcat(p, "resolve ",
+                       staple_refresh_span_text(phases.resolve, p),
+                       ", connect ",
+                       staple_refresh_span_text(phases.connect, p),
+                       ", wait ", staple_refresh_span_text(phases.wait, p),
+                       NULL);
+}
+
+const char *staple_refresh_time_text(apr_time_t t, apr_pool_t *p)
+{
+    apr_time_exp_t at;
+    apr_size_t len;
+    char text[40];
+
+    apr_time_exp_gmt(&at, t);
+    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &at);
+    return apr_pstrdup(p, text);
+}

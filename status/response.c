@@ -1,0 +1,240 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * An OCSP response taken apart into lines for people: who signed it, how, when,
+ * for which certificates, with which extensions.
+ *
+ * The response was verified before it was stored; here nothing is judged any
+ * more. All that is in it is shown as printable ASCII, for a CA's names are
+ * not ours.
+ */
+
+#include "status_int.h"
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ocsp.h>
+#include <openssl/x509v3.h>
+
+/* Lines of a response, and where they are allocated. */
+typedef struct lines_t {
+    apr_array_header_t *list;
+    apr_pool_t *pool;
+} lines_t;
+
+static void add(lines_t *lines, const char *name, const char *value)
+{
+    response_line_t *line = apr_array_push(lines->list);
+
+    line->name = name;
+    line->value = value ? value : "?";
+}
+
+static void begin(lines_t *lines, const char *section)
+{
+    response_line_t *line = apr_array_push(lines->list);
+
+    line->name = section;
+    line->value = NULL;
+}
+
+/* What was printed, made printable; gives the BIO back. */
+static const char *take_text(BIO *bio, apr_pool_t *p)
+{
+    char *data, *text;
+    long len = bio ? BIO_get_mem_data(bio, &data) : 0;
+    long i;
+
+    text = len > 0 ? apr_pstrmemdup(p, data, (apr_size_t)len) : "?";
+    for (i = 0; i < len; i++) {
+        if (!apr_isprint(text[i]) || text[i] & 0x80) {
+            text[i] = '?';
+        }
+    }
+    BIO_free(bio);
+    return text;
+}
+
+static const char *name_text(const X509_NAME *name, apr_pool_t *p)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    if (bio && name) {
+        X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253);
+    }
+    return take_text(bio, p);
+}
+
+static const char *time_text(const ASN1_TIME *time, apr_pool_t *p)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    if (bio && time) {
+        ASN1_TIME_print(bio, time);
+    }
+    return take_text(bio, p);
+}
+
+static const char *object_text(const ASN1_OBJECT *object, apr_pool_t *p)
+{
+    char text[128];
+
+    OBJ_obj2txt(text, sizeof(text), object, 0);
+    return apr_pstrdup(p, text);
+}
+
+static const char *bytes_text(const ASN1_STRING *bytes, apr_pool_t *p)
+{
+    return staple_status_hex(ASN1_STRING_get0_data(bytes),
+                             (apr_size_t)ASN1_STRING_length(bytes), p);
+}
+
+static void add_extension(lines_t *lines, X509_EXTENSION *extension)
+{
+    const char *name = object_text(X509_EXTENSION_get_object(extension),
+                                   lines->pool);
+
+    add(lines, apr_pstrcat(lines->pool, "Extension ", name,
+                           X509_EXTENSION_get_critical(extension)
+                           ? " (critical)" : "", NULL),
+        bytes_text(X509_EXTENSION_get_data(extension), lines->pool));
+}
+
+/* ----- who signed ----- */
+
+static void add_responder_id(lines_t *lines, const OCSP_BASICRESP *basic)
+{
+    const ASN1_OCTET_STRING *key = NULL;
+    const X509_NAME *name = NULL;
+
+    OCSP_resp_get0_id(basic, &key, &name);
+    if (name) {
+        add(lines, "Responder, by name", name_text(name, lines->pool));
+    }
+    else if (key) {
+        add(lines, "Responder, by hash of key", bytes_text(key, lines->pool));
+    }
+}
+
+static void add_signature(lines_t *lines, const OCSP_BASICRESP *basic)
+{
+    const X509_ALGOR *algorithm = OCSP_resp_get0_tbs_sigalg(basic);
+    const ASN1_OBJECT *object;
+
+    X509_ALGOR_get0(&object, NULL, NULL, algorithm);
+    add(lines, "Signature algorithm", object_text(object, lines->pool));
+    add(lines, "Signature", bytes_text(OCSP_resp_get0_signature(basic),
+                                       lines->pool));
+    if (sk_X509_num(OCSP_resp_get0_certs(basic)) <= 0) {
+        add(lines, "Certificates included", "none: the issuer signed it");
+    }
+}
+
+static void add_signer(lines_t *lines, const X509 *x)
+{
+    apr_pool_t *p = lines->pool;
+
+    begin(lines, "Certificate included by the responder");
+    add(lines, "Subject", name_text(X509_get_subject_name(x), p));
+    add(lines, "Issuer", name_text(X509_get_issuer_name(x), p));
+    add(lines, "Serial", bytes_text(X509_get0_serialNumber(x), p));
+    add(lines, "Not before", time_text(X509_get0_notBefore(x), p));
+    add(lines, "Not after", time_text(X509_get0_notAfter(x), p));
+}
+
+static void add_signers(lines_t *lines, const OCSP_BASICRESP *basic)
+{
+    const STACK_OF(X509) *certs = OCSP_resp_get0_certs(basic);
+    int i;
+
+    for (i = 0; i < sk_X509_num(certs); i++) {
+        add_signer(lines, sk_X509_value(certs, i));
+    }
+}
+
+/* ----- what it says ----- */
+
+static void add_cert_id(lines_t *lines, OCSP_SINGLERESP *single)
+{
+    OCSP_CERTID *id = (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single);
+    ASN1_OCTET_STRING *name_hash, *key_hash;
+    ASN1_INTEGER *serial;
+    ASN1_OBJECT *hash;
+
+    OCSP_id_get0_info(&name_hash, &hash, &key_hash, &serial, id);
+    add(lines, "Serial", bytes_text(serial, lines->pool));
+    add(lines, "Hash of the CertID", object_text(hash, lines->pool));
+    add(lines, "Hash of the issuer's name", bytes_text(name_hash,
+                                                       lines->pool));
+    add(lines, "Hash of the issuer's key", bytes_text(key_hash, lines->pool));
+}
+
+static void add_single(lines_t *lines, OCSP_SINGLERESP *single)
+{
+    ASN1_GENERALIZEDTIME *revoked = NULL, *this_update = NULL;
+    ASN1_GENERALIZEDTIME *next_update = NULL;
+    int reason = -1;
+    int status = OCSP_single_get0_status(single, &reason, &revoked,
+                                         &this_update, &next_update);
+    int i;
+
+    begin(lines, "What it says");
+    add_cert_id(lines, single);
+    add(lines, "Status", OCSP_cert_status_str(status));
+    if (revoked) {
+        add(lines, "Revoked", time_text(revoked, lines->pool));
+        add(lines, "Reason", staple_ocsp_crl_reason_text(reason));
+    }
+    add(lines, "This update", time_text(this_update, lines->pool));
+    add(lines, "Next update", next_update
+                              ? time_text(next_update, lines->pool) : "none");
+    for (i = 0; i < OCSP_SINGLERESP_get_ext_count(single); i++) {
+        add_extension(lines, OCSP_SINGLERESP_get_ext(single, i));
+    }
+}
+
+static void add_basic(lines_t *lines, OCSP_BASICRESP *basic)
+{
+    int i;
+
+    add_responder_id(lines, basic);
+    add(lines, "Produced", time_text(OCSP_resp_get0_produced_at(basic),
+                                     lines->pool));
+    add_signature(lines, basic);
+    for (i = 0; i < OCSP_BASICRESP_get_ext_count(basic); i++) {
+        add_extension(lines, OCSP_BASICRESP_get_ext(basic, i));
+    }
+    for (i = 0; i < OCSP_resp_count(basic); i++) {
+        add_single(lines, OCSP_resp_get0(basic, i));
+    }
+    add_signers(lines, basic);
+}
+
+apr_array_header_t *staple_status_dissect(const unsigned char *der,
+                                          apr_size_t len, apr_pool_t *p)
+{
+    const unsigned char *at = der;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)len);
+    OCSP_BASICRESP *basic = response ? OCSP_response_get1_basic(response)
+                                     : NULL;
+    lines_t lines;
+
+    lines.list = apr_array_make(p, 32, sizeof(response_line_t));
+    lines.pool = p;
+    begin(&lines, "The response");
+    add(&lines, "Bytes", apr_psprintf(p, "%" APR_SIZE_T_FMT, len));
+    if (response) {
+        add(&lines, "Response status",
+            OCSP_response_status_str(OCSP_response_status(response)));
+    }
+    if (basic) {
+        add_basic(&lines, basic);
+    }
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+    ERR_clear_error();
+    return lines.list;
+}
