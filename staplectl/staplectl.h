@@ -7,11 +7,15 @@
  * The inside of staplectl, the command line: a program of its own that links
  * the module's rooms it needs and is never part of the server. Its files:
  *
- *   staplectl/main.c        options and commands
- *   staplectl/ring.c   a ring file and certificate files become entries
- *   staplectl/check.c  an entry becomes a severity, for monitoring
- *   staplectl/print.c  entries become text or JSON
+ *   staplectl/main.c   options and commands
+ *   staplectl/certs.c  certificate files, to name and to judge by
+ *   staplectl/ring.c   a ring file becomes entries
  *   staplectl/tls.c    a handshake with a server becomes an entry
+ *   staplectl/entry.c  an entry is judged and named
+ *   staplectl/check.c  an entry becomes a severity, for monitoring
+ *   staplectl/words.c  the words for values
+ *   staplectl/print.c  entries become text,
+ *   staplectl/json.c   and JSON
  *
  * One thread; everything lives in the pool of the process.
  */
@@ -52,9 +56,6 @@ typedef enum {
     STAPLECTL_REVOKED   /* the response says revoked */
 } staplectl_verdict_e;
 
-/** A verdict as one word: "stapled". */
-const char *staplectl_verdict_word(staplectl_verdict_e verdict);
-
 /** What a response says of itself, read without being judged. */
 typedef struct staplectl_response_t {
     const char *serial;    /* hexadecimal, of the first certificate in it */
@@ -93,7 +94,7 @@ typedef struct staplectl_ring_t {
                                     each certificate given that has none */
 } staplectl_ring_t;
 
-/* ----- staplectl/ring.c ----- */
+/* ----- staplectl/certs.c ----- */
 
 /** Certificates out of files, to judge the entries of a ring by. */
 typedef struct staplectl_certs_t staplectl_certs_t;
@@ -113,11 +114,28 @@ void staplectl_certs_add(staplectl_certs_t *certs, X509 *x);
 /** All files are loaded: find each certificate's issuer. */
 const char *staplectl_certs_finish(staplectl_certs_t *certs);
 
+/** A certificate of a server, out of a file or a handshake. */
+typedef struct staplectl_leaf_t {
+    X509 *leaf;
+    X509 *issuer; /* NULL: in none of the files */
+    const staple_cert_t *cert;
+} staplectl_leaf_t;
+
+/** The leaves, staplectl_leaf_t, once all files are loaded. */
+const apr_array_header_t *staplectl_certs_leaves(
+    const staplectl_certs_t *certs);
+
+/** The leaf of an id of STAPLE_CACHE_ID_LEN bytes; NULL: there is none. */
+const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,
+                                             const unsigned char *id);
+
 /** Make an entry without a response of the first certificate that is not an
  * authority's.
  * @return whether there is one */
 int staplectl_certs_first(const staplectl_certs_t *certs,
                           staplectl_entry_t *entry);
+
+/* ----- staplectl/ring.c ----- */
 
 /**
  * Read a ring file as it is now, once more where the server replaced it, or
@@ -127,6 +145,16 @@ int staplectl_certs_first(const staplectl_certs_t *certs,
 const char *staplectl_ring_load(staplectl_ring_t **ring, const char *path,
                                 const staplectl_certs_t *certs,
                                 apr_time_t now, apr_pool_t *p);
+
+/* ----- staplectl/entry.c ----- */
+
+/** The policy by which is judged where the directives are not known: that of
+ * a server where they say nothing. */
+staple_cert_policy_t staplectl_usual_policy(apr_pool_t *p);
+
+/** Say whose entry it is: fill in id, cert, leaf and is_judged. */
+void staplectl_entry_set_cert(staplectl_entry_t *entry,
+                              const staplectl_leaf_t *leaf);
 
 /** Fill in response, reason, until and verdict of an entry that has id, cert,
  * der and meta. */
@@ -175,13 +203,25 @@ staplectl_exit_e staplectl_check(const staplectl_entry_t *entry,
                                  apr_time_t now, const char **words,
                                  apr_pool_t *p);
 
-/* ----- staplectl/print.c ----- */
+/* ----- staplectl/words.c ----- */
+
+/** A verdict as one word: "stapled". */
+const char *staplectl_verdict_word(staplectl_verdict_e verdict);
+
+/** A SHA-1 fingerprint, hexadecimal with colons. */
+const char *staplectl_id_text(const unsigned char *id, apr_pool_t *p);
+
+/** What a judged entry's response is worth. */
+const char *staplectl_judgement_text(const staplectl_entry_t *entry,
+                                     apr_pool_t *p);
 
 /** "2026-03-01 12:00:00 UTC", or "never". */
 const char *staplectl_time_text(apr_time_t t, apr_pool_t *p);
 
 /** "2d 4h", two units at most. */
 const char *staplectl_span_text(apr_interval_time_t span, apr_pool_t *p);
+
+/* ----- staplectl/print.c ----- */
 
 void staplectl_print_list(const staplectl_ring_t *ring,
                           const apr_array_header_t *entries, apr_time_t now,
@@ -190,6 +230,8 @@ void staplectl_print_entry(const staplectl_entry_t *entry, apr_time_t now,
                            apr_pool_t *p);
 /** The response in OpenSSL's words. */
 void staplectl_print_response(const staplectl_entry_t *entry, apr_pool_t *p);
+
+/* ----- staplectl/json.c ----- */
 
 /** @param ring NULL: the entries do not come from one */
 void staplectl_print_json(const staplectl_ring_t *ring,

@@ -6,7 +6,7 @@
 /*
  * What the files of the status page have in common and nobody else sees:
  *
- *   staple_status.c           what is asked: query, methods, headers, actions
+ *   staple_status.c    what is asked: query, methods, headers, actions
  *   status/view.c      the model: how everything stands at one moment
  *   status/words.c     verdicts, whose fault it is and what to do
  *   status/numbers.c   each number's one declaration
@@ -14,7 +14,9 @@
  *   status/html.c      and the views: the page,
  *   status/cert.c      the page of one certificate,
  *   status/json.c      ?json,
- *   status/lines.c      ?metrics, ?auto and mod_status' page
+ *   status/metrics.c   ?metrics,
+ *   status/lines.c     ?auto and mod_status' page;
+ *   status/style.c     the style sheet and the policy that lets it pass
  *
  * Everything belongs to one request and its pool, unless a row's pool `p` is
  * named, which is cleared after each row: a page of 10,000 certificates takes
@@ -274,6 +276,9 @@ void staple_status_put_auto(request_rec *r, const moment_t *moment);
 /** The head of a page up to <main>, and its end. */
 void staple_status_put_head(request_rec *r, const char *title);
 void staple_status_put_foot(request_rec *r, const moment_t *moment);
+
+/** The page's style sheet. */
+extern const char staple_status_style[];
 
 /** The Content-Security-Policy that lets the page's own style pass. */
 const char *staple_status_policy(apr_pool_t *p);
