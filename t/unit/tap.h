@@ -6,13 +6,17 @@
 /*
  * The Test Anything Protocol for the C unit tests: ok(), is_int(), is_str()
  * and a plan at the end. A program returns tap_done() from main.
+ *
+ * The counts are weak symbols: the files of one program share them.
  */
 
 #include <stdio.h>
 #include <stdarg.h>
 #include <string.h>
 
-static int tap_run, tap_failed;
+extern int tap_run, tap_failed;
+__attribute__((weak)) int tap_run;
+__attribute__((weak)) int tap_failed;
 
 __attribute__((format(printf, 2, 3), unused))
 static int ok(int is_true, const char *fmt, ...)

@@ -10,11 +10,14 @@ use warnings;
 
 use Staple::Work qw(build_dir source_dir);
 
-# Run t/unit/NAME. It finds its data with STAPLE_SRCDIR.
+# Run t/unit/NAME, or t/unit/NAME/NAME if it has a folder. It finds its data
+# with STAPLE_SRCDIR.
 sub run
 {
     my ($name) = @_;
     my $program = build_dir() . "/t/unit/$name";
+
+    $program .= "/$name" if -d $program;
 
     $ENV{STAPLE_SRCDIR} //= source_dir();
     exec { $program } $program or die "cannot run $program: $!\n";

@@ -1,0 +1,203 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Names and addresses: look-ups that hang, two addresses behind one name, and
+ * IPv6.
+ */
+
+#include "fetch_test.h"
+
+#include "../tap.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+/* Until the threads in stuck.test are as many. */
+static int wait_for_stuck(int count)
+{
+    int i, stuck = -1;
+
+    for (i = 0; i < 500 && stuck != count; i++) {
+        usleep(1000);
+        pthread_mutex_lock(&names.lock);
+        stuck = names.stuck;
+        pthread_mutex_unlock(&names.lock);
+    }
+    return stuck == count;
+}
+
+void test_names(void)
+{
+    server_t server = { .manner = ANSWER };
+    staple_fetch_t *fetch = engine(8, NULL);
+    result_t *results = apr_pcalloc(pool, sizeof(*results) * 1000);
+    result_t stuck = { 0 };
+    int i, good = 0;
+    apr_time_t began;
+
+    start(&server);
+    names.lookups = 0;
+    submit(fetch, "http://stuck.test/", &stuck, MSEC(300));
+    for (i = 0; i < 1000; i++) {
+        submit(fetch, apr_psprintf(pool, "http://some.test:%d/", server.port),
+               &results[i], 5 * SECOND);
+    }
+    run(fetch);
+    for (i = 0; i < 1000; i++) {
+        good += results[i].outcome == STAPLE_FETCH_OK;
+    }
+    is_int(good, 1000, "a thousand for one name, beside one that is stuck");
+    is_int(names.lookups, 2, "... one lookup for each");
+    is_int(stuck.outcome, STAPLE_FETCH_NO_NAME, "the stuck one is given up");
+    submit(fetch, "http://stuck.test/", &stuck, MSEC(100));
+    submit(fetch, "http://stuck.test/x", &stuck, MSEC(100));
+    run(fetch);
+    is_int(names.lookups, 2, "... and not looked up twice at a time");
+    is_int(stuck.calls, 3, "... for any job");
+    began = apr_time_now();
+    staple_fetch_destroy(fetch);
+    ok(apr_time_now() - began < MSEC(100), "nor does it hold up the end");
+
+    pthread_mutex_lock(&names.lock);
+    names.is_free = 1;
+    pthread_cond_broadcast(&names.freed);
+    pthread_mutex_unlock(&names.lock);
+    ok(wait_for_stuck(0), "its thread ends after the engine");
+    stop(&server);
+}
+
+/* A process may exit while a name server keeps a lookup waiting. */
+void test_exit(void)
+{
+    int i, status = -1;
+    pid_t pid = fork();
+
+    if (!pid) {
+        staple_fetch_t *fetch = engine(2, NULL);
+        result_t result = { 0 };
+
+        submit(fetch, "http://stuck.test/", &result, SECOND);
+        staple_fetch_run(fetch, MSEC(20));
+        if (!wait_for_stuck(1)) {
+            _exit(2);
+        }
+        staple_fetch_destroy(fetch);
+        exit(result.outcome == STAPLE_FETCH_STOPPED ? 0 : 3);
+    }
+    for (i = 0; i < 2000 && waitpid(pid, &status, WNOHANG) == 0; i++) {
+        usleep(1000);
+    }
+    if (i == 2000) {
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+    }
+    is_int(status, 0, "a process ends while a lookup hangs");
+}
+
+void test_eyeballs(void)
+{
+    server_t server = { .manner = ANSWER };
+    staple_fetch_t *fetch = engine(2, NULL);
+    result_t first = { 0 }, second = { 0 };
+    hole_t hole;
+
+    start(&server);
+    if (!dig(&hole, "127.0.0.2", server.port)) {
+        ok(1, "# SKIP no 127.0.0.2 here");
+        stop(&server);
+        return;
+    }
+    submit(fetch, apr_psprintf(pool, "http://eyes.test:%d/", server.port),
+           &first, 3 * SECOND);
+    run(fetch);
+    ok(first.outcome == STAPLE_FETCH_OK && first.took >= MSEC(240)
+       && first.took < MSEC(800), "the second address is tried after 250 ms");
+    is_str(first.peer, apr_psprintf(pool, "127.0.0.1:%d", server.port),
+           "... and told");
+    server.fields = "Connection: close\r\n";
+    submit(fetch, apr_psprintf(pool, "http://eyes.test:%d/", server.port),
+           &second, 3 * SECOND);
+    run(fetch);
+    submit(fetch, apr_psprintf(pool, "http://eyes.test:%d/", server.port),
+           &second, 3 * SECOND);
+    run(fetch);
+    ok(second.outcome == STAPLE_FETCH_OK && second.took < MSEC(200),
+       "next time it is the first");
+    staple_fetch_destroy(fetch);
+    fill(&hole);
+    stop(&server);
+}
+
+/* A slow address that answers after all, when another has the request. */
+void test_late_address(void)
+{
+    server_t server = { .manner = ANSWER, .delay_ms = 1500 };
+    staple_fetch_t *fetch = engine(2, NULL);
+    result_t result = { 0 };
+    int fd, i, late = 0;
+    hole_t hole;
+
+    start(&server);
+    if (!dig(&hole, "127.0.0.2", server.port)) {
+        ok(1, "# SKIP no 127.0.0.2 here");
+        staple_fetch_destroy(fetch);
+        stop(&server);
+        return;
+    }
+    submit(fetch, apr_psprintf(pool, "http://eyes.test:%d/", server.port),
+           &result, 3 * SECOND);
+    staple_fetch_run(fetch, MSEC(400));
+    for (i = 0; i < 8; i++) {
+        close(hole.fillers[i]);
+        hole.fillers[i] = -1;
+    }
+    fcntl(hole.fd, F_SETFL, O_NONBLOCK);
+    for (i = 0; i < 30 && staple_fetch_run(fetch, MSEC(100)); i++) {
+        while ((fd = accept(hole.fd, NULL, NULL)) >= 0) {
+            char byte;
+
+            late += recv(fd, &byte, 1, 0) > 0; /* the fillers are closed */
+            close(fd);
+        }
+    }
+    is_int(result.outcome, STAPLE_FETCH_OK, "an address that comes too late");
+    is_int(server.requests + late, 1, "... is not asked beside the other");
+    staple_fetch_destroy(fetch);
+    fill(&hole);
+    stop(&server);
+}
+
+void test_ipv6(void)
+{
+    server_t server = { .manner = ANSWER };
+    server_t v4only = { .manner = ANSWER };
+    result_t result;
+
+    if (!start_at(&server, "::1", 0)) {
+        ok(1, "# SKIP no IPv6 here");
+        return;
+    }
+    result = fetch_url(apr_psprintf(pool, "http://[::1]:%d/", server.port),
+                       SECOND);
+    is_int(result.outcome, STAPLE_FETCH_OK, "an IPv6 literal");
+    is_str(result.peer, apr_psprintf(pool, "[::1]:%d", server.port),
+           "... and its name");
+    ok(strstr(server.last, apr_psprintf(pool, "Host: [::1]:%d\r\n",
+                                        server.port)) != NULL,
+       "... in Host");
+    stop(&server);
+
+    start(&v4only);
+    result = fetch_url(apr_psprintf(pool, "http://eyes6.test:%d/",
+                                    v4only.port), SECOND);
+    ok(result.outcome == STAPLE_FETCH_OK && result.took < MSEC(200),
+       "IPv6 refused, IPv4 at once");
+    stop(&v4only);
+}

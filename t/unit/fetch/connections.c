@@ -1,0 +1,133 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Connections kept and used again, as many at a time as there are slots, in
+ * runs that are no longer than they may be.
+ */
+
+#include "fetch_test.h"
+
+#include "../tap.h"
+
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+void test_keepalive(void)
+{
+    server_t server = { .manner = ANSWER };
+    server_t stale = { .manner = STALE };
+    server_t closing = { .manner = EARLY };
+    staple_fetch_t *fetch = engine(2, NULL);
+    result_t results[10] = { { 0 } };
+    int i, good = 0;
+
+    start(&server);
+    for (i = 0; i < 10; i++) {
+        submit(fetch, url_of(server.port, "/"), &results[i], SECOND);
+    }
+    run(fetch);
+    for (i = 0; i < 10; i++) {
+        good += results[i].outcome == STAPLE_FETCH_OK;
+    }
+    ok(good == 10 && server.requests == 10 && server.connections == 1,
+       "ten answers over one connection");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+
+    fetch = engine(2, NULL);
+    start(&stale);
+    for (good = i = 0; i < 3; i++) {
+        result_t result = { 0 };
+
+        submit(fetch, url_of(stale.port, "/"), &result, SECOND);
+        run(fetch);
+        good += result.outcome == STAPLE_FETCH_OK && result.calls == 1;
+    }
+    is_int(good, 3, "a reused connection that breaks is made anew");
+    is_int(stale.connections, 3, "... each time");
+    staple_fetch_destroy(fetch);
+    stop(&stale);
+
+    fetch = engine(2, NULL);
+    start(&closing);
+    for (good = i = 0; i < 20; i++) {
+        result_t result = { 0 };
+
+        submit(fetch, url_of(closing.port, "/"), &result, SECOND);
+        run(fetch);
+        good += result.outcome == STAPLE_FETCH_OK;
+    }
+    is_int(good, 20, "a server that closes without saying so harms nobody");
+    staple_fetch_destroy(fetch);
+    stop(&closing);
+}
+
+void test_concurrency(void)
+{
+    server_t server = { .delay_ms = 20 };
+    staple_fetch_t *fetch = engine(32, NULL);
+    result_t *results = apr_pcalloc(pool, sizeof(*results) * 1000);
+    apr_interval_time_t took;
+    apr_time_t began;
+    int i, good = 0;
+
+    start(&server);
+    for (i = 0; i < 1000; i++) {
+        submit(fetch, url_of(server.port, apr_psprintf(pool, "/%d", i % 3)),
+               &results[i], 5 * SECOND);
+    }
+    began = apr_time_now();
+    run(fetch);
+    took = apr_time_now() - began;
+    for (i = 0; i < 1000; i++) {
+        good += results[i].outcome == STAPLE_FETCH_OK;
+    }
+    is_int(good, 1000, "a thousand answers of 20 ms each");
+    is_int(server.most_at_work, 16, "half of 32 at a time, no more");
+    is_int(server.most_open, 16, "... and as many connections");
+    is_int(server.connections, 16, "... all kept");
+    ok(took < 1825 * 1000, "... within 1.3 times the ideal and 0.2 s");
+    diag("%d ms (the ideal is 1250 ms)", (int)apr_time_as_msec(took));
+    staple_fetch_destroy(fetch);
+    stop(&server);
+}
+
+/* As the watchdog does it: 200 ms at work, 100 ms away. */
+void test_slices(void)
+{
+    server_t server = { .delay_ms = 20 };
+    staple_fetch_t *fetch = engine(8, NULL);
+    result_t results[100] = { { 0 } };
+    apr_interval_time_t longest = 0;
+    int i, before, after;
+
+    start(&server);
+    for (i = 0; i < 100; i++) {
+        submit(fetch, url_of(server.port, "/"), &results[i], 5 * SECOND);
+    }
+    staple_fetch_run(fetch, MSEC(100));
+    for (i = 0; i < 500 && server.at_work; i++) {
+        usleep(1000);
+    }
+    before = server.requests;
+    ok(staple_fetch_busy(fetch) + before > 100,
+       "what is in flight is answered while nobody runs the engine");
+    staple_fetch_run(fetch, 0);
+    for (i = 0; i < 500 && server.requests < before + 4; i++) {
+        usleep(1000);
+    }
+    after = server.requests;
+    is_int(after - before, 4, "even the shortest run fills all its slots");
+    for (i = 0; i < 100 && staple_fetch_busy(fetch); i++) {
+        apr_time_t began = apr_time_now();
+
+        staple_fetch_run(fetch, MSEC(50));
+        if (apr_time_now() - began > longest) {
+            longest = apr_time_now() - began;
+        }
+    }
+    ok(longest < MSEC(60), "no run takes longer than its span");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+}

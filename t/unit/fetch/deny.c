@@ -1,0 +1,183 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Addresses that may not be asked: by name, by redirect, behind a proxy; and
+ * what a word of StapleDenyResponder means.
+ */
+
+#include "staple_deny.h"
+
+#include "fetch_test.h"
+
+#include "../tap.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+static int deny_loopback(void *baton, const char *address, apr_uint16_t port)
+{
+    (void)baton;
+    (void)port;
+    return strcmp(address, "127.0.0.1") != 0;
+}
+
+void test_denied(void)
+{
+    static const char *const forms[] = {
+        "http://127.0.0.1:%d/", "http://some.test:%d/",
+        "http://[::ffff:127.0.0.1]:%d/", "http://mapped.test:%d/"
+    };
+    server_t server = { .manner = ANSWER };
+    server_t proxy = { .manner = ANSWER };
+    apr_size_t i;
+
+    start(&server);
+    start(&proxy);
+    for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        staple_fetch_t *fetch = engine(4, deny_loopback);
+        result_t result = { 0 };
+
+        submit(fetch, apr_psprintf(pool, forms[i], server.port), &result,
+               SECOND);
+        run(fetch);
+        is_int(result.outcome, STAPLE_FETCH_DENIED,
+               apr_psprintf(pool, "denied: %s", forms[i]));
+        staple_fetch_destroy(fetch);
+    }
+    is_int(server.connections, 0, "nobody was asked");
+    {
+        const char *url = url_of(server.port, "/");
+        staple_fetch_t *fetch = engine(4, deny_loopback);
+        result_t result = { 0 }, named = { 0 };
+        staple_fetch_job_t job = job_for(&url, 1, &result);
+
+        job.proxy = apr_psprintf(pool, "http://127.0.0.1:%d", proxy.port);
+        staple_fetch_submit(fetch, &job);
+        url = "http://some.test/";
+        job = job_for(&url, 1, &named);
+        job.proxy = apr_psprintf(pool, "http://127.0.0.1:%d", proxy.port);
+        staple_fetch_submit(fetch, &job);
+        run(fetch);
+        is_int(result.outcome, STAPLE_FETCH_DENIED,
+               "an address is denied behind a proxy too");
+        is_int(named.outcome, STAPLE_FETCH_OK, "the proxy itself is not");
+        staple_fetch_destroy(fetch);
+    }
+    stop(&server);
+    stop(&proxy);
+}
+
+/* What a word of StapleDenyResponder keeps out, and what it does not. */
+void test_deny_words(void)
+{
+    static const struct {
+        const char *words, *denied, *allowed;
+    } rows[] = {
+        { "", "", "127.0.0.1 ::1 10.1.2.3 192.0.2.1 2001:db8::1" },
+        { "loopback",
+          "127.0.0.1 127.255.255.255 0.0.0.0 0.1.2.3 ::1 :: ::ffff:127.0.0.1"
+          " ::ffff:7f00:1 64:ff9b::127.0.0.1",
+          "128.0.0.0 126.255.255.255 1.0.0.0 ::2 1::1 ::ffff:128.0.0.1"
+          " 64:ff9b::10.0.0.1 10.0.0.1" },
+        { "private",
+          "10.0.0.0 10.255.255.255 172.16.0.0 172.31.255.255 192.168.0.1"
+          " 100.64.0.0 100.127.255.255 fc00:: fdff::1 fec0::1"
+          " ::ffff:10.0.0.1 64:ff9b::a00:1",
+          "9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255"
+          " 192.169.0.0 100.63.255.255 100.128.0.0 fe00::1 fbff::1 127.0.0.1"
+          " 64:ff9b::192.0.2.1" },
+        { "link-local", "169.254.0.0 169.254.255.255 fe80::1 febf::1",
+          "169.253.255.255 169.255.0.0 fec0::1 fe7f::1" },
+        { "LOOPBACK Private",
+          "127.0.0.1 10.0.0.1", "169.254.1.1 192.0.2.1" },
+        { "192.0.2.7", "192.0.2.7 ::ffff:192.0.2.7",
+          "192.0.2.6 192.0.2.8 ::192.0.2.7" },
+        { "2001:db8::7", "2001:db8::7", "2001:db8::8 192.0.2.7" },
+        { "192.0.2.0/25", "192.0.2.0 192.0.2.127", "192.0.2.128 192.0.1.255" },
+        { "192.0.2.4/31", "192.0.2.4 192.0.2.5", "192.0.2.3 192.0.2.6" },
+        { "192.0.2.4/32", "192.0.2.4", "192.0.2.5" },
+        { "0.0.0.0/0", "0.0.0.0 192.0.2.1 255.255.255.255 ::ffff:192.0.2.1"
+          " 64:ff9b::192.0.2.1", "::1 2001:db8::1" },
+        { "::/0", "192.0.2.1 ::1 2001:db8::1", "" },
+        { "2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1" },
+        { "64:ff9b::/96", "64:ff9b::192.0.2.1", "192.0.2.1 64:ff9b:1::1" },
+        { "", "localhost 127.1 1 0x7f000001 127.0.0.1:80 [::1] fe80::1%eth0",
+          "192.0.2.1" } /* what is no address is denied by any list */
+    };
+    static const char *const wrong[] = {
+        "", "none", "localhost", "loopback/8", "10.0.0.0/", "10.0.0.0/33",
+        "10.0.0.0/-1", "10.0.0.0/ 8", "10.0.0.0/8x", "10.0.0.0/0008",
+        "10.0.0.1/8", "10/8", "10.0.0.0/255.0.0.0", "2001:db8::/129",
+        "2001:db8::1/64", "[2001:db8::]/64", "/8", "0.0.0.1/0", "::1/0"
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        staple_fetch_deny_t *deny = staple_fetch_deny_make(pool);
+        char *words = apr_pstrdup(pool, rows[i].words), *last;
+        const char *bad = "";
+        int which;
+
+        for (words = apr_strtok(words, " ", &last); words;
+             words = apr_strtok(NULL, " ", &last)) {
+            if (staple_fetch_deny_add(deny, words, pool)) {
+                bad = apr_pstrcat(pool, bad, " refused:", words, NULL);
+            }
+        }
+        for (which = 0; which < 2; which++) {
+            char *text = apr_pstrdup(pool, which ? rows[i].denied
+                                                 : rows[i].allowed);
+
+            for (text = apr_strtok(text, " ", &last); text;
+                 text = apr_strtok(NULL, " ", &last)) {
+                if (staple_fetch_deny_matches(deny, text) != which) {
+                    bad = apr_pstrcat(pool, bad, " ", text, NULL);
+                }
+            }
+        }
+        is_str(bad, "", apr_psprintf(pool, "StapleDenyResponder %s",
+                                     rows[i].words));
+    }
+    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        staple_fetch_deny_t *deny = staple_fetch_deny_make(pool);
+
+        ok(staple_fetch_deny_add(deny, wrong[i], pool)
+           && !staple_fetch_deny_matches(deny, "10.0.0.1"),
+           "not accepted, and nothing added: '%s'", wrong[i]);
+    }
+    ok(staple_fetch_deny_allows(NULL, "127.0.0.1", 80),
+       "without a list everything is allowed");
+}
+
+static int deny_second(void *baton, const char *address, apr_uint16_t port)
+{
+    (void)address;
+    return port != *(int *)baton;
+}
+
+void test_denied_redirect(void)
+{
+    server_t target = { .manner = ANSWER };
+    server_t server = { .status = 302 };
+    staple_fetch_conf_t conf = { 0 };
+    staple_fetch_t *fetch;
+    result_t result = { 0 };
+
+    start(&target);
+    server.fields = apr_psprintf(pool, "Location: http://127.0.0.1:%d/x\r\n",
+                                 target.port);
+    start(&server);
+    conf.concurrency = 2;
+    conf.max_body = 1000;
+    conf.is_allowed = deny_second;
+    conf.is_allowed_baton = &target.port;
+    staple_fetch_create(&fetch, &conf, pool);
+    submit(fetch, url_of(server.port, "/"), &result, SECOND);
+    run(fetch);
+    is_int(result.outcome, STAPLE_FETCH_DENIED, "denied after a redirect");
+    is_int(target.connections, 0, "... and not asked");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+    stop(&target);
+}
