@@ -48,7 +48,7 @@ tell_responder() {
 }
 
 start_lying_responder() {
-    "$build/t/tools/responder" --issuer "$ca/intermediate.pem" \
+    "$build/t/tools/responder/responder" --issuer "$ca/intermediate.pem" \
         "$ca/intermediate.key" --port "$ocsp_port" \
         --control-port "$control_port" </dev/null \
         >"$scratch/responder.log" 2>&1 &

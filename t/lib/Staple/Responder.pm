@@ -28,7 +28,7 @@ sub new
     my ($class, @cas) = @_;
     my %o = @cas && ref $cas[-1] eq 'HASH' ? %{ pop @cas } : ();
     my $number = ++$started;
-    my $program = build_dir() . '/t/tools/responder';
+    my $program = build_dir() . '/t/tools/responder/responder';
     my $log = work_dir() . "/responder$number.log";
 
     die "$program is not there: build it first\n" if !-x $program;
