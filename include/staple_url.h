@@ -82,6 +82,9 @@ int staple_http_url_for_get(staple_http_url_t *url,
                             const unsigned char *der, apr_size_t len,
                             apr_pool_t *p);
 
+/** Path and query of a URL, as they are asked for (RFC 9112 3.2.1). */
+const char *staple_http_url_target(const staple_http_url_t *url);
+
 /**
  * Any bytes as text that may reach a log: what is not printable ASCII, and
  * the backslash, as \xHH; "..." behind the first max bytes.

@@ -4,19 +4,18 @@
 #define STAPLE_HTTP_INT_H
 
 /*
- * What the files of the room have in common and nobody else sees:
+ * What the files of the HTTP room have in common and nobody else sees:
  *
- *   pure/staple_http.c          the parser: a response as it is framed
+ *   pure/staple_http.c   the parser: a response as it is framed
  *   pure/http_fields.c   what the fields of its header mean
  *   pure/http_request.c  the bytes of a request
- *   pure/staple_url.c      URLs
  *
- * The parser calls the fields, the request its URL; otherwise they stand alone.
- * Bytes are told apart here and not by the C library, which would ask the
- * locale.
+ * The parser calls the fields; otherwise they stand alone.
  */
 
 #include "staple_http.h"
+#include "staple_url.h"
+#include "bytes.h"
 
 #include <string.h>
 #include <strings.h>
@@ -27,51 +26,6 @@ extern "C" {
 
 /** What an OCSP response is called (RFC 6960 A.2). */
 #define OCSP_RESPONSE_TYPE "application/ocsp-response"
-
-/* ----- bytes ----- */
-
-static inline int is_alpha(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static inline int is_digit(unsigned char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/** The value of a hex digit; -1: it is none. */
-static inline int hex_value(unsigned char c)
-{
-    if (is_digit(c)) {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static inline int is_one_of(unsigned char c, const char *set)
-{
-    return c && strchr(set, c) != NULL;
-}
-
-/** Whether text is printable ASCII without a space. */
-static inline int is_printable(const char *text)
-{
-    const unsigned char *c = (const unsigned char *)text;
-
-    while (*c > ' ' && *c < 0x7f) {
-        c++;
-    }
-    return !*c;
-}
-
-/* ----- pure/staple_url.c ----- */
-
-/** Path and query of a URL, as they are asked for (RFC 9112 3.2.1). */
-const char *staple_http_url_target(const staple_http_url_t *url);
 
 /* ----- pure/http_fields.c ----- */
 

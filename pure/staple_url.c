@@ -13,10 +13,11 @@
  */
 
 #include "staple_url.h"
-#include "http_int.h"
+#include "bytes.h"
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <strings.h>
 
 #include <apr_base64.h>
 #include <apr_strings.h>
