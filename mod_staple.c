@@ -39,10 +39,13 @@
 #include "staple_cache.h"
 #include "staple_cert.h"
 #include "staple_config.h"
+#include "staple_deny.h"
+#include "staple_fetch.h"
 #include "staple_generation.h"
 #include "staple_ocsp.h"
 #include "staple_preflight.h"
 #include "staple_refresh.h"
+#include "staple_rules.h"
 #include "staple_share.h"
 #include "staple_status.h"
 

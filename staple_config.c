@@ -19,6 +19,7 @@
 #include <apr_strings.h>
 #include <apr_uri.h>
 
+#include "staple_cert.h"
 #include "staple_rules.h"
 
 extern module AP_MODULE_DECLARE_DATA staple_module;

@@ -22,7 +22,7 @@
 
 #include "staple_cache.h"
 #include "staple_config.h"
-#include "staple_http.h"
+#include "staple_url.h"
 
 /* The report as it is being made. */
 typedef struct report_t {

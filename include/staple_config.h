@@ -16,7 +16,6 @@
 #include <http_config.h>
 
 #include "staple_cache.h"
-#include "staple_cert.h"
 #include "staple_deny.h"
 #include "staple_share.h"
 

@@ -18,8 +18,6 @@
 #include "staple_cache.h"
 #include "staple_cert.h"
 #include "staple_fetch.h"
-#include "staple_rules.h"
-#include "staple_words.h"
 #include "staple_share.h"
 
 #ifdef __cplusplus

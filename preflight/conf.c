@@ -22,7 +22,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include "staple_http.h"
+#include "staple_url.h"
 
 /* ----- the tree ----- */
 

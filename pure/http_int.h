@@ -14,7 +14,6 @@
  */
 
 #include "staple_http.h"
-#include "staple_url.h"
 #include "bytes.h"
 
 #include <string.h>

@@ -11,8 +11,11 @@
 #include <apr_hash.h>
 #include <apr_thread_mutex.h>
 
-#include "staple_message.h"
 #include "staple_refresh.h"
+#include "staple_message.h"
+#include "staple_ocsp.h"
+#include "staple_rules.h"
+#include "staple_words.h"
 
 #ifdef __cplusplus
 extern "C" {

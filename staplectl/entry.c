@@ -21,7 +21,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
-#include "staple_http.h"
+#include "staple_url.h"
 #include "staple_rules.h"
 
 /* The fewest digits of an id that stand for it, and the bytes that are shown

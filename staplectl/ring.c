@@ -19,7 +19,7 @@
 
 #include <apr_strings.h>
 
-#include "staple_http.h"
+#include "staple_url.h"
 
 /* How often a file is read before what is missing is taken to be missing. */
 #define TRIES 3

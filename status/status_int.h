@@ -26,8 +26,11 @@
 #include <httpd.h>
 #include <http_protocol.h>
 
-#include "staple_refresh.h"
 #include "staple_status.h"
+#include "staple_fetch.h"
+#include "staple_ocsp.h"
+#include "staple_rules.h"
+#include "staple_words.h"
 
 #ifdef __cplusplus
 extern "C" {
