@@ -5,7 +5,15 @@
 
 /*
  * What a start or restart builds in the parent: the ring of the generation that
- * begins, seeded from the one that ends, and what is said about it.
+ * begins, seeded from the one that ends, and what is said about it. And who
+ * may write that ring: one process, the refresher, beside whom all others only
+ * read. The order of calls, by process:
+ *
+ *   parent     staple_generation_make_ring       once per post_config
+ *              staple_generation_check_file      in its monitor hook
+ *   refresher  staple_generation_begin_writing   right after its fork
+ *              staple_generation_end_writing     at its orderly end
+ *   children   staple_generation_only_read       in child_init
  */
 
 #include <httpd.h>
@@ -44,6 +52,51 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
                                          const staple_main_conf_t *conf,
                                          const server_rec *s, apr_pool_t *p,
                                          apr_pool_t *ptemp);
+
+/**
+ * Become the process that writes the ring, and begin to copy it to its file:
+ * from here on a thread of this process does that once a second, so that a
+ * disk that hangs delays the copy and nothing else. Needs no privileges: the
+ * parent has opened what it takes.
+ *
+ * In the refresher, right after its fork, while it has one thread and the
+ * refresher before it has been reaped. Other threads of the process may write
+ * the ring afterwards, one at a time (staple_cache.h says what is exempt).
+ * @param s the main server, for the log
+ * @param p lives as long as the process writes
+ * @return APR_SUCCESS, or what keeps the ring from being written here; a file
+ *         that cannot be written is no such thing, and is only logged
+ */
+apr_status_t staple_generation_begin_writing(staple_cache_t *cache,
+                                             const server_rec *s,
+                                             apr_pool_t *p);
+
+/**
+ * Copy what the file has not yet, with the counts of handshakes, and end the
+ * thread that does it; after `patience` it is left where it is. The ring must
+ * not be written any more. In the refresher, before it ends with _exit.
+ */
+void staple_generation_end_writing(staple_cache_t *cache,
+                                   apr_interval_time_t patience);
+
+/**
+ * Give up the descriptors that it takes to write ring and file. In each child
+ * that is not the refresher, in child_init, while it has one thread.
+ */
+void staple_generation_only_read(staple_cache_t *cache);
+
+/**
+ * Look whether the ring's file still has its name, and make a new one where
+ * it has not, or where none could be made so far. Logs changes only.
+ *
+ * In the parent, in its monitor hook. Where the thread that copies hangs in
+ * the file system, the name is not looked at, so that the parent does not
+ * hang as well.
+ * @return true: a new refresher has to be started in place of the present
+ *         one, because only a fork takes the new file to it
+ */
+int staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
+                                 apr_pool_t *ptemp);
 
 /**
  * STAPLE_SHARE_IDENTITY_LEN random bytes, the same for all generations of one
