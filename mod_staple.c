@@ -110,7 +110,7 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
     memset(&policy, 0, sizeof(policy));
     policy.times.skew = conf->skew;
     policy.times.max_age = conf->max_age;
-    policy.times.default_age = STAPLE_REFRESH_DEFAULT_AGE;
+    policy.times.default_age = STAPLE_RULES_DEFAULT_AGE;
     policy.timeout = conf->responder_timeout;
     policy.refresh_age = conf->standard_timeout;
     policy.retry_cap = conf->error_timeout;
@@ -167,7 +167,7 @@ static void note_outcome(conn_rec *c, const char *word)
 
 static const char *outcome_of(const staple_cache_meta_t *meta)
 {
-    return meta->flags & STAPLE_REFRESH_IS_ERROR ? "error"
+    return meta->flags & STAPLE_RULES_IS_ERROR ? "error"
            : staple_ocsp_status_text((staple_ocsp_status_e)meta->status);
 }
 
@@ -176,7 +176,7 @@ static int hand_over(const staple_cert_t *cert, conn_rec *c,
                      const staple_cache_meta_t *meta,
                      ap_ssl_ocsp_copy_resp *cb, void *userdata)
 {
-    if (!staple_refresh_may_serve(&cert->policy, meta, apr_time_now())) {
+    if (!staple_rules_may_serve(&cert->policy, meta, apr_time_now())) {
         return 0;
     }
     cb(der, len, userdata);

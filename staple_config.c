@@ -111,7 +111,7 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
 
     DEFAULT(conf, rank, rank);
     DEFAULT(conf, use_stapling, 0);
-    DEFAULT(conf, skew, STAPLE_REFRESH_SKEW);
+    DEFAULT(conf, skew, STAPLE_RULES_SKEW);
     /* max_age stays unset: no limit */
     DEFAULT(conf, responder_timeout, SECONDS(10));
     /* standard_timeout stays unset: the validity decides */

@@ -227,7 +227,7 @@ int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
         take_turns(fetch, until);
         now = clock_now();
         staple_fetch_conn_close_idle(&fetch->conns, now - KEEPALIVE);
-        staple_fetch_conn_bury(&fetch->conns);
+        staple_fetch_conn_free_closed(&fetch->conns);
         if (!fetch->busy || now >= until) {
             break;
         }

@@ -77,14 +77,14 @@ static apr_time_t monotonic(void)
 static apr_time_t plan_afresh(staple_refresh_t *refresh,
                               const staple_cert_t *cert, apr_time_t now)
 {
-    held_t held = staple_refresh_look(refresh, cert, now);
+    held_t held = staple_refresh_read_held(refresh, cert, now);
     apr_time_t fetched_at = held.meta.fetched_at < now ? held.meta.fetched_at
                                                        : now;
 
     return staple_refresh_is_valid(&held)
-           ? staple_refresh_due(&cert->policy, cert->id,
-                                held.meta.this_update, held.meta.next_update,
-                                fetched_at, -1)
+           ? staple_rules_due(&cert->policy, cert->id,
+                              held.meta.this_update, held.meta.next_update,
+                              fetched_at, -1)
            : now;
 }
 
@@ -239,7 +239,7 @@ static void send_off_task(task_t *task, apr_time_t now)
         begin(task, now);
     }
     else if (task->round && task->round->wake && task->round->wake <= now) {
-        staple_refresh_look_around(task->round);
+        staple_refresh_ask_share(task->round);
     }
 }
 

@@ -107,11 +107,11 @@ static apr_interval_time_t shortest_gap(apr_interval_time_t validity,
     return greater(SECONDS(1), lesser(gap, left / 2));
 }
 
-apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
-                              const unsigned char *id,
-                              apr_time_t this_update, apr_time_t next_update,
-                              apr_time_t fetched_at,
-                              apr_interval_time_t fresh_for)
+apr_time_t staple_rules_due(const staple_cert_policy_t *policy,
+                            const unsigned char *id,
+                            apr_time_t this_update, apr_time_t next_update,
+                            apr_time_t fetched_at,
+                            apr_interval_time_t fresh_for)
 {
     apr_time_t from, until, due;
     apr_interval_time_t validity;
@@ -138,11 +138,11 @@ apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
     return due;
 }
 
-apr_interval_time_t staple_refresh_backoff(const staple_cert_policy_t *policy,
-                                           const unsigned char *id,
-                                           apr_uint32_t failing,
-                                           apr_interval_time_t remaining,
-                                           apr_interval_time_t retry_after)
+apr_interval_time_t staple_rules_backoff(const staple_cert_policy_t *policy,
+                                         const unsigned char *id,
+                                         apr_uint32_t failing,
+                                         apr_interval_time_t remaining,
+                                         apr_interval_time_t retry_after)
 {
     apr_interval_time_t cap = greater(policy->retry_cap, SECONDS(1));
     apr_interval_time_t pause = lesser(GAP_MIN, cap);
@@ -166,12 +166,12 @@ apr_interval_time_t staple_refresh_backoff(const staple_cert_policy_t *policy,
     return greater(asked, pause + jitter(id, failing, pause / 5));
 }
 
-apr_time_t staple_refresh_serve_until(const staple_cert_policy_t *policy,
-                                      const staple_cache_meta_t *meta)
+apr_time_t staple_rules_serve_until(const staple_cert_policy_t *policy,
+                                    const staple_cache_meta_t *meta)
 {
     apr_time_t from, until;
 
-    if (meta->flags & STAPLE_REFRESH_IS_ERROR) {
+    if (meta->flags & STAPLE_RULES_IS_ERROR) {
         return meta->next_update;
     }
     staple_ocsp_window(&policy->times, meta->this_update, meta->next_update,
@@ -179,20 +179,20 @@ apr_time_t staple_refresh_serve_until(const staple_cert_policy_t *policy,
     return until;
 }
 
-int staple_refresh_is_urgent(const staple_cert_policy_t *policy,
-                             const staple_cache_meta_t *meta, apr_time_t now)
+int staple_rules_is_urgent(const staple_cert_policy_t *policy,
+                           const staple_cache_meta_t *meta, apr_time_t now)
 {
-    apr_time_t until = staple_refresh_serve_until(policy, meta);
+    apr_time_t until = staple_rules_serve_until(policy, meta);
 
     return until - now < (until - meta->this_update) / 10;
 }
 
-int staple_refresh_may_serve(const staple_cert_policy_t *policy,
-                             const staple_cache_meta_t *meta, apr_time_t now)
+int staple_rules_may_serve(const staple_cert_policy_t *policy,
+                           const staple_cache_meta_t *meta, apr_time_t now)
 {
     apr_time_t from, until;
 
-    if (meta->flags & STAPLE_REFRESH_IS_ERROR) {
+    if (meta->flags & STAPLE_RULES_IS_ERROR) {
         return policy->return_errors && now < meta->next_update;
     }
     staple_ocsp_window(&policy->times, meta->this_update, meta->next_update,
@@ -200,15 +200,15 @@ int staple_refresh_may_serve(const staple_cert_policy_t *policy,
     return from <= now && now < until;
 }
 
-int staple_refresh_is_better(const staple_cert_policy_t *policy,
-                             const staple_cache_meta_t *held,
-                             const staple_ocsp_verdict_t *verdict,
-                             apr_time_t now)
+int staple_rules_is_better(const staple_cert_policy_t *policy,
+                           const staple_cache_meta_t *held,
+                           const staple_ocsp_verdict_t *verdict,
+                           apr_time_t now)
 {
     apr_time_t from, until;
 
-    if ((held->flags & STAPLE_REFRESH_IS_ERROR)
-        || !staple_refresh_may_serve(policy, held, now)) {
+    if ((held->flags & STAPLE_RULES_IS_ERROR)
+        || !staple_rules_may_serve(policy, held, now)) {
         return 1;
     }
     if (verdict->this_update != held->this_update) {
@@ -219,5 +219,5 @@ int staple_refresh_is_better(const staple_cert_policy_t *policy,
     }
     staple_ocsp_window(&policy->times, verdict->this_update,
                        verdict->next_update, &from, &until);
-    return until > staple_refresh_serve_until(policy, held);
+    return until > staple_rules_serve_until(policy, held);
 }

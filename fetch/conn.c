@@ -76,7 +76,7 @@ void staple_fetch_conn_close(staple_fetch_conns_t *conns, conn_t *conn)
     APR_RING_INSERT_TAIL(&conns->dead, conn, staple_fetch_conn_t, link);
 }
 
-void staple_fetch_conn_bury(staple_fetch_conns_t *conns)
+void staple_fetch_conn_free_closed(staple_fetch_conns_t *conns)
 {
     while (!APR_RING_EMPTY(&conns->dead, staple_fetch_conn_t, link)) {
         conn_t *conn = APR_RING_FIRST(&conns->dead);

@@ -95,7 +95,7 @@ apr_status_t staple_fetch_conn_watch(staple_fetch_conns_t *conns,
 void staple_fetch_conn_keep(staple_fetch_conns_t *conns,
                             staple_fetch_conn_t *conn, apr_time_t now);
 
-/** Close it; its memory goes with the next staple_fetch_conn_bury. */
+/** Close it; its memory goes with the next staple_fetch_conn_free_closed. */
 void staple_fetch_conn_close(staple_fetch_conns_t *conns,
                              staple_fetch_conn_t *conn);
 
@@ -115,7 +115,7 @@ int staple_fetch_conn_count(const staple_fetch_conns_t *conns,
                             const char *peer);
 
 /** Free what was closed; when no event of before can be looked at any more. */
-void staple_fetch_conn_bury(staple_fetch_conns_t *conns);
+void staple_fetch_conn_free_closed(staple_fetch_conns_t *conns);
 
 #ifdef __cplusplus
 }

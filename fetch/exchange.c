@@ -12,7 +12,7 @@
  * because a peer has to be waited for. So a step is called last, and nothing
  * of the exchange is touched after it. In the file the last step comes first.
  *
- *     visit -> resolve -> connect -> send -> receive -> answered -> judge
+ *     visit -> resolve -> connect -> send -> receive -> on_response -> judge
  *       ^                    ^        |         |          |          |
  *       |                    +-- a kept connection was dead |          |
  *       +------------------------------- a redirect, the other method -+
@@ -216,7 +216,7 @@ static void reject(staple_fetch_t *fetch, exchange_t *ex)
                       "the answer of %s was not accepted", where(ex));
 }
 
-static void judge(staple_fetch_t *fetch, exchange_t *ex)
+static void ask_judge(staple_fetch_t *fetch, exchange_t *ex)
 {
     staple_fetch_answer_t answer;
 
@@ -235,7 +235,7 @@ static void judge(staple_fetch_t *fetch, exchange_t *ex)
 }
 
 /* A response was read, whole unless only its status counts. */
-static void answered(staple_fetch_t *fetch, exchange_t *ex)
+static void on_response(staple_fetch_t *fetch, exchange_t *ex)
 {
     const staple_http_response_t *response = staple_http_response(ex->parser);
 
@@ -247,7 +247,7 @@ static void answered(staple_fetch_t *fetch, exchange_t *ex)
     }
     ex->conn = NULL;
     if (response->status == 200) {
-        judge(fetch, ex);
+        ask_judge(fetch, ex);
     }
     else if (response->status == 304 && ex->is_conditional) {
         staple_fetch_succeed(fetch, ex, STAPLE_FETCH_NOT_MODIFIED);
@@ -272,7 +272,8 @@ static void answered(staple_fetch_t *fetch, exchange_t *ex)
 
 /* The connection broke. One that was reused may have been closed just as it
  * was taken: that is no failure, and a fresh one is made, once. */
-static void lost(staple_fetch_t *fetch, exchange_t *ex, apr_status_t rv)
+static void on_broken_connection(staple_fetch_t *fetch, exchange_t *ex,
+                                 apr_status_t rv)
 {
     if (ex->conn->is_reused && !ex->received && !ex->has_failed_reuse) {
         staple_fetch_conn_close(&fetch->conns, ex->conn);
@@ -292,18 +293,18 @@ static void lost(staple_fetch_t *fetch, exchange_t *ex, apr_status_t rv)
     }
 }
 
-static void spoiled(staple_fetch_t *fetch, exchange_t *ex)
+static void on_bad_response(staple_fetch_t *fetch, exchange_t *ex)
 {
     const staple_http_response_t *response = staple_http_response(ex->parser);
     staple_http_fault_e fault = staple_http_fault(ex->parser);
     staple_fetch_outcome_e outcome = STAPLE_FETCH_NOT_HTTP;
 
     if (fault == STAPLE_HTTP_NO_ANSWER) {
-        lost(fetch, ex, APR_EOF);
+        on_broken_connection(fetch, ex, APR_EOF);
         return;
     }
     if (staple_http_has_head(ex->parser) && response->status != 200) {
-        answered(fetch, ex); /* nobody reads the body of an error */
+        on_response(fetch, ex); /* nobody reads the body of an error */
         return;
     }
     if (fault == STAPLE_HTTP_BODY_TOO_LARGE) {
@@ -344,16 +345,16 @@ static void receive(staple_fetch_t *fetch, exchange_t *ex)
             return;
         }
         if (rv != APR_SUCCESS && !APR_STATUS_IS_EOF(rv)) {
-            lost(fetch, ex, rv);
+            on_broken_connection(fetch, ex, rv);
             return;
         }
         state = feed(ex, rv, bytes, len);
         if (state == STAPLE_HTTP_AT_END) {
-            answered(fetch, ex);
+            on_response(fetch, ex);
             return;
         }
         if (state == STAPLE_HTTP_AT_FAULT) {
-            spoiled(fetch, ex);
+            on_bad_response(fetch, ex);
             return;
         }
         if (len < sizeof(bytes)) {
@@ -376,7 +377,7 @@ static int send_rest(staple_fetch_t *fetch, exchange_t *ex)
         ex->sent += len;
     }
     if (rv != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(rv)) {
-        lost(fetch, ex, rv);
+        on_broken_connection(fetch, ex, rv);
         return 0;
     }
     ex->state = ex->sent < ex->request_len ? SENDING : RECEIVING;

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#ifndef STAPLE_REFRESH_SCHEDULE_H
-#define STAPLE_REFRESH_SCHEDULE_H
+#ifndef STAPLE_RULES_H
+#define STAPLE_RULES_H
 
 /*
  * The rules of the refresh as values: when to ask again, when to try again,
@@ -21,16 +21,16 @@ extern "C" {
 #endif
 
 /** SSLStaplingResponseTimeSkew where it is not set. */
-#define STAPLE_REFRESH_SKEW apr_time_from_sec(300)
+#define STAPLE_RULES_SKEW apr_time_from_sec(300)
 
 /** For how long a response without nextUpdate (RFC 6960 4.2.2.1) is served
  * where SSLStaplingResponseMaxAge is not set. */
-#define STAPLE_REFRESH_DEFAULT_AGE apr_time_from_sec(12 * 3600)
+#define STAPLE_RULES_DEFAULT_AGE apr_time_from_sec(12 * 3600)
 
 /** Set in staple_cache_meta_t.flags: the response is a responder's error, kept
  * because SSLStaplingReturnResponderErrors asks for it; next_update is when it
  * stops being served. */
-#define STAPLE_REFRESH_IS_ERROR 1u
+#define STAPLE_RULES_IS_ERROR 1u
 
 /**
  * When a response that was just obtained is due to be asked for anew: at the
@@ -46,11 +46,11 @@ extern "C" {
  * @param fetched_at when the response was obtained
  * @param fresh_for what Cache-Control or Expires says; 0 or -1: nothing
  */
-apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
-                              const unsigned char *id,
-                              apr_time_t this_update, apr_time_t next_update,
-                              apr_time_t fetched_at,
-                              apr_interval_time_t fresh_for);
+apr_time_t staple_rules_due(const staple_cert_policy_t *policy,
+                            const unsigned char *id,
+                            apr_time_t this_update, apr_time_t next_update,
+                            apr_time_t fetched_at,
+                            apr_interval_time_t fresh_for);
 
 /**
  * How long to wait after a failure: from 5 s, doubled each time, up to
@@ -61,11 +61,11 @@ apr_time_t staple_refresh_due(const staple_cert_policy_t *policy,
  * @param remaining for how long the held response may be served; 0: none held
  * @param retry_after from Retry-After, -1: nothing
  */
-apr_interval_time_t staple_refresh_backoff(const staple_cert_policy_t *policy,
-                                           const unsigned char *id,
-                                           apr_uint32_t failing,
-                                           apr_interval_time_t remaining,
-                                           apr_interval_time_t retry_after);
+apr_interval_time_t staple_rules_backoff(const staple_cert_policy_t *policy,
+                                         const unsigned char *id,
+                                         apr_uint32_t failing,
+                                         apr_interval_time_t remaining,
+                                         apr_interval_time_t retry_after);
 
 /**
  * Whether a verified response should take the place of the held one: it is
@@ -73,25 +73,25 @@ apr_interval_time_t staple_refresh_backoff(const staple_cert_policy_t *policy,
  * what is held is an error or has ended. The held status is a
  * staple_ocsp_status_e.
  */
-int staple_refresh_is_better(const staple_cert_policy_t *policy,
-                             const staple_cache_meta_t *held,
-                             const staple_ocsp_verdict_t *verdict,
-                             apr_time_t now);
+int staple_rules_is_better(const staple_cert_policy_t *policy,
+                           const staple_cache_meta_t *held,
+                           const staple_ocsp_verdict_t *verdict,
+                           apr_time_t now);
 
 /** Until when a kept response may be served, by the policy of today. */
-apr_time_t staple_refresh_serve_until(const staple_cert_policy_t *policy,
-                                      const staple_cache_meta_t *meta);
+apr_time_t staple_rules_serve_until(const staple_cert_policy_t *policy,
+                                    const staple_cache_meta_t *meta);
 
 /** Whether less than a tenth of a kept response's validity is left. */
-int staple_refresh_is_urgent(const staple_cert_policy_t *policy,
-                             const staple_cache_meta_t *meta, apr_time_t now);
+int staple_rules_is_urgent(const staple_cert_policy_t *policy,
+                           const staple_cache_meta_t *meta, apr_time_t now);
 
 /** Whether a kept response may be served at this moment. */
-int staple_refresh_may_serve(const staple_cert_policy_t *policy,
-                             const staple_cache_meta_t *meta, apr_time_t now);
+int staple_rules_may_serve(const staple_cert_policy_t *policy,
+                           const staple_cache_meta_t *meta, apr_time_t now);
 
 #ifdef __cplusplus
 }
 #endif
 
-#endif /* STAPLE_REFRESH_SCHEDULE_H */
+#endif /* STAPLE_RULES_H */

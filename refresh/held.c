@@ -14,9 +14,9 @@
 #include <string.h>
 
 /* buf is room for any response; the bytes are copied to have them checked. */
-held_t staple_refresh_look_into(const staple_cache_t *cache,
-                                const staple_cert_t *cert, apr_time_t now,
-                                unsigned char buf[STAPLE_CACHE_DER_MAX])
+held_t staple_refresh_read_held_into(const staple_cache_t *cache,
+                                     const staple_cert_t *cert, apr_time_t now,
+                                     unsigned char buf[STAPLE_CACHE_DER_MAX])
 {
     held_t held;
     apr_size_t len;
@@ -26,22 +26,22 @@ held_t staple_refresh_look_into(const staple_cache_t *cache,
                                       STAPLE_CACHE_DER_MAX, &len, &held.meta)
                     == APR_SUCCESS;
     if (held.is_there
-        && staple_refresh_may_serve(&cert->policy, &held.meta, now)) {
-        held.until = staple_refresh_serve_until(&cert->policy, &held.meta);
+        && staple_rules_may_serve(&cert->policy, &held.meta, now)) {
+        held.until = staple_rules_serve_until(&cert->policy, &held.meta);
     }
     return held;
 }
 
-held_t staple_refresh_look(staple_refresh_t *refresh,
-                           const staple_cert_t *cert, apr_time_t now)
+held_t staple_refresh_read_held(staple_refresh_t *refresh,
+                                const staple_cert_t *cert, apr_time_t now)
 {
-    return staple_refresh_look_into(refresh->conf.cache, cert, now,
-                                    refresh->buf);
+    return staple_refresh_read_held_into(refresh->conf.cache, cert, now,
+                                         refresh->buf);
 }
 
 int staple_refresh_is_valid(const held_t *held)
 {
-    return held->until && !(held->meta.flags & STAPLE_REFRESH_IS_ERROR);
+    return held->until && !(held->meta.flags & STAPLE_RULES_IS_ERROR);
 }
 
 int staple_refresh_is_believed(const staple_cert_t *cert,
@@ -74,27 +74,29 @@ apr_status_t staple_refresh_store(staple_refresh_t *refresh,
     return rv;
 }
 
-int staple_refresh_is_wanted(const staple_cert_t *cert, const held_t *held,
-                             const staple_ocsp_verdict_t *verdict,
-                             apr_time_t now)
+int staple_refresh_is_improvement(const staple_cert_t *cert,
+                                  const held_t *held,
+                                  const staple_ocsp_verdict_t *verdict,
+                                  apr_time_t now)
 {
     return !held->is_there
-           || staple_refresh_is_better(&cert->policy, &held->meta, verdict,
-                                       now);
+           || staple_rules_is_better(&cert->policy, &held->meta, verdict,
+                                     now);
 }
 
 /* Store what was obtained unless what is held is as good; returns whether it
  * was stored. */
-int staple_refresh_take(staple_refresh_t *refresh, const staple_cert_t *cert,
-                        const held_t *held,
-                        const staple_ocsp_verdict_t *verdict,
-                        const unsigned char *der, apr_size_t len,
-                        apr_pool_t *ptemp)
+int staple_refresh_store_wanted(staple_refresh_t *refresh,
+                                const staple_cert_t *cert,
+                                const held_t *held,
+                                const staple_ocsp_verdict_t *verdict,
+                                const unsigned char *der, apr_size_t len,
+                                apr_pool_t *ptemp)
 {
     apr_time_t now = apr_time_now();
     staple_cache_meta_t meta;
 
-    if (!staple_refresh_is_wanted(cert, held, verdict, now)) {
+    if (!staple_refresh_is_improvement(cert, held, verdict, now)) {
         return 0;
     }
     memset(&meta, 0, sizeof(meta));
@@ -119,6 +121,6 @@ alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
     if (!staple_refresh_is_valid(held)) {
         return cert->is_must_staple ? ALARM_REFUSED : ALARM_FAILING;
     }
-    return staple_refresh_is_urgent(&cert->policy, &held->meta, now)
+    return staple_rules_is_urgent(&cert->policy, &held->meta, now)
            ? ALARM_URGENT : ALARM_FAILING;
 }

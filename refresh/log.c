@@ -59,9 +59,9 @@ static const char *service_text(const staple_cert_t *cert, const held_t *held,
 }
 
 /* Loud when things have got worse since it was told last. */
-static int level_of(alarm_e alarm, alarm_e told)
+static int level_of(alarm_e alarm, alarm_e before)
 {
-    if (alarm <= told) {
+    if (alarm <= before) {
         return APLOG_INFO;
     }
     return alarm == ALARM_REFUSED ? APLOG_CRIT
@@ -112,8 +112,8 @@ void staple_refresh_log_open(staple_refresh_t *refresh)
     }
 }
 
-static void tell(staple_refresh_t *refresh, const staple_cert_t *cert,
-                 staple_message_e reason, const char *detail, apr_pool_t *p)
+static void notify(staple_refresh_t *refresh, const staple_cert_t *cert,
+                   staple_message_e reason, const char *detail, apr_pool_t *p)
 {
     staple_message_note_t note;
 
@@ -129,14 +129,14 @@ static void tell(staple_refresh_t *refresh, const staple_cert_t *cert,
     staple_message_send(refresh->message, &note);
 }
 
-static void tell_alarm(const task_t *task, alarm_e alarm, const char *cause,
-                       const char *service, apr_pool_t *p)
+static void notify_alarm(const task_t *task, alarm_e alarm, const char *cause,
+                         const char *service, apr_pool_t *p)
 {
     if (alarm > task->alarm) {
-        tell(task->refresh, task->cert,
-             alarm == ALARM_FAILING ? STAPLE_MESSAGE_ERRORED
-                                    : STAPLE_MESSAGE_EXPIRING,
-             apr_pstrcat(p, cause, "; ", service, NULL), p);
+        notify(task->refresh, task->cert,
+               alarm == ALARM_FAILING ? STAPLE_MESSAGE_ERRORED
+                                      : STAPLE_MESSAGE_EXPIRING,
+               apr_pstrcat(p, cause, "; ", service, NULL), p);
     }
 }
 
@@ -163,8 +163,8 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                  "(%s): the certificate with serial %s was revoked at %s "
                  "(reason: %s); clients that check will refuse it, replace it",
                  cert->name, hosts_text(cert, ptemp), cert->serial, when, why);
-    tell(refresh, cert, STAPLE_MESSAGE_REVOKED,
-         apr_psprintf(ptemp, "revoked at %s (reason: %s)", when, why), ptemp);
+    notify(refresh, cert, STAPLE_MESSAGE_REVOKED,
+           apr_psprintf(ptemp, "revoked at %s (reason: %s)", when, why), ptemp);
 }
 
 void staple_refresh_log_failure(server_rec *s, const round_t *round,
@@ -183,7 +183,7 @@ void staple_refresh_log_failure(server_rec *s, const round_t *round,
                  APR_TIME_T_FMT " s", cert->name, hosts_text(cert, p),
                  answer->url, peer_text(answer, p), cause, service,
                  apr_time_sec(pause + SECONDS(1) - 1));
-    tell_alarm(round->task, alarm, cause, service, p);
+    notify_alarm(round->task, alarm, cause, service, p);
 }
 
 void staple_refresh_log_success(server_rec *s, const round_t *round,
@@ -203,9 +203,9 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
                  until_text, staple_refresh_time_text(round->task->due, p));
     if ((was_failing || is_new)
         && round->verdict.status == STAPLE_OCSP_GOOD) {
-        tell(round->task->refresh, cert,
-             was_failing ? STAPLE_MESSAGE_RECOVERED : STAPLE_MESSAGE_RENEWED,
-             apr_pstrcat(p, "valid until ", until_text, NULL), p);
+        notify(round->task->refresh, cert,
+               was_failing ? STAPLE_MESSAGE_RECOVERED : STAPLE_MESSAGE_RENEWED,
+               apr_pstrcat(p, "valid until ", until_text, NULL), p);
     }
 }
 
@@ -235,12 +235,12 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                  "StapleResponseFile is its only source and has nothing newer; "
                  "%s; put a newer response there", cert->name,
                  hosts_text(cert, ptemp), service);
-    tell_alarm(task, alarm, "StapleResponseFile has nothing newer", service,
-               ptemp);
+    notify_alarm(task, alarm, "StapleResponseFile has nothing newer", service,
+                 ptemp);
 }
 
-void staple_refresh_log_relief(server_rec *s, const staple_cert_t *cert,
-                               const staple_ocsp_verdict_t *verdict)
+void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
+                                   const staple_ocsp_verdict_t *verdict)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0210: %s: a new response "
                  "was taken from its StapleResponseFile: %s", cert->name,

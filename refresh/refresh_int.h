@@ -110,13 +110,13 @@ struct staple_refresh_t {
  * What is held at a moment. The bytes are copied, to have them checked, into
  * buf, which has room for any response.
  */
-held_t staple_refresh_look_into(const staple_cache_t *cache,
-                                const staple_cert_t *cert, apr_time_t now,
-                                unsigned char buf[STAPLE_CACHE_DER_MAX]);
+held_t staple_refresh_read_held_into(const staple_cache_t *cache,
+                                     const staple_cert_t *cert, apr_time_t now,
+                                     unsigned char buf[STAPLE_CACHE_DER_MAX]);
 
 /** The same, for the leader. */
-held_t staple_refresh_look(staple_refresh_t *refresh,
-                           const staple_cert_t *cert, apr_time_t now);
+held_t staple_refresh_read_held(staple_refresh_t *refresh,
+                                const staple_cert_t *cert, apr_time_t now);
 
 /** Whether a valid response, and no error, is served. */
 int staple_refresh_is_valid(const held_t *held);
@@ -130,19 +130,21 @@ int staple_refresh_is_believed(const staple_cert_t *cert,
                                staple_ocsp_verdict_t *verdict);
 
 /** Whether a believed response should take the place of what is held. */
-int staple_refresh_is_wanted(const staple_cert_t *cert, const held_t *held,
-                             const staple_ocsp_verdict_t *verdict,
-                             apr_time_t now);
+int staple_refresh_is_improvement(const staple_cert_t *cert,
+                                  const held_t *held,
+                                  const staple_ocsp_verdict_t *verdict,
+                                  apr_time_t now);
 
 /**
  * Store a believed response if it is wanted, and tell of a revocation.
  * @return whether it was stored
  */
-int staple_refresh_take(staple_refresh_t *refresh, const staple_cert_t *cert,
-                        const held_t *held,
-                        const staple_ocsp_verdict_t *verdict,
-                        const unsigned char *der, apr_size_t len,
-                        apr_pool_t *ptemp);
+int staple_refresh_store_wanted(staple_refresh_t *refresh,
+                                const staple_cert_t *cert,
+                                const held_t *held,
+                                const staple_ocsp_verdict_t *verdict,
+                                const unsigned char *der, apr_size_t len,
+                                apr_pool_t *ptemp);
 
 /** Publish bytes as they are, and tell if there is no room. */
 apr_status_t staple_refresh_store(staple_refresh_t *refresh,
@@ -160,7 +162,7 @@ alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
 void staple_refresh_begin_round(task_t *task, apr_time_t now);
 
 /** Go on with a round that waits for another server (its wake has come). */
-void staple_refresh_look_around(round_t *round);
+void staple_refresh_ask_share(round_t *round);
 
 /* ----- refresh/log.c: once per change of state, to the error log and
  * to the program of StapleMessageCmd ----- */
@@ -191,7 +193,7 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                                  const held_t *held, alarm_e alarm,
                                  apr_pool_t *ptemp);
 /** A file has brought what was missing. */
-void staple_refresh_log_relief(server_rec *s, const staple_cert_t *cert,
+void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
                                const staple_ocsp_verdict_t *verdict);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
 

@@ -142,7 +142,7 @@ static apr_status_t read_response(const char *path, const unsigned char **der,
 void staple_refresh_remind(task_t *task, apr_time_t now)
 {
     staple_refresh_t *refresh = task->refresh;
-    held_t held = staple_refresh_look(refresh, task->cert, now);
+    held_t held = staple_refresh_read_held(refresh, task->cert, now);
     alarm_e alarm = staple_refresh_alarm_of(task->cert, &held, now);
     apr_interval_time_t left = staple_refresh_is_valid(&held)
                                ? held.until - now : 0;
@@ -181,12 +181,12 @@ static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
     if (!task->cert->urls->nelts) {
         policy.refresh_age = -1;
     }
-    task->due = staple_refresh_due(&policy, task->cert->id,
-                                   verdict->this_update, verdict->next_update,
-                                   now, -1);
+    task->due = staple_rules_due(&policy, task->cert->id,
+                                 verdict->this_update, verdict->next_update,
+                                 now, -1);
     if (task->alarm != ALARM_NONE) {
-        staple_refresh_log_relief(task->refresh->conf.server, task->cert,
-                                  verdict);
+        staple_refresh_log_file_taken(task->refresh->conf.server, task->cert,
+                                      verdict);
         task->alarm = ALARM_NONE;
     }
 }
@@ -203,9 +203,9 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
     if (!staple_refresh_is_believed(task->cert, der, len, &verdict)) {
         return verdict.reason;
     }
-    held = staple_refresh_look(refresh, task->cert, now);
-    if (staple_refresh_take(refresh, task->cert, &held, &verdict, der, len,
-                            ptemp)) {
+    held = staple_refresh_read_held(refresh, task->cert, now);
+    if (staple_refresh_store_wanted(refresh, task->cert, &held, &verdict,
+                                    der, len, ptemp)) {
         plan_after_file(task, &verdict, now);
     }
     return STAPLE_OCSP_OK;

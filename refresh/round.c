@@ -42,7 +42,7 @@ static void store_error(const round_t *round, const held_t *held,
         der = staple_ocsp_try_later(&len);
     }
     if (!der || !cert->policy.return_errors) {
-        if (held->meta.flags & STAPLE_REFRESH_IS_ERROR) {
+        if (held->meta.flags & STAPLE_RULES_IS_ERROR) {
             staple_cache_forget(round->task->refresh->conf.cache, cert->slot);
         }
         return;
@@ -52,7 +52,7 @@ static void store_error(const round_t *round, const held_t *held,
     meta.next_update = now + pause + cert->policy.timeout;
     meta.fetched_at = now;
     meta.status = STAPLE_OCSP_UNKNOWN;
-    meta.flags = STAPLE_REFRESH_IS_ERROR;
+    meta.flags = STAPLE_RULES_IS_ERROR;
     staple_refresh_store(round->task->refresh, cert, der, len, &meta);
 }
 
@@ -128,19 +128,20 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     task_t *task = round->task;
     staple_refresh_t *refresh = task->refresh;
     const staple_cert_t *cert = task->cert;
-    held_t held = staple_refresh_look(refresh, cert, now);
+    held_t held = staple_refresh_read_held(refresh, cert, now);
     int was_failing = state->failing > 0 || task->alarm != ALARM_NONE;
     int is_new;
 
-    is_new = staple_refresh_take(refresh, cert, &held, &round->verdict,
-                                 answer->body, answer->body_len, round->pool);
+    is_new = staple_refresh_store_wanted(refresh, cert, &held, &round->verdict,
+                                         answer->body, answer->body_len,
+                                         round->pool);
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
-    task->due = staple_refresh_due(&cert->policy, cert->id,
-                                   round->verdict.this_update,
-                                   round->verdict.next_update, now,
-                                   answer->fresh_for);
-    held = staple_refresh_look(refresh, cert, now);
+    task->due = staple_rules_due(&cert->policy, cert->id,
+                                 round->verdict.this_update,
+                                 round->verdict.next_update, now,
+                                 answer->fresh_for);
+    held = staple_refresh_read_held(refresh, cert, now);
     staple_refresh_log_success(refresh->conf.server, round, answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
@@ -156,14 +157,14 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
 {
     task_t *task = round->task;
     const staple_cert_t *cert = task->cert;
-    held_t held = staple_refresh_look(task->refresh, cert, now);
+    held_t held = staple_refresh_read_held(task->refresh, cert, now);
 
     round->verdict.status = (staple_ocsp_status_e)held.meta.status;
     note_exchange(round, answer, now, 1, state);
-    task->due = staple_refresh_due(&cert->policy, cert->id,
-                                   held.meta.this_update,
-                                   held.meta.next_update, now,
-                                   answer->fresh_for);
+    task->due = staple_rules_due(&cert->policy, cert->id,
+                                 held.meta.this_update,
+                                 held.meta.next_update, now,
+                                 answer->fresh_for);
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
                                held.until, task->alarm != ALARM_NONE, 0);
     task->alarm = ALARM_NONE;
@@ -174,15 +175,15 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
 {
     task_t *task = round->task;
     const staple_cert_t *cert = task->cert;
-    held_t held = staple_refresh_look(task->refresh, cert, now);
+    held_t held = staple_refresh_read_held(task->refresh, cert, now);
     int is_held = staple_refresh_is_valid(&held);
     alarm_e alarm = staple_refresh_alarm_of(cert, &held, now);
     apr_interval_time_t pause;
 
     note_exchange(round, answer, now, 0, state);
-    pause = staple_refresh_backoff(&cert->policy, cert->id, state->failing,
-                                   is_held ? held.until - now : 0,
-                                   answer->retry_after);
+    pause = staple_rules_backoff(&cert->policy, cert->id, state->failing,
+                                 is_held ? held.until - now : 0,
+                                 answer->retry_after);
     task->due = now + pause;
     if (!is_held) {
         store_error(round, &held, now, pause);
@@ -203,7 +204,8 @@ static int is_confirmed(const round_t *round,
     if (answer->outcome != STAPLE_FETCH_NOT_MODIFIED) {
         return 0;
     }
-    held = staple_refresh_look(round->task->refresh, round->task->cert, now);
+    held = staple_refresh_read_held(round->task->refresh, round->task->cert,
+                                    now);
     return staple_refresh_is_valid(&held);
 }
 
@@ -457,8 +459,8 @@ static int is_answer_wanted(round_t *round,
                                        &round->verdict)) {
         return 0;
     }
-    held = staple_refresh_look(round->task->refresh, cert, now);
-    return staple_refresh_is_wanted(cert, &held, &round->verdict, now);
+    held = staple_refresh_read_held(round->task->refresh, cert, now);
+    return staple_refresh_is_improvement(cert, &held, &round->verdict, now);
 }
 
 static void on_shared(void *baton, const staple_share_answer_t *answer)
@@ -481,7 +483,7 @@ static void on_shared(void *baton, const staple_share_answer_t *answer)
 }
 
 /* Every round begins here, and every wait ends here. */
-void staple_refresh_look_around(round_t *round)
+void staple_refresh_ask_share(round_t *round)
 {
     staple_share_t *share = round->task->refresh->conf.share;
 
@@ -503,5 +505,5 @@ void staple_refresh_begin_round(task_t *task, apr_time_t now)
     task->round->pool = p;
     task->round->hash = first_hash(task);
     task->round->wait_until = now + task->cert->policy.timeout;
-    staple_refresh_look_around(task->round);
+    staple_refresh_ask_share(task->round);
 }

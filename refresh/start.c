@@ -166,8 +166,8 @@ const char *staple_refresh_missing(const staple_refresh_t *refresh)
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->is_must_staple && cert->scope == STAPLE_CERT_APPLIES) {
-            held_t held = staple_refresh_look_into(refresh->conf.cache, cert,
-                                                   now, buf);
+            held_t held = staple_refresh_read_held_into(refresh->conf.cache,
+                                                        cert, now, buf);
 
             if (!staple_refresh_is_valid(&held)) {
                 return cert->name;

@@ -35,9 +35,9 @@ staple_cert_policy_t staplectl_usual_policy(apr_pool_t *p)
     staple_cert_policy_t policy;
 
     memset(&policy, 0, sizeof(policy));
-    policy.times.skew = STAPLE_REFRESH_SKEW;
+    policy.times.skew = STAPLE_RULES_SKEW;
     policy.times.max_age = -1;
-    policy.times.default_age = STAPLE_REFRESH_DEFAULT_AGE;
+    policy.times.default_age = STAPLE_RULES_DEFAULT_AGE;
     policy.refresh_age = -1;
     policy.response_files = apr_array_make(p, 0, sizeof(const char *));
     return policy;
@@ -213,13 +213,13 @@ static staplectl_verdict_e verdict_of(staplectl_entry_t *entry,
                : entry->has_state && !entry->state.last_attempt
                ? STAPLECTL_WAITING : STAPLECTL_MISSING;
     }
-    if (entry->meta.flags & STAPLE_REFRESH_IS_ERROR) {
+    if (entry->meta.flags & STAPLE_RULES_IS_ERROR) {
         return STAPLECTL_ERROR;
     }
     if (entry->is_judged && entry->cert->subject) {
         return judge(entry, &policy->times, now);
     }
-    if (!staple_refresh_may_serve(policy, &entry->meta, now)) {
+    if (!staple_rules_may_serve(policy, &entry->meta, now)) {
         return STAPLECTL_EXPIRED;
     }
     return entry->meta.status == STAPLE_OCSP_REVOKED ? STAPLECTL_REVOKED
@@ -238,7 +238,7 @@ void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
     }
     if (entry->der) {
         entry->response = read_response(entry->der, entry->der_len, p);
-        entry->until = staple_refresh_serve_until(&policy, &entry->meta);
+        entry->until = staple_rules_serve_until(&policy, &entry->meta);
     }
 }
 

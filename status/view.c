@@ -6,7 +6,7 @@
  *
  * The one idea: everything is read from the ring, where the refresh of
  * whichever child leads has left it, and judged by the rules that a handshake
- * follows (staple_refresh_may_serve), so the page says what a client gets.
+ * follows (staple_rules_may_serve), so the page says what a client gets.
  *
  * A first pass over all certificates gives the sums and the order; what is
  * said of each is worked out again when its row is written, so that only a row
@@ -91,9 +91,9 @@ static void look_into_ring(const moment_t *moment, view_t *view)
         return;
     }
     view->der = moment->buf;
-    may_serve = staple_refresh_may_serve(&cert->policy, &view->meta,
-                                         moment->now);
-    view->is_error = may_serve && view->meta.flags & STAPLE_REFRESH_IS_ERROR;
+    may_serve = staple_rules_may_serve(&cert->policy, &view->meta,
+                                       moment->now);
+    view->is_error = may_serve && view->meta.flags & STAPLE_RULES_IS_ERROR;
     view->is_stapled = may_serve && !view->is_error;
 }
 
@@ -113,7 +113,7 @@ static verdict_e judge(const moment_t *moment, const view_t *view)
     if (view->meta.status == STAPLE_OCSP_REVOKED) {
         return VERDICT_REVOKED;
     }
-    if (staple_refresh_is_urgent(&cert->policy, &view->meta, moment->now)) {
+    if (staple_rules_is_urgent(&cert->policy, &view->meta, moment->now)) {
         return VERDICT_EXPIRING;
     }
     return view->state.failing ? VERDICT_FAILING : VERDICT_STAPLED;
@@ -142,7 +142,7 @@ static void count(const staple_cache_state_t *state, view_t *view)
         numbers->this_update = view->meta.this_update;
         numbers->next_update = view->meta.next_update;
         numbers->fetched = view->meta.fetched_at;
-        numbers->serve_until = staple_refresh_serve_until(
+        numbers->serve_until = staple_rules_serve_until(
             &view->cert->policy, &view->meta);
     }
 }
@@ -187,10 +187,10 @@ static const char *held_text(const moment_t *moment, const view_t *view,
         return "; the responder's error is stapled "
                "(SSLStaplingReturnResponderErrors)";
     }
-    if (!view->der || view->meta.flags & STAPLE_REFRESH_IS_ERROR) {
+    if (!view->der || view->meta.flags & STAPLE_RULES_IS_ERROR) {
         return "";
     }
-    until = staple_refresh_serve_until(&view->cert->policy, &view->meta);
+    until = staple_rules_serve_until(&view->cert->policy, &view->meta);
     return until <= moment->now
            ? apr_pstrcat(p, "; the last response ended at ",
                          staple_status_date(until, p), NULL)

@@ -111,10 +111,10 @@ static void test_due(void)
             apr_time_t due;
 
             fill_id(id, n);
-            due = staple_refresh_due(&policy, id, T0,
-                                     c->next ? T0 + S(c->next) : 0,
-                                     T0 + S(c->fetched),
-                                     c->fresh_for < 0 ? -1 : S(c->fresh_for));
+            due = staple_rules_due(&policy, id, T0,
+                                   c->next ? T0 + S(c->next) : 0,
+                                   T0 + S(c->fetched),
+                                   c->fresh_for < 0 ? -1 : S(c->fresh_for));
             if (due < T0 + S(c->earliest) || due > T0 + S(c->latest)) {
                 diag("due %f s after thisUpdate", (double)(due - T0) / 1e6);
                 inside = 0;
@@ -136,8 +136,8 @@ static void test_spread_ahead(void)
 
     for (n = 0; n < 1000; n++) {
         fill_id(id, n);
-        due = staple_refresh_due(&policy, id, T0, T0 + S(4 * DAY),
-                                 T0 + S(DAY), -1);
+        due = staple_rules_due(&policy, id, T0, T0 + S(4 * DAY),
+                               T0 + S(DAY), -1);
         first = !n || due < first ? due : first;
         last = due > last ? due : last;
     }
@@ -154,13 +154,13 @@ static void test_spread(void)
 
     for (n = 0; n < 1000; n++) {
         fill_id(id, n);
-        due = staple_refresh_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1);
+        due = staple_rules_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1);
         first = !n || due < first ? due : first;
         last = due > last ? due : last;
     }
     ok(last - first > S(15 * HOUR), "due times of many certificates spread "
        "over more than 15 of the 19.2 hours that there are");
-    ok(due == staple_refresh_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1),
+    ok(due == staple_rules_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1),
        "the same certificate is due at the same moment");
 }
 
@@ -208,7 +208,7 @@ static void test_backoff(void)
             unsigned char id[STAPLE_CERT_ID_LEN];
 
             fill_id(id, n);
-            pause = (double)staple_refresh_backoff(
+            pause = (double)staple_rules_backoff(
                         &policy, id, c->failing, S(c->remaining),
                         c->retry_after < 0 ? -1 : S(c->retry_after)) / 1e6;
             if (pause < c->least || pause > c->most) {
@@ -236,7 +236,7 @@ static staple_cache_meta_t meta_of(long this_update, long next_update,
 
 #define GOOD STAPLE_OCSP_GOOD
 #define REVOKED STAPLE_OCSP_REVOKED
-#define ERROR STAPLE_REFRESH_IS_ERROR
+#define ERROR STAPLE_RULES_IS_ERROR
 
 static const struct better_case_t {
     const char *name;
@@ -280,8 +280,8 @@ static void test_better(void)
         verdict.status = (staple_ocsp_status_e)c->new_status;
         verdict.this_update = T0 + S(c->new_this);
         verdict.next_update = T0 + S(c->new_next);
-        is_int(staple_refresh_is_better(&policy, &held, &verdict,
-                                        T0 + S(c->now)),
+        is_int(staple_rules_is_better(&policy, &held, &verdict,
+                                      T0 + S(c->now)),
                c->expected, c->name);
     }
 }
@@ -322,7 +322,7 @@ static void test_serve(void)
 
         policy.return_errors = c->return_errors;
         policy.times.max_age = c->max_age < 0 ? -1 : S(c->max_age);
-        is_int(staple_refresh_may_serve(&policy, &meta, T0 + c->now),
+        is_int(staple_rules_may_serve(&policy, &meta, T0 + c->now),
                c->expected, c->name);
     }
 }
@@ -350,7 +350,7 @@ static void test_urgent(void)
                                            0);
 
         policy.times.max_age = c->max_age < 0 ? -1 : S(c->max_age);
-        is_int(staple_refresh_is_urgent(&policy, &meta, T0 + S(c->now)),
+        is_int(staple_rules_is_urgent(&policy, &meta, T0 + S(c->now)),
                c->expected, c->name);
     }
 }
@@ -521,9 +521,9 @@ static range_t due_range(long validity, long fetched)
         unsigned char id[STAPLE_CERT_ID_LEN];
 
         fill_id(id, n);
-        widen(&range, (double)(staple_refresh_due(&policy, id, T0,
-                                                  T0 + S(validity),
-                                                  T0 + S(fetched), -1) - T0)
+        widen(&range, (double)(staple_rules_due(&policy, id, T0,
+                                                T0 + S(validity),
+                                                T0 + S(fetched), -1) - T0)
                       / 1e6, n);
     }
     return range;
@@ -541,7 +541,7 @@ static range_t pause_range(long cap, unsigned failing, long remaining,
         unsigned char id[STAPLE_CERT_ID_LEN];
 
         fill_id(id, n);
-        widen(&range, (double)staple_refresh_backoff(
+        widen(&range, (double)staple_rules_backoff(
                           &policy, id, failing, S(remaining),
                           retry_after < 0 ? -1 : S(retry_after)) / 1e6, n);
     }

@@ -216,18 +216,18 @@ static void renew(client_t *c, apr_time_t now)
     if (ask(c, now, &verdict)) {
         c->failing = 0;
         if (!c->is_held
-            || staple_refresh_is_better(&policy, &c->held, &verdict, now)) {
+            || staple_rules_is_better(&policy, &c->held, &verdict, now)) {
             hold(c, &verdict, now);
         }
-        c->due = staple_refresh_due(&policy, c->cert.id, verdict.this_update,
-                                    verdict.next_update, now, -1);
+        c->due = staple_rules_due(&policy, c->cert.id, verdict.this_update,
+                                  verdict.next_update, now, -1);
         return;
     }
-    if (c->is_held && staple_refresh_may_serve(&policy, &c->held, now)) {
-        remaining = staple_refresh_serve_until(&policy, &c->held) - now;
+    if (c->is_held && staple_rules_may_serve(&policy, &c->held, now)) {
+        remaining = staple_rules_serve_until(&policy, &c->held) - now;
     }
-    c->due = now + staple_refresh_backoff(&policy, c->cert.id, ++c->failing,
-                                          remaining, -1);
+    c->due = now + staple_rules_backoff(&policy, c->cert.id, ++c->failing,
+                                        remaining, -1);
 }
 
 static int live_staple(client_t *c, apr_time_t now)
@@ -235,7 +235,7 @@ static int live_staple(client_t *c, apr_time_t now)
     while (c->due <= now) {
         renew(c, c->due);
     }
-    return c->is_held && staple_refresh_may_serve(&policy, &c->held, now);
+    return c->is_held && staple_rules_may_serve(&policy, &c->held, now);
 }
 
 /* ----- the others ----- */
