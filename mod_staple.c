@@ -7,7 +7,7 @@
  * life cycle. Two ways lead through the house (docs/design.md):
  *
  *   handshake  mod_ssl asks on_get_resp; one look-up and one copy out of the
- *              ring (staple_cache), and nothing else
+ *              ring (staple_handshake), and nothing else
  *   refresh    the watchdog calls on_watchdog in every child; the one that
  *              leads asks the responders and publishes to the ring
  *              (staple_refresh)
@@ -42,6 +42,7 @@
 #include "staple_deny.h"
 #include "staple_fetch.h"
 #include "staple_generation.h"
+#include "staple_handshake.h"
 #include "staple_ocsp.h"
 #include "staple_preflight.h"
 #include "staple_refresh.h"
@@ -77,12 +78,9 @@ extern module AP_MODULE_DECLARE_DATA staple_module;
 /* A child that is born later than this after the ring is not of the start. */
 #define REQUIRE_SPAN apr_time_from_sec(10)
 
-/* Most responses are shorter; a longer one costs a handshake an allocation. */
-#define HANDSHAKE_BUF 8192
-
-/* All that a configuration pass builds; lives in pconf, and in a child what
- * the child adds. */
-typedef struct world_t {
+/* What belongs to this generation of the server: all that a configuration
+ * pass builds, in pconf, and in a child what the child adds. */
+typedef struct generation_t {
     server_rec *server;
     staple_cert_registry_t *registry;
     staple_cache_t *cache;          /* NULL: nothing is stapled */
@@ -93,12 +91,11 @@ typedef struct world_t {
                                        works: guards the two below */
     staple_refresh_t *refresh;      /* of this child; NULL: it is ending */
     int is_leading;
-    staple_status_tally_t *tally;   /* of this child */
     staple_status_conf_t status;    /* for the status page */
-} world_t;
+} generation_t;
 
-/* Made anew by every pre_config, so nothing outlives a restart. */
-static world_t *world;
+/* Made anew by every pre_config, so that nothing outlives a restart. */
+static generation_t *current;
 
 /* ----- certificates ----- */
 
@@ -147,7 +144,7 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
         return DECLINED;
     }
     policy = policy_of(conf, s->process->pconf);
-    if (!staple_cert_add(world->registry, id, id_len, pem, host_of(s, p),
+    if (!staple_cert_add(current->registry, id, id_len, pem, host_of(s, p),
                          conf->rank, &policy, &reason)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
                      "certificate cannot be stapled: %s", host_of(s, p),
@@ -159,74 +156,26 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
 
 /* ----- the handshake ----- */
 
-/* Kept with the connection for on_post_read_request: constant words. */
-static void note_outcome(conn_rec *c, const char *word)
-{
-    ap_set_module_config(c->conn_config, &staple_module, (void *)word);
-}
-
-static const char *outcome_of(const staple_cache_meta_t *meta)
-{
-    return meta->flags & STAPLE_RULES_IS_ERROR ? "error"
-           : staple_ocsp_status_text((staple_ocsp_status_e)meta->status);
-}
-
-static int hand_over(const staple_cert_t *cert, conn_rec *c,
-                     const unsigned char *der, apr_size_t len,
-                     const staple_cache_meta_t *meta,
-                     ap_ssl_ocsp_copy_resp *cb, void *userdata)
-{
-    if (!staple_rules_may_serve(&cert->policy, meta, apr_time_now())) {
-        return 0;
-    }
-    cb(der, len, userdata);
-    note_outcome(c, outcome_of(meta));
-    return 1;
-}
-
-static int serve(const staple_cert_t *cert, conn_rec *c,
-                 ap_ssl_ocsp_copy_resp *cb, void *userdata)
-{
-    unsigned char buf[HANDSHAKE_BUF];
-    staple_cache_meta_t meta;
-    apr_size_t len;
-    apr_status_t rv = staple_cache_read(world->cache, cert->slot, buf,
-                                        sizeof(buf), &len, &meta);
-    unsigned char *large;
-
-    if (rv != APR_ENOSPC) {
-        return rv == APR_SUCCESS
-               && hand_over(cert, c, buf, len, &meta, cb, userdata);
-    }
-    large = apr_palloc(c->pool, STAPLE_CACHE_DER_MAX);
-    return staple_cache_read(world->cache, cert->slot, large,
-                             STAPLE_CACHE_DER_MAX, &len, &meta) == APR_SUCCESS
-           && hand_over(cert, c, large, len, &meta, cb, userdata);
-}
-
 static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
                        apr_size_t id_len, ap_ssl_ocsp_copy_resp *cb,
                        void *userdata)
 {
-    const staple_cert_t *cert = staple_cert_find(world->registry, id, id_len);
-    int is_served;
+    const staple_cert_t *cert = staple_cert_find(current->registry, id,
+                                                 id_len);
+    const char *outcome = STAPLE_HANDSHAKE_NONE;
 
     if (!cert) {
         return DECLINED;
     }
-    note_outcome(c, "none");
-    /* mod_ssl reads what the callback leaves, so it is called in any case. */
-    if (cert->slot < 0 || !staple_config_of(s)->use_stapling) {
-        cb(NULL, 0, userdata);
-        return OK;
+    if (cert->slot >= 0 && staple_config_of(s)->use_stapling) {
+        outcome = staple_handshake_answer(current->cache, cert, c, cb,
+                                          userdata);
     }
-    is_served = serve(cert, c, cb, userdata);
-    if (!is_served) {
+    else { /* mod_ssl reads what the callback leaves */
         cb(NULL, 0, userdata);
     }
-    if (world->tally) {
-        staple_status_tally_count(world->tally, cert->slot, is_served);
-    }
+    /* For on_post_read_request: constant words. */
+    ap_set_module_config(c->conn_config, &staple_module, (void *)outcome);
     return OK;
 }
 
@@ -248,40 +197,40 @@ static int on_post_read_request(request_rec *r)
 
 static void try_to_lead(void)
 {
-    apr_status_t rv = apr_proc_mutex_trylock(world->lead_lock);
+    apr_status_t rv = apr_proc_mutex_trylock(current->lead_lock);
 
     if (rv) {
         return; /* another child leads */
     }
-    rv = staple_refresh_lead(world->refresh);
+    rv = staple_refresh_lead(current->refresh);
     if (rv) {
-        apr_proc_mutex_unlock(world->lead_lock);
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, world->server,
+        apr_proc_mutex_unlock(current->lead_lock);
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, current->server,
                      "STP0110: OCSP responses cannot be refreshed in this "
                      "child; another will try");
         return;
     }
-    world->is_leading = 1;
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, world->server, "STP0119: this "
+    current->is_leading = 1;
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, current->server, "STP0119: this "
                  "child leads the refresh of OCSP responses from now on");
 }
 
-/* In the watchdog's thread, world->step held. */
+/* In the watchdog's thread, current->step held. */
 static void step(int state)
 {
     if (state == AP_WATCHDOG_STATE_STOPPING) {
-        if (world->is_leading) {
-            world->is_leading = 0;
-            staple_refresh_resign(world->refresh);
-            apr_proc_mutex_unlock(world->lead_lock);
+        if (current->is_leading) {
+            current->is_leading = 0;
+            staple_refresh_resign(current->refresh);
+            apr_proc_mutex_unlock(current->lead_lock);
         }
         return;
     }
-    if (!world->is_leading) {
+    if (!current->is_leading) {
         try_to_lead();
     }
-    if (world->is_leading) {
-        staple_refresh_step(world->refresh, STEP_SPAN);
+    if (current->is_leading) {
+        staple_refresh_step(current->refresh, STEP_SPAN);
     }
 }
 
@@ -289,16 +238,15 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
 {
     (void)data;
     (void)ptemp;
-    if (!world->step) {
+    if (!current->step) {
         return APR_SUCCESS; /* child_init has failed, and said so */
     }
-    staple_status_tally_flush(world->tally);
-    apr_thread_mutex_lock(world->step);
-    if (world->refresh) {
+    apr_thread_mutex_lock(current->step);
+    if (current->refresh) {
         step(state);
         staple_ocsp_leave_thread(); /* it may be the last we see of it */
     }
-    apr_thread_mutex_unlock(world->step);
+    apr_thread_mutex_unlock(current->step);
     return APR_SUCCESS;
 }
 
@@ -308,17 +256,16 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
 static apr_status_t on_child_end(void *data)
 {
     (void)data;
-    staple_status_tally_flush(world->tally);
-    staple_refresh_stop(world->refresh);
-    apr_thread_mutex_lock(world->step);
-    staple_refresh_resign(world->refresh);
-    world->refresh = NULL;
-    if (world->is_leading) {
-        world->is_leading = 0;
+    staple_refresh_stop(current->refresh);
+    apr_thread_mutex_lock(current->step);
+    staple_refresh_resign(current->refresh);
+    current->refresh = NULL;
+    if (current->is_leading) {
+        current->is_leading = 0;
         /* Most kinds fall free with the process in any case; posixsem not. */
-        apr_proc_mutex_unlock(world->lead_lock);
+        apr_proc_mutex_unlock(current->lead_lock);
     }
-    apr_thread_mutex_unlock(world->step);
+    apr_thread_mutex_unlock(current->step);
     return APR_SUCCESS;
 }
 
@@ -328,32 +275,33 @@ static apr_status_t on_child_end(void *data)
  * its owner dies. */
 static apr_status_t attach_locks(apr_pool_t *p)
 {
-    apr_pool_t *for_good = world->server->process->pconf;
+    apr_pool_t *for_good = current->server->process->pconf;
     apr_status_t rv = apr_global_mutex_child_init(
-        &world->cache_lock, apr_global_mutex_lockfile(world->cache_lock), p);
+        &current->cache_lock,
+        apr_global_mutex_lockfile(current->cache_lock), p);
 
     if (!rv) {
         rv = apr_proc_mutex_child_init(
-            &world->lead_lock, apr_proc_mutex_lockfile(world->lead_lock),
+            &current->lead_lock, apr_proc_mutex_lockfile(current->lead_lock),
             for_good);
     }
-    if (!rv && world->share_lock) {
+    if (!rv && current->share_lock) {
         rv = apr_global_mutex_child_init(
-            &world->share_lock, apr_global_mutex_lockfile(world->share_lock),
-            for_good);
+            &current->share_lock,
+            apr_global_mutex_lockfile(current->share_lock), for_good);
     }
     return rv;
 }
 
-static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *main)
+static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *global)
 {
     staple_fetch_conf_t conf;
 
     memset(&conf, 0, sizeof(conf));
-    conf.concurrency = main->fetch_concurrency;
-    if (main->deny) {
+    conf.concurrency = global->fetch_concurrency;
+    if (global->deny) {
         conf.is_allowed = staple_fetch_deny_allows;
-        conf.is_allowed_baton = main->deny;
+        conf.is_allowed_baton = global->deny;
     }
     conf.max_body = STAPLE_CACHE_DER_MAX;
     conf.user_agent = "mod_staple/" STAPLE_VERSION;
@@ -362,34 +310,33 @@ static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *main)
 
 static apr_status_t join_refresh(apr_pool_t *p)
 {
-    const staple_main_conf_t *main = staple_config_of(world->server)->main;
+    const staple_main_conf_t *global = staple_config_of(current->server)->main;
     staple_refresh_conf_t conf;
 
-    staple_cache_set_lock(world->cache, world->cache_lock);
-    if (world->share_lock) {
-        staple_share_set_lock(main->share, world->share_lock);
+    staple_cache_set_lock(current->cache, current->cache_lock);
+    if (current->share_lock) {
+        staple_share_set_lock(global->share, current->share_lock);
     }
     memset(&conf, 0, sizeof(conf));
-    conf.server = world->server;
-    conf.cache = world->cache;
-    conf.registry = world->registry;
-    conf.share = main->share;
-    conf.message_cmd = main->message_cmd;
-    conf.fetch = fetch_limits(main);
-    return staple_refresh_create(&world->refresh, &conf, p);
+    conf.server = current->server;
+    conf.cache = current->cache;
+    conf.registry = current->registry;
+    conf.share = global->share;
+    conf.message_cmd = global->message_cmd;
+    conf.fetch = fetch_limits(global);
+    return staple_refresh_create(&current->refresh, &conf, p);
 }
 
 static void on_child_init(apr_pool_t *p, server_rec *s)
 {
     apr_status_t rv;
 
-    if (!world->cache) {
+    if (!current->cache) {
         return;
     }
-    world->tally = staple_status_tally_make(world->cache, s->process->pconf);
     rv = attach_locks(p);
     if (!rv) {
-        rv = apr_thread_mutex_create(&world->step, APR_THREAD_MUTEX_DEFAULT,
+        rv = apr_thread_mutex_create(&current->step, APR_THREAD_MUTEX_DEFAULT,
                                      s->process->pconf);
     }
     if (!rv) {
@@ -401,7 +348,7 @@ static void on_child_init(apr_pool_t *p, server_rec *s)
         return;
     }
     apr_pool_pre_cleanup_register(p, NULL, on_child_end);
-    staple_refresh_confirm(world->refresh, CONFIRM_PATIENCE);
+    staple_refresh_confirm(current->refresh, CONFIRM_PATIENCE);
 }
 
 /* Only where a start is at stake: a child that is born into a server at work
@@ -411,13 +358,13 @@ static void require_staples(void)
     staple_cache_usage_t usage;
     const char *name;
 
-    staple_cache_usage(world->cache, &usage);
+    staple_cache_usage(current->cache, &usage);
     if (apr_time_now() - usage.created > REQUIRE_SPAN) {
         return;
     }
-    name = staple_refresh_missing(world->refresh);
+    name = staple_refresh_missing(current->refresh);
     if (name) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, world->server, "STP0116: "
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, current->server, "STP0116: "
                      "StapleMustStaple require: the must-staple certificate "
                      "%s has nothing to staple; the server does not start",
                      name);
@@ -429,18 +376,18 @@ static void require_staples(void)
 /* After mod_watchdog's child_init: somebody may be leading by now. */
 static void on_child_warmup(apr_pool_t *p, server_rec *s)
 {
-    const staple_main_conf_t *main = staple_config_of(s)->main;
-    int is_set = main->warmup != STAPLE_UNSET;
+    const staple_main_conf_t *global = staple_config_of(s)->main;
+    int is_set = global->warmup != STAPLE_UNSET;
 
     (void)p;
-    if (!world->refresh) {
+    if (!current->refresh) {
         return;
     }
-    if (main->warmup != 0) {
-        staple_refresh_await(world->refresh, is_set ? main->warmup : WARMUP,
-                             is_set ? main->warmup : WARMUP_MUST_STAPLE);
+    if (global->warmup != 0) {
+        staple_refresh_await(current->refresh, is_set ? global->warmup : WARMUP,
+                             is_set ? global->warmup : WARMUP_MUST_STAPLE);
     }
-    if (main->must_staple == STAPLE_MUST_REQUIRE) {
+    if (global->must_staple == STAPLE_MUST_REQUIRE) {
         require_staples();
     }
 }
@@ -450,8 +397,8 @@ static void on_child_stopping(apr_pool_t *p, int graceful)
 {
     (void)p;
     (void)graceful;
-    if (world->refresh) {
-        staple_refresh_stop(world->refresh);
+    if (current->refresh) {
+        staple_refresh_stop(current->refresh);
     }
 }
 #endif
@@ -462,8 +409,8 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void)plog;
     (void)ptemp;
-    world = apr_pcalloc(p, sizeof(*world));
-    world->registry = staple_cert_registry_make(p);
+    current = apr_pcalloc(p, sizeof(*current));
+    current->registry = staple_cert_registry_make(p);
     return ap_mutex_register(p, CACHE_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
            || ap_mutex_register(p, LEAD_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
            || ap_mutex_register(p, SHARE_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
@@ -478,29 +425,30 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
 
     (void)plog;
     (void)ptemp;
-    world->server = s;
+    current->server = s;
     /* The main server comes first, and then the virtual hosts from the last of
      * the configuration to the first. */
     staple_config_finish(staple_config_of(s), INT_MIN);
     for (s = s->next; s; s = s->next) {
-        staple_config_finish(staple_config_own(s, world->server, p), rank--);
+        staple_config_finish(staple_config_own(s, current->server, p), rank--);
     }
     return OK;
 }
 
 static apr_status_t make_locks(apr_pool_t *p)
 {
-    const staple_share_t *share = staple_config_of(world->server)->main->share;
-    server_rec *s = world->server;
-    apr_status_t rv = ap_global_mutex_create(&world->cache_lock, NULL,
+    const staple_share_t *share
+        = staple_config_of(current->server)->main->share;
+    server_rec *s = current->server;
+    apr_status_t rv = ap_global_mutex_create(&current->cache_lock, NULL,
                                              CACHE_MUTEX, NULL, s, p, 0);
 
     if (!rv) {
-        rv = ap_proc_mutex_create(&world->lead_lock, NULL, LEAD_MUTEX, NULL,
+        rv = ap_proc_mutex_create(&current->lead_lock, NULL, LEAD_MUTEX, NULL,
                                   s, p, 0);
     }
     if (!rv && share && staple_share_needs_lock(share)) {
-        rv = ap_global_mutex_create(&world->share_lock, NULL, SHARE_MUTEX,
+        rv = ap_global_mutex_create(&current->share_lock, NULL, SHARE_MUTEX,
                                     NULL, s, p, 0);
     }
     return rv;
@@ -508,17 +456,17 @@ static apr_status_t make_locks(apr_pool_t *p)
 
 static apr_status_t open_share(apr_pool_t *p)
 {
-    staple_share_t *share = staple_config_of(world->server)->main->share;
+    staple_share_t *share = staple_config_of(current->server)->main->share;
     apr_status_t rv;
 
     if (!share) {
         return APR_SUCCESS;
     }
     staple_share_set_identity(share, staple_generation_identity());
-    rv = staple_share_init(share, world->server, p);
+    rv = staple_share_init(share, current->server, p);
     if (rv) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, world->server, "STP0115: the "
-                     "share %s cannot be used", staple_share_name(share));
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, current->server, "STP0115: "
+                     "the share %s cannot be used", staple_share_name(share));
     }
     return rv;
 }
@@ -535,7 +483,7 @@ static apr_status_t enter_watchdog(apr_pool_t *p)
     apr_status_t rv;
 
     if (!get_instance || !register_callback) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, world->server, "STP0112: "
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, current->server, "STP0112: "
                      "mod_staple needs mod_watchdog; load it as well");
         return APR_ENOTIMPL;
     }
@@ -562,10 +510,10 @@ static void warn_without_mod_ssl(server_rec *s)
 
 static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
 {
-    staple_status_conf_t *status = &world->status;
+    staple_status_conf_t *status = &current->status;
 
-    status->cache = world->cache;
-    status->registry = world->registry;
+    status->cache = current->cache;
+    status->registry = current->registry;
     status->share = conf->share ? staple_share_name(conf->share) : NULL;
     status->may_act = conf->status_actions;
     status->token = staple_status_make_token(p);
@@ -576,10 +524,10 @@ static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
                            apr_pool_t *ptemp)
 {
     apr_status_t rv = staple_generation_make_ring(
-        &world->cache, &world->status.ring_path, world->registry, conf,
-        world->server, p, ptemp);
+        &current->cache, &current->status.ring_path, current->registry, conf,
+        current->server, p, ptemp);
 
-    if (rv || !world->cache) {
+    if (rv || !current->cache) {
         return rv;
     }
     rv = make_locks(p);
@@ -600,8 +548,8 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         return OK; /* the dry run touches nothing */
     }
     warn_without_mod_ssl(s);
-    staple_cert_registry_finish(world->registry);
-    if (staple_generation_log_certs(world->registry, s, ptemp)
+    staple_cert_registry_finish(current->registry);
+    if (staple_generation_log_certs(current->registry, s, ptemp)
         && conf->must_staple == STAPLE_MUST_REQUIRE) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -626,7 +574,7 @@ static void on_test_config(apr_pool_t *p, server_rec *s)
     }
     memset(&conf, 0, sizeof(conf));
     conf.server = s;
-    conf.registry = world->registry;
+    conf.registry = current->registry;
     conf.prime = on_prime;
     conf.fetch = fetch_limits(staple_config_of(s)->main);
     if (staple_preflight_report(&conf, p)) {
@@ -640,12 +588,12 @@ static int on_request(request_rec *r)
 {
     return strcmp(r->handler, STAPLE_STATUS_HANDLER)
            ? DECLINED
-           : staple_status_handle(r, &world->status);
+           : staple_status_handle(r, &current->status);
 }
 
 static int on_status(request_rec *r, int flags)
 {
-    return staple_status_section(r, flags, &world->status);
+    return staple_status_section(r, flags, &current->status);
 }
 
 static void register_hooks(apr_pool_t *p)

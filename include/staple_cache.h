@@ -284,10 +284,9 @@ typedef struct staple_cache_served_t {
 } staple_cache_served_t;
 
 /**
- * Add what a process has counted of a slot. Takes no lock, any thread of any
- * process; never called from a handshake, which writes nothing shared. The
- * sums are taken over by the next generation; what an old child counts
- * after that is lost.
+ * Add to what was counted of a slot: a relaxed atomic addition. No lock, no
+ * system call, any thread of any process. The sums are taken over by the next
+ * generation; what an old child counts after that is lost.
  */
 void staple_cache_count_served(staple_cache_t *cache, int slot,
                                const staple_cache_served_t *more);

@@ -53,25 +53,6 @@ int staple_status_handle(request_rec *r, const staple_status_conf_t *conf);
 int staple_status_section(request_rec *r, int flags,
                           const staple_status_conf_t *conf);
 
-/* ----- what handshakes got ----- */
-
-/**
- * The counts of one process. A handshake writes nothing shared: it counts
- * here, and the process adds that to the ring now and then.
- */
-typedef struct staple_status_tally_t staple_status_tally_t;
-
-/** In child_init; all counts are 0. */
-staple_status_tally_t *staple_status_tally_make(staple_cache_t *cache,
-                                                apr_pool_t *p);
-
-/** Count a handshake; any thread, no lock. @param slot 0 or more */
-void staple_status_tally_count(staple_status_tally_t *tally, int slot,
-                               int is_served);
-
-/** Add what was counted since the last time to the ring; any thread. */
-void staple_status_tally_flush(staple_status_tally_t *tally);
-
 #ifdef __cplusplus
 }
 #endif
