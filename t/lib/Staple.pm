@@ -19,6 +19,7 @@ use Test::More ();
 use Staple::CA;
 use Staple::Client ();
 use Staple::Httpd ();
+use Staple::Names;
 use Staple::Responder;
 use Staple::Store;
 use Staple::Visitors;

@@ -14,7 +14,8 @@
 # each: cert or certs, name, port, conf), ports (how many; the text {port},
 # {port2} ... stands for them, {dir} for the ServerRoot), log_level, server
 # (lines that replace the sizing of the MPM), as (where the test runs as root:
-# the account to start it as).
+# the account to start it as), names (a Staple::Names that it resolves by),
+# preload (libraries for LD_PRELOAD, behind the sanitizers'), env (a hash).
 #
 # The error log is part of the result: log_ok fails on any line of level warn
 # or above that was not expected, on anything that is no log line (a
@@ -218,16 +219,22 @@ sub _command
 # sanitizers is hidden from it.
 sub _env
 {
+    my ($self) = @_;
+    my @preload = grep { defined && length } $ENV{STAPLE_PRELOAD},
+        $self->{names} ? $self->{names}->library : (),
+        @{ $self->{preload} // [] };
+
     return { TZ => 'UTC',
-             $ENV{STAPLE_PRELOAD} ? (LD_PRELOAD => $ENV{STAPLE_PRELOAD})
-                                  : () };
+             @preload ? (LD_PRELOAD => join ':', @preload) : (),
+             $self->{names} ? $self->{names}->env : (),
+             %{ $self->{env} // {} } };
 }
 
 # httpd -t: exit status and what it said. Arguments are added, e.g. '-D', 'X'.
 sub configtest
 {
     my ($self, @args) = @_;
-    local %ENV = (%ENV, %{ _env() });
+    local %ENV = (%ENV, %{ $self->_env });
 
     return run($self->_command('-t', @args));
 }
@@ -259,7 +266,7 @@ sub launch
     $self->{before} = $self->_generations;
     $self->{pid} = spawn(
         name => "httpd $self->{number}", log => $self->{output},
-        env => _env(), cmd => [$self->_command('-DFOREGROUND')]);
+        env => $self->_env, cmd => [$self->_command('-DFOREGROUND')]);
 }
 
 # Whether it has come up after all.
@@ -309,7 +316,7 @@ sub start_fails
 
     $self->{pid} = spawn(
         name => "httpd $self->{number}", log => $self->{output},
-        env => _env(), cmd => [$self->_command('-DFOREGROUND')]);
+        env => $self->_env, cmd => [$self->_command('-DFOREGROUND')]);
     my $ended = wait_for(sub { !is_running($self->{pid}) }, 20);
     $self->stop if !$ended;
     return $ended

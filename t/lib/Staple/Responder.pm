@@ -9,6 +9,13 @@
 #   $responder->only('http 503 120');          # this fault and no other
 #   $responder->count($leaf), $responder->log  # what it was asked
 #
+# With bind => ['127.0.0.2', '127.0.0.3'] it listens there, all on one port, and
+# a fault can be that of one address:
+#
+#   $responder->only('deaf', '127.0.0.2');
+#   $responder->count('127.0.0.3')
+#   $responder->tell('refuse 127.0.0.2');
+#
 # `responder --help` lists the commands.
 
 package Staple::Responder;
@@ -22,7 +29,8 @@ use Staple::Work qw(work_dir build_dir read_file run spawn stop_process
 
 my $started = 0;
 
-# Start one for the given CAs; options after them: args (a list).
+# Start one for the given CAs; options after them, in a hash: bind (a list of
+# addresses), args (a list).
 sub new
 {
     my ($class, @cas) = @_;
@@ -34,10 +42,12 @@ sub new
     die "$program is not there: build it first\n" if !-x $program;
     # It ends with our end of this pipe, however we end.
     pipe(my $theirs, my $ours) or die "pipe: $!\n";
-    my $self = bless { log => $log, tie => $ours }, $class;
+    my $self = bless { log => $log, tie => $ours,
+                       bind => $o{bind} // ['127.0.0.1'] }, $class;
     $self->{pid} = spawn(
         name => 'responder', log => $log, stdin => $theirs,
         cmd => [$program, '--tied', @{ $o{args} // [] },
+                (map { ('--bind', $_) } @{ $self->{bind} }),
                 map { ('--issuer', $_->issuer) } @cas]);
     wait_for(sub { read_file($log) =~ /^ready/m
                    || !is_running($self->{pid}) });
@@ -56,7 +66,7 @@ sub new_openssl
     my $number = ++$started;
     my $log = work_dir() . "/openssl-ocsp$number.log";
     my ($cert, $key) = $ca->issuer;
-    my $self = bless { log => $log }, $class;
+    my $self = bless { log => $log, bind => ['127.0.0.1'] }, $class;
 
     for my $try (1 .. 5) {
         ($self->{port}) = free_ports(1);
@@ -93,26 +103,31 @@ sub learn
     return $self;
 }
 
-# Its URL, with a path if one is given.
+# Its URL, with a path and a host's name if they are given.
 sub url
 {
-    my ($self, $path) = @_;
+    my ($self, $path, $host) = @_;
 
-    return "http://127.0.0.1:$self->{port}" . ($path // '/');
+    return 'http://' . ($host // $self->{bind}[0]) . ":$self->{port}"
+        . ($path // '/');
 }
 
 sub port { return $_[0]{port} }
 
-# Give it a command, for all certificates or for one; returns the data lines.
+sub _target { return ref $_[0] ? $_[0]{serial} : $_[0] }
+
+# Give it a command, for everybody, or for one certificate or address; returns
+# the data lines.
 sub tell
 {
-    my ($self, $command, $leaf) = @_;
+    my ($self, $command, $for) = @_;
     my @lines;
 
     $self->{control} //= IO::Socket::INET->new(
-        PeerAddr => '127.0.0.1', PeerPort => $self->{control_port},
+        PeerAddr => $self->{bind}[0], PeerPort => $self->{control_port},
         Timeout => 10) // die "no control port: $!\n";
-    $self->{control}->print(($leaf ? "\@$leaf->{serial} " : ''), "$command\n");
+    $self->{control}->print(($for ? '@' . _target($for) . ' ' : ''),
+                            "$command\n");
     while (defined(my $line = $self->{control}->getline)) {
         chomp $line;
         return @lines if $line eq 'ok';
@@ -125,18 +140,18 @@ sub tell
 # Heal everything, then this.
 sub only
 {
-    my ($self, $command, $leaf) = @_;
+    my ($self, $command, $for) = @_;
 
-    return $self->tell("good | $command", $leaf);
+    return $self->tell("good | $command", $for);
 }
 
 sub good { return $_[0]->tell('good', $_[1]) }
 
-# How many requests there were, in all or for one certificate.
+# How many requests there were: in all, for one certificate, or at one address.
 sub count
 {
-    my ($self, $leaf) = @_;
-    my ($n) = $self->tell('count' . ($leaf ? " $leaf->{serial}" : ''));
+    my ($self, $for) = @_;
+    my ($n) = $self->tell('count' . ($for ? ' ' . _target($for) : ''));
 
     return $n;
 }
@@ -149,7 +164,7 @@ sub log
     return map {
         my %r;
         @r{qw(time method serial hash connection target host agent singles
-              extensions)} = split /\t/;
+              extensions address)} = split /\t/;
         \%r;
     } $self->tell('log');
 }

@@ -182,20 +182,27 @@ static void arm_reset(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
-/* Returns whether the connection may go on. */
+void wait_for_end(int fd)
+{
+    linger(fd, -1);
+}
+
 int deliver(int fd, BIO *answer, const settings_t *s)
 {
+    static const char greeting[] = "SSH-2.0-OpenSSH_9.9\r\n";
     char *data;
     int len = bio_len(answer, &data);
 
     switch (s->delivery) {
     case DELIVERY_PROMPT:
+    case DELIVERY_ONCE:
         return send_all(fd, data, len);
     case DELIVERY_SLOW:
         return linger(fd, s->ms) && send_all(fd, data, len);
     case DELIVERY_DRIP:
         return send_dripping(fd, data, len, s->ms);
     case DELIVERY_HANG_BEFORE:
+    case DELIVERY_DEAF:
         linger(fd, -1);
         return 0;
     case DELIVERY_HANG_MIDDLE:
@@ -205,7 +212,11 @@ int deliver(int fd, BIO *answer, const settings_t *s)
     case DELIVERY_CUT:
         send_all(fd, data, len / 2);
         return 0;
+    case DELIVERY_NOT_HTTP:
+        send_all(fd, greeting, sizeof(greeting) - 1);
+        return 0;
     case DELIVERY_DROP:
+    case DELIVERY_HANGUP:
         return 0;
     case DELIVERY_RESET:
         arm_reset(fd);

@@ -71,6 +71,19 @@ static void add_single(OCSP_BASICRESP *basic, OCSP_CERTID *id,
     ASN1_TIME_free(revoked);
 }
 
+/* Two answers about one certificate. */
+static void add_both(OCSP_BASICRESP *basic, OCSP_CERTID *id,
+                     const settings_t *s)
+{
+    settings_t one = *s;
+    int is_turned = s->answer == ANSWER_BOTH_TURNED;
+
+    one.answer = is_turned ? ANSWER_REVOKED : ANSWER_GOOD;
+    add_single(basic, id, &one);
+    one.answer = is_turned ? ANSWER_GOOD : ANSWER_REVOKED;
+    add_single(basic, id, &one);
+}
+
 static void add_response_ext(OCSP_BASICRESP *basic, int is_critical, long size)
 {
     ASN1_OBJECT *oid = must(OBJ_txt2obj("1.3.6.1.4.1.32473.1", 1));
@@ -135,7 +148,10 @@ static OCSP_BASICRESP *make_basic(OCSP_CERTID *id, const settings_t *s,
     if (other) {
         add_single(basic, other, s);
     }
-    if (!other || s->answer == ANSWER_SEVERAL) {
+    if (s->answer == ANSWER_BOTH || s->answer == ANSWER_BOTH_TURNED) {
+        add_both(basic, id, s);
+    }
+    else if (!other || s->answer == ANSWER_SEVERAL) {
         add_single(basic, id, s);
     }
     OCSP_CERTID_free(other);

@@ -248,17 +248,19 @@ static const char *set_digest(settings_t *s, const command_t *cmd, char *args)
 static const char *run_refuse(FILE *out, char *args)
 {
     (void)out;
-    (void)args;
-    close_door();
-    return NULL;
+    return close_doors(args);
 }
 
 static const char *run_listen(FILE *out, char *args)
 {
     (void)out;
-    (void)args;
-    open_door();
-    return NULL;
+    return open_doors(args);
+}
+
+static const char *run_block(FILE *out, char *args)
+{
+    (void)out;
+    return block_doors(args);
 }
 
 static const char *run_quit(FILE *out, char *args)
@@ -297,6 +299,9 @@ static const command_t commands[] = {
            "about the same serial of a stranger, signed by him"),
     ANSWER("several", ANSWER_SEVERAL, "",
            "true, but behind a SingleResponse for the next serial"),
+    ANSWER("both", ANSWER_BOTH, "", "two about it: good, then revoked"),
+    ANSWER("both-turned", ANSWER_BOTH_TURNED, "",
+           "two about it: revoked, then good"),
     ANSWER("critical", ANSWER_CRITICAL, "",
            "with an unknown critical extension"),
     ANSWER("big", ANSWER_BIG, "BYTES", "true, with an extension that large"),
@@ -331,6 +336,13 @@ static const command_t commands[] = {
     DELIVERY("cut", DELIVERY_CUT, "", "half of the answer, then close"),
     DELIVERY("drop", DELIVERY_DROP, "", "close instead of an answer"),
     DELIVERY("reset", DELIVERY_RESET, "", "a TCP reset instead of an answer"),
+    DELIVERY("not-http", DELIVERY_NOT_HTTP, "", "another protocol's greeting"),
+    DELIVERY("once", DELIVERY_ONCE, "",
+             "answer one request of a connection and ignore the next"),
+    DELIVERY("deaf", DELIVERY_DEAF, "",
+             "accept, and never read (not for a certificate)"),
+    DELIVERY("hangup", DELIVERY_HANGUP, "",
+             "accept, and close at once (not for a certificate)"),
     { "http", ASPECT_STATUS, 0, set_http, NULL, "STATUS [RETRY-AFTER]",
       "that HTTP status, with Retry-After if given" },
     { "redirect", ASPECT_STATUS, 0, set_redirect, NULL, "URL [STATUS]",
@@ -338,6 +350,8 @@ static const command_t commands[] = {
     FRAMING("length", FRAMING_LENGTH, "Content-Length (as at start)"),
     FRAMING("chunked", FRAMING_CHUNKED, "chunks of 100 bytes"),
     FRAMING("close", FRAMING_CLOSE, "no length: the close is the end"),
+    FRAMING("open", FRAMING_OPEN,
+            "no length, and the connection stays open"),
     FRAMING("http10", FRAMING_HTTP10, "HTTP/1.0 without a length"),
     { "type", ASPECT_TYPE, 0, set_type, NULL, "[CONTENT-TYPE]",
       "that Content-Type, or none" },
@@ -356,14 +370,17 @@ static const command_t commands[] = {
     { "post-only", ASPECT_METHOD, 'P', set_method, NULL, "",
       "405 for others" },
     { "any-method", ASPECT_METHOD, 0, set_method, NULL, "", "as at start" },
-    PROCESS("refuse", run_refuse, "",
+    PROCESS("refuse", run_refuse, "[ADDRESS]",
             "end all connections and refuse new ones"),
-    PROCESS("listen", run_listen, "", "listen again, on the same port"),
-    PROCESS("count", run_count, "[SERIAL]", "requests so far"),
+    PROCESS("block", run_block, "[ADDRESS]",
+            "end all connections and complete no new ones"),
+    PROCESS("listen", run_listen, "[ADDRESS]",
+            "listen again, on the same port"),
+    PROCESS("count", run_count, "[SERIAL|ADDRESS]", "requests so far"),
     PROCESS("log", run_log, "",
             "a line per request, separated by tabs: time, method, serial, "
             "CertID hash, connection, target, Host, User-Agent, requests in "
-            "it, extensions in it"),
+            "it, extensions in it, our address"),
     PROCESS("last", run_last, "", "the head of the last request"),
     PROCESS("stats", run_stats, "",
             "requests, connections, open and busy now and at most"),
@@ -383,7 +400,7 @@ void print_commands(FILE *out, const char *prefix)
         fprintf(out, "%s%-24s %s\n", prefix, text, cmd->help);
     }
     fprintf(out, "%s%-24s %s\n", prefix, "clear",
-            "back to the start; @SERIAL clear: forget that certificate's");
+            "back to the start; @TARGET clear: forget what is that target's");
 }
 
 static const char *run_help(FILE *out, char *args)
@@ -393,9 +410,9 @@ static const char *run_help(FILE *out, char *args)
     return NULL;
 }
 
-static const char *apply(const command_t *cmd, const char *serial, char *args)
+static const char *apply(const command_t *cmd, const char *target, char *args)
 {
-    settings_t *s = settings_of(serial);
+    settings_t *s = settings_of(target);
     settings_t next = *s;
     const char *problem = cmd->set(&next, cmd, args);
 
@@ -407,7 +424,7 @@ static const char *apply(const command_t *cmd, const char *serial, char *args)
 }
 
 /* One command without its target. The lock is held where it sets. */
-static const char *obey(char *text, const char *serial, FILE *out)
+static const char *obey(char *text, const char *target, FILE *out)
 {
     size_t name_len = strcspn(text, " \t");
     char *args = text + name_len + strspn(text + name_len, " \t");
@@ -417,7 +434,7 @@ static const char *obey(char *text, const char *serial, FILE *out)
     text[name_len] = '\0';
     if (!strcmp(text, "clear")) {
         pthread_mutex_lock(&lock);
-        clear_settings(serial);
+        clear_settings(target);
         pthread_mutex_unlock(&lock);
         return NULL;
     }
@@ -428,10 +445,10 @@ static const char *obey(char *text, const char *serial, FILE *out)
         return "no such command; try help";
     }
     if (cmd->run) {
-        return *serial ? "not for one certificate" : cmd->run(out, args);
+        return *target ? "not for one target" : cmd->run(out, args);
     }
     pthread_mutex_lock(&lock);
-    problem = apply(cmd, serial, args);
+    problem = apply(cmd, target, args);
     pthread_mutex_unlock(&lock);
     return problem;
 }
@@ -451,7 +468,7 @@ static char *trim(char *text)
 /* A line of commands separated by bars, for one target. */
 void obey_line(char *line, FILE *out)
 {
-    char serial[SERIAL_LEN] = "";
+    char target[SERIAL_LEN] = "";
     const char *problem = NULL;
     char *next;
 
@@ -461,7 +478,7 @@ void obey_line(char *line, FILE *out)
         char *rest = line + len + (line[len] != '\0');
 
         line[len] = '\0';
-        problem = normalize_serial(line + 1, serial);
+        problem = normalize_target(line + 1, target);
         line = rest;
     }
     while (line && !problem) {
@@ -469,7 +486,7 @@ void obey_line(char *line, FILE *out)
         if (next) {
             *next++ = '\0';
         }
-        problem = obey(trim(line), serial, out);
+        problem = obey(trim(line), target, out);
         line = next;
     }
     fprintf(out, problem ? "error %s\n" : "ok\n", problem);

@@ -26,7 +26,10 @@ static int answer_request(conn_t *c, request_t *r)
     BIO *answer;
     int is_last, goes_on;
 
-    record(r, c->number, &s);
+    record(r, c, &s);
+    if (s.delivery == DELIVERY_ONCE && c->served++) {
+        s.delivery = DELIVERY_HANG_BEFORE;
+    }
     is_last = r->minor ? header_has(r->head, "Connection", "close")
                        : !header_has(r->head, "Connection", "keep-alive");
     if (s.framing == FRAMING_CLOSE || s.framing == FRAMING_HTTP10) {
@@ -34,6 +37,10 @@ static int answer_request(conn_t *c, request_t *r)
     }
     answer = make_answer(r, &s, is_last);
     goes_on = deliver(c->fd, answer, &s) && !is_last;
+    if (s.framing == FRAMING_OPEN && goes_on) {
+        wait_for_end(c->fd);
+        goes_on = 0;
+    }
     BIO_free(answer);
 
     pthread_mutex_lock(&lock);
@@ -62,12 +69,27 @@ static void end_conn(conn_t *c)
     pthread_mutex_unlock(&lock);
 }
 
+/* What an address may do before it has read anything. Returns whether it goes
+ * on. */
+static int welcome(conn_t *c)
+{
+    settings_t s;
+
+    pthread_mutex_lock(&lock);
+    settings_for("", c->address, &s);
+    pthread_mutex_unlock(&lock);
+    if (s.delivery == DELIVERY_DEAF) {
+        wait_for_end(c->fd);
+    }
+    return s.delivery != DELIVERY_DEAF && s.delivery != DELIVERY_HANGUP;
+}
+
 static void *serve(void *arg)
 {
     conn_t *c = arg;
     request_t r;
     ssize_t n;
-    int state, goes_on = 1;
+    int state, goes_on = welcome(c);
 
     while (goes_on) {
         state = parse_request(c, &r);
@@ -95,12 +117,17 @@ static void *serve(void *arg)
 void start_conn(int fd)
 {
     conn_t *c = must(calloc(1, sizeof(*c)));
+    struct sockaddr_storage own;
+    socklen_t own_len = sizeof(own);
     pthread_attr_t attr;
     pthread_t thread;
     int one = 1;
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     c->fd = fd;
+    if (!getsockname(fd, (struct sockaddr *)&own, &own_len)) {
+        address_text(&own, c->address);
+    }
     pthread_mutex_lock(&lock);
     c->number = ++load.accepted;
     c->next = conns;
@@ -122,15 +149,26 @@ void start_conn(int fd)
     pthread_attr_destroy(&attr);
 }
 
-void end_all_conns(void)
+/* Ends what goes on at an address (NULL: at all); returns how many there were.
+ * The lock is held. */
+static int shut_conns(const char *address)
 {
     conn_t *c;
+    int count = 0;
 
-    pthread_mutex_lock(&lock);
     for (c = conns; c; c = c->next) {
-        shutdown(c->fd, SHUT_RDWR);
+        if (!address || !strcmp(c->address, address)) {
+            shutdown(c->fd, SHUT_RDWR);
+            count++;
+        }
     }
-    while (conns) {
+    return count;
+}
+
+void end_conns(const char *address)
+{
+    pthread_mutex_lock(&lock);
+    while (shut_conns(address)) {
         pthread_cond_wait(&conn_gone, &lock);
     }
     pthread_mutex_unlock(&lock);

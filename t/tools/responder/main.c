@@ -106,27 +106,42 @@ static void read_control(control_t *c)
     }
 }
 
+static void accept_one(int door, void (*take)(int fd))
+{
+    int fd = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd >= 0) {
+        take(fd);
+    }
+}
+
 /* Runs until something is in the stop pipe, or with is_tied until standard
  * input ends. */
 static void run(int control_fd, int is_tied)
 {
-    struct pollfd p[4 + CONTROLS_MAX];
+    struct pollfd p[3 + CONTROLS_MAX + DOORS_MAX];
+    struct pollfd *const at_control = p + 3;
+    struct pollfd *const at_door = at_control + CONTROLS_MAX;
+    const int count = 3 + CONTROLS_MAX + doors_count;
     char byte;
     int i;
 
     for (;;) {
         p[0].fd = stop_pipe[0];
         p[1].fd = is_tied ? STDIN_FILENO : -1;
-        p[2].fd = door.is_open ? door.fd : -1;
-        p[3].fd = control_fd;
+        p[2].fd = control_fd;
         for (i = 0; i < CONTROLS_MAX; i++) {
-            p[4 + i].fd = controls[i].fd;
+            at_control[i].fd = controls[i].fd;
         }
-        for (i = 0; i < 4 + CONTROLS_MAX; i++) {
+        for (i = 0; i < doors_count; i++) {
+            at_door[i].fd = doors[i].is_open && !doors[i].is_blocked
+                          ? doors[i].fd : -1;
+        }
+        for (i = 0; i < count; i++) {
             p[i].events = POLLIN;
             p[i].revents = 0;
         }
-        if (poll(p, 4 + CONTROLS_MAX, -1) < 0) {
+        if (poll(p, (nfds_t)count, -1) < 0) {
             if (errno == EINTR) {
                 continue;
             }
@@ -136,22 +151,16 @@ static void run(int control_fd, int is_tied)
             || (p[1].revents && read(STDIN_FILENO, &byte, 1) <= 0)) {
             return;
         }
-        if (p[2].revents) {
-            int fd = accept4(door.fd, NULL, NULL, SOCK_CLOEXEC);
-
-            if (fd >= 0) {
-                start_conn(fd);
+        for (i = 0; i < doors_count; i++) {
+            if (at_door[i].revents) {
+                accept_one(doors[i].fd, start_conn);
             }
         }
-        if (p[3].revents) {
-            int fd = accept4(control_fd, NULL, NULL, SOCK_CLOEXEC);
-
-            if (fd >= 0) {
-                start_control(fd);
-            }
+        if (p[2].revents) {
+            accept_one(control_fd, start_control);
         }
         for (i = 0; i < CONTROLS_MAX; i++) {
-            if (p[4 + i].revents) {
+            if (at_control[i].revents) {
                 read_control(&controls[i]);
             }
         }
@@ -185,8 +194,10 @@ static void clean_up(int control_fd)
     int i;
 
     close(control_fd);
-    close(door.fd);
-    end_all_conns();
+    for (i = 0; i < doors_count; i++) {
+        close(doors[i].fd);
+    }
+    end_conns(NULL);
     for (i = 0; i < CONTROLS_MAX; i++) {
         if (controls[i].fd >= 0) {
             end_control(&controls[i]);
@@ -199,21 +210,23 @@ static void clean_up(int control_fd)
 
 static void print_help(void)
 {
-    printf("responder --issuer CERT KEY [--issuer ...] [--bind ADDRESS]\n"
+    printf("responder --issuer CERT KEY [--issuer ...] [--bind ADDRESS ...]\n"
            "          [--port N] [--control-port N] [--tied]\n\n"
            "An OCSP responder that can be told to lie. It prints `port N`,\n"
            "`control N` and `ready`; --tied ends it with its standard input.\n"
            "Commands, on the control port; after `@SERIAL ` for one\n"
-           "certificate, several in one line between bars:\n\n");
+           "certificate, after `@ADDRESS ` for one of its addresses;\n"
+           "several in one line between bars:\n\n");
     print_commands(stdout, "  ");
 }
 
 int main(int argc, char **argv)
 {
-    const char *host = "127.0.0.1", *port = "0", *control_port = "0";
+    const char *hosts[DOORS_MAX] = { "127.0.0.1" };
+    const char *port = "0", *control_port = "0";
     struct sockaddr_storage control_addr;
     socklen_t control_len;
-    int i, control_fd, is_tied = 0, has_issuer = 0;
+    int i, control_fd, hosts_count = 0, is_tied = 0, has_issuer = 0;
 
     for (i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help")) {
@@ -228,8 +241,9 @@ int main(int argc, char **argv)
             has_issuer = 1;
             i += 2;
         }
-        else if (!strcmp(argv[i], "--bind") && i + 1 < argc) {
-            host = argv[++i];
+        else if (!strcmp(argv[i], "--bind") && i + 1 < argc
+                 && hosts_count < DOORS_MAX) {
+            hosts[hosts_count++] = argv[++i];
         }
         else if (!strcmp(argv[i], "--port") && i + 1 < argc) {
             port = argv[++i];
@@ -250,13 +264,12 @@ int main(int argc, char **argv)
     }
     make_signers();
     catch_signals();
-    door.fd = bind_name(host, port, &door.addr, &door.len);
-    open_door();
-    control_fd = bind_name(host, control_port, &control_addr, &control_len);
+    make_doors(hosts, hosts_count ? hosts_count : 1, port);
+    control_fd = bind_name(hosts[0], control_port, &control_addr, &control_len);
     if (listen(control_fd, 16)) {
         die("cannot listen: %s", strerror(errno));
     }
-    printf("port %u\ncontrol %u\nready\n", port_of(&door.addr),
+    printf("port %u\ncontrol %u\nready\n", port_of(&doors[0].addr),
            port_of(&control_addr));
     fflush(stdout);
 

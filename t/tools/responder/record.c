@@ -18,6 +18,7 @@
 typedef struct entry_t {
     char *line;
     char serial[SERIAL_LEN];
+    char address[ADDRESS_LEN];
 } entry_t;
 
 /* Guarded by the lock, as `load` is. */
@@ -40,7 +41,7 @@ static char *printable(char *text)
     return text;
 }
 
-static char *log_line(const request_t *r, unsigned long number)
+static char *log_line(const request_t *r, const conn_t *c)
 {
     char *host = header_of(r->head, "Host");
     char *agent = header_of(r->head, "User-Agent");
@@ -51,13 +52,14 @@ static char *log_line(const request_t *r, unsigned long number)
     int len;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    BIO_printf(line, "%lld.%06ld\t%s\t%s\t%s\t%lu\t%s\t%s\t%s\t%d\t%d",
+    BIO_printf(line, "%lld.%06ld\t%s\t%s\t%s\t%lu\t%s\t%s\t%s\t%d\t%d\t%s",
                (long long)now.tv_sec, now.tv_nsec / 1000,
                printable((char *)r->method), r->serial,
-               md ? OBJ_nid2sn(EVP_MD_type(md)) : "-", number,
+               md ? OBJ_nid2sn(EVP_MD_type(md)) : "-", c->number,
                printable(r->target), printable(host), printable(agent),
                r->ocsp ? OCSP_request_onereq_count(r->ocsp) : 0,
-               r->ocsp ? OCSP_REQUEST_get_ext_count(r->ocsp) : 0);
+               r->ocsp ? OCSP_REQUEST_get_ext_count(r->ocsp) : 0,
+               c->address);
     len = bio_len(line, &data);
     copy = must(strndup(data, (size_t)len));
     BIO_free(line);
@@ -66,10 +68,9 @@ static char *log_line(const request_t *r, unsigned long number)
     return copy;
 }
 
-/* Note the request and say what to answer. */
-void record(const request_t *r, unsigned long number, settings_t *s)
+void record(const request_t *r, const conn_t *c, settings_t *s)
 {
-    char *line = log_line(r, number);
+    char *line = log_line(r, c);
     entry_t *entry;
 
     pthread_mutex_lock(&lock);
@@ -80,30 +81,29 @@ void record(const request_t *r, unsigned long number, settings_t *s)
     entry = &entries[entries_count++];
     entry->line = line;
     memcpy(entry->serial, r->serial, sizeof(entry->serial));
+    memcpy(entry->address, c->address, sizeof(entry->address));
     free(last_head);
     last_head = must(strdup(r->head));
     if (++load.busy > load.max_busy) {
         load.max_busy = load.busy;
     }
-    settings_for(r->serial, s);
+    settings_for(r->serial, c->address, s);
     pthread_mutex_unlock(&lock);
 }
 
 const char *run_count(FILE *out, char *args)
 {
-    char serial[SERIAL_LEN] = "";
+    char target[SERIAL_LEN] = "";
+    const char *problem = *args ? normalize_target(args, target) : NULL;
     size_t i, n = 0;
 
-    if (*args) {
-        const char *problem = normalize_serial(args, serial);
-
-        if (problem) {
-            return problem;
-        }
+    if (problem) {
+        return problem;
     }
     pthread_mutex_lock(&lock);
     for (i = 0; i < entries_count; i++) {
-        n += !*serial || !strcmp(entries[i].serial, serial);
+        n += !*target || !strcmp(entries[i].serial, target)
+             || !strcmp(entries[i].address, target);
     }
     pthread_mutex_unlock(&lock);
     fprintf(out, "- %lu\n", (unsigned long)n);

@@ -17,7 +17,7 @@
  * how the bytes travel (delivery). A certificate's own settings are laid over
  * the general ones layer by layer.
  *
- *   responder --issuer ca.pem ca.key [--issuer ...] [--bind 127.0.0.1]
+ *   responder --issuer ca.pem ca.key [--issuer ...] [--bind 127.0.0.1 ...]
  *             [--port 0] [--control-port 0] [--tied]
  *
  * At start it prints `port N`, `control N` and `ready` on standard output; it
@@ -29,6 +29,11 @@
  *   @0A1B revoked                the certificate with serial 0A1B is revoked
  *   good | http 503 120          all healed, then one fault, in one answer
  *   @0A1B clear                  forget what was said about 0A1B
+ *   @127.0.0.2 http 503          whoever asks at that address gets 503
+ *
+ * With several --bind it listens at several addresses, all on one port, and a
+ * fault may be that of one address: it is laid over the general settings and
+ * under those of a certificate.
  *
  * Each line is answered by data lines that begin with "- " and a last line
  * that begins with "ok" or "error". Not for use outside of tests.
@@ -51,6 +56,7 @@
 
 #define REQUEST_MAX  (64 * 1024)
 #define SERIAL_LEN   128
+#define ADDRESS_LEN  64
 #define DAY          86400L
 
 /* ----- main.c: what all use ----- */
@@ -99,6 +105,8 @@ enum answer {
     ANSWER_OTHERCERT,    /* for the next serial */
     ANSWER_OTHERISSUER,  /* a stranger's answer about the same serial */
     ANSWER_SEVERAL,      /* ours behind another SingleResponse */
+    ANSWER_BOTH,         /* good, and behind it revoked */
+    ANSWER_BOTH_TURNED,  /* revoked, and behind it good */
     ANSWER_CRITICAL,     /* with an unknown critical extension */
     ANSWER_BIG,          /* true, with an extension of `size` bytes */
     ANSWER_BADSIG,       /* one bit of the signature flipped */
@@ -126,6 +134,10 @@ enum delivery {
     DELIVERY_DRIP,         /* `ms` after each byte */
     DELIVERY_CUT,          /* half of it, then an orderly close */
     DELIVERY_DROP,         /* an orderly close instead of an answer */
+    DELIVERY_NOT_HTTP,     /* another protocol's greeting */
+    DELIVERY_ONCE,         /* a second request of a connection is ignored */
+    DELIVERY_DEAF,         /* accepted, and nothing is read, for ever */
+    DELIVERY_HANGUP,       /* closed as soon as it is accepted */
     DELIVERY_RESET         /* a TCP reset instead of an answer */
 };
 
@@ -133,11 +145,12 @@ enum framing {
     FRAMING_LENGTH,
     FRAMING_CHUNKED,
     FRAMING_CLOSE,   /* HTTP/1.1 without a length: the close is the end */
+    FRAMING_OPEN,    /* the same, but the close never comes */
     FRAMING_HTTP10
 };
 
-/* One for all certificates and one for each that was named; guarded by
- * the lock. */
+/* One for all certificates, and one for each certificate and address that was
+ * named; guarded by the lock. */
 typedef struct settings_t {
     unsigned given;          /* the aspects that were set */
     enum answer answer;
@@ -170,19 +183,23 @@ extern pthread_mutex_t lock;
 /* Lay what was set in `over` on top. */
 void overlay(settings_t *s, const settings_t *over);
 
-/* The settings of a certificate, or with "" those of all; made if there are
- * none yet. The lock is held. */
-settings_t *settings_of(const char *serial);
+/* A target is a certificate, by its serial, or an address. Its settings, or
+ * with "" those of all; made if there are none yet. The lock is held. */
+settings_t *settings_of(const char *target);
 
-/* Forget all settings, or those of one certificate. The lock is held. */
-void clear_settings(const char *serial);
+/* Forget all settings, or those of one target. The lock is held. */
+void clear_settings(const char *target);
 
-/* Those that hold for a certificate. The lock is held. */
-void settings_for(const char *serial, settings_t *s);
+/* Those that hold for a certificate asked about at an address. The lock is
+ * held. */
+void settings_for(const char *serial, const char *address, settings_t *s);
 
 /* Serials are compared as upper case hex of whole bytes, as OpenSSL has it.
  * Returns NULL, or what is wrong with the text; serial has SERIAL_LEN bytes. */
 const char *normalize_serial(const char *text, char *serial);
+
+/* The same for a serial or an address, which has a dot or a colon in it. */
+const char *normalize_target(const char *text, char *target);
 
 /* ----- signers.c: the CAs and their delegates ----- */
 
@@ -217,6 +234,8 @@ const issuer_t *find_issuer(OCSP_CERTID *id);
 typedef struct conn_t {
     int fd;
     unsigned long number;
+    unsigned long served;      /* requests so far */
+    char address[ADDRESS_LEN]; /* ours */
     char in[REQUEST_MAX];
     size_t in_len;
     struct conn_t *prev, *next;
@@ -258,6 +277,9 @@ BIO *make_body(OCSP_CERTID *id, const settings_t *s);
 /* The whole answer as bytes; the caller frees it. */
 BIO *make_answer(const request_t *r, const settings_t *s, int is_last);
 
+/* Until the client has gone. */
+void wait_for_end(int fd);
+
 /* Returns whether the connection may go on. */
 int deliver(int fd, BIO *answer, const settings_t *s);
 
@@ -270,8 +292,8 @@ typedef struct load_t {
 
 extern load_t load;
 
-/* Note the request of connection `number`, and say what to answer. */
-void record(const request_t *r, unsigned long number, settings_t *s);
+/* Note the request of a connection, and say what to answer. */
+void record(const request_t *r, const conn_t *c, settings_t *s);
 
 /* Forget what was asked. The lock is held. */
 void drop_entries(void);
@@ -288,20 +310,31 @@ const char *run_reset_counters(FILE *out, char *args);
 /* Serve an accepted connection in a thread of its own. */
 void start_conn(int fd);
 
-/* Until none is left. */
-void end_all_conns(void);
+/* End those at an address (NULL: all), and wait until none is left there. */
+void end_conns(const char *address);
 
 /* ----- door.c: listening ----- */
 
+#define DOORS_MAX 16
+#define FILLERS   4
+
 typedef struct door_t {
+    char address[ADDRESS_LEN];
     struct sockaddr_storage addr;
     socklen_t len;
     int fd;
-    int is_open; /* else bound, so that nobody takes the port, but deaf */
+    int is_open;    /* else bound, so that nobody takes the port, but deaf */
+    int is_blocked; /* open, and its backlog is full */
+    int fillers[FILLERS]; /* our connections in it; 0: none */
 } door_t;
 
 /* The main thread's alone. */
-extern door_t door;
+extern door_t doors[DOORS_MAX];
+extern int doors_count;
+
+/* Listen at those addresses, all on one port ("0": one that is free at all of
+ * them), or end the process. */
+void make_doors(const char *const *hosts, int count, const char *port);
 
 unsigned port_of(const struct sockaddr_storage *addr);
 
@@ -309,10 +342,17 @@ unsigned port_of(const struct sockaddr_storage *addr);
 int bind_name(const char *host, const char *port,
               struct sockaddr_storage *addr, socklen_t *len);
 
-void open_door(void);
+/* The address as text. */
+void address_text(const struct sockaddr_storage *addr, char *text);
+
+/* Listen again at an address ("": at all of them); NULL, or what is wrong. */
+const char *open_doors(const char *address);
 
 /* Refuse connections, keep the port, and end what goes on. */
-void close_door(void);
+const char *close_doors(const char *address);
+
+/* Listen, but let no connection be made: the backlog is full. */
+const char *block_doors(const char *address);
 
 /* ----- commands.c: what can be said ----- */
 

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The settings: one record for all certificates and one for each that was
- * named, and how they are laid over each other.
+ * The settings: one record for all certificates, one for each certificate and
+ * each address that was named, and how they are laid over each other.
  */
 
 #include "responder.h"
@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
+
 #include <openssl/bn.h>
 
 typedef struct override_t {
-    char serial[SERIAL_LEN];
+    char target[SERIAL_LEN]; /* a serial or an address */
     settings_t settings;
     struct override_t *next;
 } override_t;
@@ -85,29 +87,29 @@ void overlay(settings_t *s, const settings_t *over)
     }
 }
 
-static override_t *find_override(const char *serial)
+static override_t *find_override(const char *target)
 {
     override_t *o;
 
     for (o = overrides; o; o = o->next) {
-        if (!strcmp(o->serial, serial)) {
+        if (!strcmp(o->target, target)) {
             return o;
         }
     }
     return NULL;
 }
 
-settings_t *settings_of(const char *serial)
+settings_t *settings_of(const char *target)
 {
     override_t *o;
 
-    if (!*serial) {
+    if (!*target) {
         return &general;
     }
-    o = find_override(serial);
+    o = find_override(target);
     if (!o) {
         o = must(calloc(1, sizeof(*o)));
-        strcpy(o->serial, serial);
+        strcpy(o->target, target);
         o->settings = initial_settings;
         o->next = overrides;
         overrides = o;
@@ -115,15 +117,14 @@ settings_t *settings_of(const char *serial)
     return &o->settings;
 }
 
-/* Forget all settings, or those of one certificate. */
-void clear_settings(const char *serial)
+void clear_settings(const char *target)
 {
     override_t **link = &overrides;
 
     while (*link) {
         override_t *o = *link;
 
-        if (!*serial || !strcmp(o->serial, serial)) {
+        if (!*target || !strcmp(o->target, target)) {
             *link = o->next;
             free(o);
         }
@@ -131,21 +132,25 @@ void clear_settings(const char *serial)
             link = &o->next;
         }
     }
-    if (!*serial) {
+    if (!*target) {
         general = initial_settings;
     }
 }
 
-void settings_for(const char *serial, settings_t *s)
+static void overlay_target(settings_t *s, const char *target)
 {
-    const override_t *o;
+    const override_t *o = find_override(target);
 
-    *s = general;
-    for (o = overrides; o; o = o->next) {
-        if (!strcmp(o->serial, serial)) {
-            overlay(s, &o->settings);
-        }
+    if (o) {
+        overlay(s, &o->settings);
     }
+}
+
+void settings_for(const char *serial, const char *address, settings_t *s)
+{
+    *s = general;
+    overlay_target(s, address);
+    overlay_target(s, serial);
 }
 
 /* Serials are compared as upper case hex of whole bytes, as OpenSSL has it. */
@@ -164,4 +169,21 @@ const char *normalize_serial(const char *text, char *serial)
     OPENSSL_free(hex);
     BN_free(bn);
     return NULL;
+}
+
+/* Addresses are compared as inet_ntop() writes them. */
+static const char *normalize_address(const char *text, char *address)
+{
+    unsigned char bytes[16];
+    int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+
+    return inet_pton(family, text, bytes) == 1
+           && inet_ntop(family, bytes, address, ADDRESS_LEN)
+           ? NULL : "not an address";
+}
+
+const char *normalize_target(const char *text, char *target)
+{
+    return strpbrk(text, ".:") ? normalize_address(text, target)
+                               : normalize_serial(text, target);
 }
