@@ -300,7 +300,7 @@ static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *global)
     memset(&conf, 0, sizeof(conf));
     conf.concurrency = global->fetch_concurrency;
     if (global->deny) {
-        conf.is_allowed = staple_fetch_deny_allows;
+        conf.is_allowed = staple_deny_allows;
         conf.is_allowed_baton = global->deny;
     }
     conf.max_body = STAPLE_CACHE_DER_MAX;

@@ -400,9 +400,9 @@ static const char *set_deny(cmd_parms *cmd, void *dummy, const char *arg)
         return wrong;
     }
     if (!conf->deny) {
-        conf->deny = staple_fetch_deny_make(cmd->pool);
+        conf->deny = staple_deny_make(cmd->pool);
     }
-    wrong = staple_fetch_deny_add(conf->deny, arg, cmd->temp_pool);
+    wrong = staple_deny_add(conf->deny, arg, cmd->temp_pool);
     return wrong ? apr_psprintf(cmd->pool, "%s: '%s' %s", cmd->cmd->name, arg,
                                 wrong)
                  : NULL;

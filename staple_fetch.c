@@ -41,18 +41,18 @@
 static void route(staple_fetch_t *fetch, job_t *job)
 {
     apr_pool_t *p = fetch->scratch;
-    const staple_http_url_t *through;
+    const staple_url_t *through;
     responder_t *responder;
-    staple_http_url_t url, proxy;
-    staple_http_url_e reason;
+    staple_url_t url, proxy;
+    staple_url_e reason;
 
     APR_RING_REMOVE(&job->waiter, link);
     apr_pool_clear(p);
-    reason = staple_http_url_parse(&url, staple_fetch_job_url(job), p);
-    if (reason != STAPLE_HTTP_URL_OK) {
+    reason = staple_url_parse(&url, staple_fetch_job_url(job), p);
+    if (reason != STAPLE_URL_OK) {
         staple_fetch_job_pass_on_as(
             fetch, job, STAPLE_FETCH_BAD_URL,
-            apr_pstrcat(p, "the URL ", staple_http_url_text(reason), NULL));
+            apr_pstrcat(p, "the URL ", staple_url_text(reason), NULL));
         return;
     }
     if (!staple_fetch_job_proxy(job, &proxy, &through, p)) {

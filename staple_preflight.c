@@ -76,12 +76,12 @@ static const char *date_text(apr_time_t t, apr_pool_t *p)
 static int report_url(report_t *report, const staple_cert_t *cert,
                       const char *text)
 {
-    staple_http_url_t url;
-    staple_http_url_e wrong = staple_http_url_parse(&url, text, report->pool);
+    staple_url_t url;
+    staple_url_e wrong = staple_url_parse(&url, text, report->pool);
 
-    if (wrong != STAPLE_HTTP_URL_OK) {
+    if (wrong != STAPLE_URL_OK) {
         trouble(report, "%s cannot be asked: the URL %s", text,
-                staple_http_url_text(wrong));
+                staple_url_text(wrong));
         return 0;
     }
     say("responder", cert->policy.proxy
@@ -272,7 +272,7 @@ static void report_target(report_t *report, const target_t *target)
            address_text(address, report->pool));
 }
 
-static void add_target(report_t *report, const staple_http_url_t *url,
+static void add_target(report_t *report, const staple_url_t *url,
                        const char *role)
 {
     const char *key = apr_psprintf(report->pool, "%s:%u", url->host,
@@ -292,7 +292,7 @@ static void add_target(report_t *report, const staple_http_url_t *url,
 
 static void add_targets(report_t *report, const staple_cert_t *cert)
 {
-    staple_http_url_t url;
+    staple_url_t url;
     int i;
 
     for (i = 0; i < cert->urls->nelts; i++) {
@@ -300,8 +300,8 @@ static void add_targets(report_t *report, const staple_cert_t *cert)
                            ? cert->policy.proxy
                            : APR_ARRAY_IDX(cert->urls, i, const char *);
 
-        if (staple_http_url_parse(&url, text, report->pool)
-            == STAPLE_HTTP_URL_OK) {
+        if (staple_url_parse(&url, text, report->pool)
+            == STAPLE_URL_OK) {
             add_target(report, &url,
                        cert->policy.proxy ? "proxy" : "responder");
         }

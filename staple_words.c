@@ -91,9 +91,9 @@ static void note_peer(staple_cache_state_t *state, const char *peer)
     }
 }
 
-void staple_refresh_note(staple_cache_state_t *state,
-                         const staple_fetch_answer_t *answer,
-                         const staple_ocsp_verdict_t *verdict)
+void staple_words_note(staple_cache_state_t *state,
+                       const staple_fetch_answer_t *answer,
+                       const staple_ocsp_verdict_t *verdict)
 {
     state->outcome = (apr_uint16_t)answer->outcome;
     state->detail = answer->outcome == STAPLE_FETCH_REJECTED
@@ -107,7 +107,7 @@ void staple_refresh_note(staple_cache_state_t *state,
     note_peer(state, answer->peer);
 }
 
-void staple_refresh_note_shared(staple_cache_state_t *state)
+void staple_words_note_shared(staple_cache_state_t *state)
 {
     state->outcome = STAPLE_FETCH_OK;
     state->detail = 0;
@@ -119,12 +119,12 @@ void staple_refresh_note_shared(staple_cache_state_t *state)
 
 /* ----- what is said ----- */
 
-int staple_refresh_reason(const staple_cache_state_t *state)
+int staple_words_reason(const staple_cache_state_t *state)
 {
     return state->detail >> 4;
 }
 
-const char *staple_refresh_rejection_text(int reason, int status)
+const char *staple_words_rejection_text(int reason, int status)
 {
     if (reason != STAPLE_OCSP_OK) {
         return staple_ocsp_reason_text((staple_ocsp_reason_e)reason);
@@ -133,8 +133,8 @@ const char *staple_refresh_rejection_text(int reason, int status)
            ? "says that it does not know the certificate" : "is fine";
 }
 
-const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
-                                        apr_pool_t *p)
+const char *staple_words_outcome_text(const staple_cache_state_t *state,
+                                      apr_pool_t *p)
 {
     if (!state->last_attempt) {
         return "none yet";
@@ -142,8 +142,8 @@ const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
     switch (state->outcome) {
     case STAPLE_FETCH_REJECTED:
         return apr_pstrcat(p, "the response ",
-                           staple_refresh_rejection_text(
-                               staple_refresh_reason(state),
+                           staple_words_rejection_text(
+                               staple_words_reason(state),
                                state->detail & 15), NULL);
     case STAPLE_FETCH_HTTP_STATUS:
         return apr_psprintf(p, "HTTP status %d", state->detail);
@@ -158,8 +158,8 @@ const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
     }
 }
 
-const char *staple_refresh_peer_text(const staple_cache_state_t *state,
-                                     apr_pool_t *p)
+const char *staple_words_peer_text(const staple_cache_state_t *state,
+                                   apr_pool_t *p)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
@@ -180,8 +180,8 @@ const char *staple_refresh_peer_text(const staple_cache_state_t *state,
            : apr_psprintf(p, "[%s]:%u", text, port);
 }
 
-const char *staple_refresh_url(const staple_cache_state_t *state,
-                               const apr_array_header_t *urls)
+const char *staple_words_url(const staple_cache_state_t *state,
+                             const apr_array_header_t *urls)
 {
     const char *url;
 
@@ -192,7 +192,7 @@ const char *staple_refresh_url(const staple_cache_state_t *state,
     return mark_of(url) == state->url_mark ? url : NULL;
 }
 
-int staple_refresh_url_number(const staple_cache_state_t *state)
+int staple_words_url_number(const staple_cache_state_t *state)
 {
     return !state->last_attempt || state->url_index == NO_URL
            ? 0 : state->url_index + 1;
@@ -205,15 +205,15 @@ static apr_interval_time_t unpack_span(const staple_cache_state_t *state,
            ? -1 : apr_time_from_msec(ms);
 }
 
-void staple_refresh_phases(const staple_cache_state_t *state,
-                           staple_refresh_phases_t *phases)
+void staple_words_phases(const staple_cache_state_t *state,
+                         staple_words_phases_t *phases)
 {
     phases->resolve = unpack_span(state, state->resolve_took);
     phases->connect = unpack_span(state, state->connect_took);
     phases->wait = unpack_span(state, state->wait_took);
 }
 
-const char *staple_refresh_span_text(apr_interval_time_t span, apr_pool_t *p)
+const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p)
 {
     int ms = (int)apr_time_as_msec(span);
 
@@ -224,24 +224,24 @@ const char *staple_refresh_span_text(apr_interval_time_t span, apr_pool_t *p)
                      : apr_psprintf(p, "%d.%d s", ms / 1000, ms % 1000 / 100);
 }
 
-const char *staple_refresh_phases_text(const staple_cache_state_t *state,
-                                       apr_pool_t *p)
+const char *staple_words_phases_text(const staple_cache_state_t *state,
+                                     apr_pool_t *p)
 {
-    staple_refresh_phases_t phases;
+    staple_words_phases_t phases;
 
-    if (!staple_refresh_url_number(state)) {
+    if (!staple_words_url_number(state)) {
         return "";
     }
-    staple_refresh_phases(state, &phases);
+    staple_words_phases(state, &phases);
     return apr_pstrcat(p, "resolve ",
-                       staple_refresh_span_text(phases.resolve, p),
+                       staple_words_span_text(phases.resolve, p),
                        ", connect ",
-                       staple_refresh_span_text(phases.connect, p),
-                       ", wait ", staple_refresh_span_text(phases.wait, p),
+                       staple_words_span_text(phases.connect, p),
+                       ", wait ", staple_words_span_text(phases.wait, p),
                        NULL);
 }
 
-const char *staple_refresh_time_text(apr_time_t t, apr_pool_t *p)
+const char *staple_words_time_text(apr_time_t t, apr_pool_t *p)
 {
     apr_time_exp_t at;
     apr_size_t len;

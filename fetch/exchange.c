@@ -179,9 +179,9 @@ static int is_redirect(const staple_http_response_t *response)
 static void redirect(staple_fetch_t *fetch, exchange_t *ex,
                      const staple_http_response_t *response)
 {
-    const staple_http_url_t *through;
-    staple_http_url_t url, proxy;
-    staple_http_url_e reason;
+    const staple_url_t *through;
+    staple_url_t url, proxy;
+    staple_url_e reason;
     site_t *site;
 
     if (ex->redirects++ == REDIRECTS_MAX) {
@@ -190,12 +190,12 @@ static void redirect(staple_fetch_t *fetch, exchange_t *ex,
                           REDIRECTS_MAX);
         return;
     }
-    reason = staple_http_url_resolve(&url, &ex->url, response->location,
-                                     ex->pool);
-    if (reason != STAPLE_HTTP_URL_OK) {
+    reason = staple_url_resolve(&url, &ex->url, response->location,
+                                ex->pool);
+    if (reason != STAPLE_URL_OK) {
         staple_fetch_fail(fetch, ex, STAPLE_FETCH_BAD_REDIRECT,
                           "%s redirects to a URL that %s", where(ex),
-                          staple_http_url_text(reason));
+                          staple_url_text(reason));
         return;
     }
     staple_fetch_job_proxy(ex->job, &proxy, &through,
@@ -632,11 +632,11 @@ void staple_fetch_exchange_start(staple_fetch_t *fetch, job_t *job,
     job->started = job->started ? job->started : now;
     APR_RING_INSERT_TAIL(&fetch->exchanges, ex, exchange_t, link);
 
-    staple_http_url_parse(&ex->post_url, staple_fetch_job_url(job),
-                          pool); /* it was well formed when it was routed */
-    ex->can_get = staple_http_url_for_get(&ex->get_url, &ex->post_url,
-                                          job->ask.request,
-                                          job->ask.request_len, pool);
+    staple_url_parse(&ex->post_url, staple_fetch_job_url(job),
+                     pool); /* it was well formed when it was routed */
+    ex->can_get = staple_url_for_get(&ex->get_url, &ex->post_url,
+                                     job->ask.request,
+                                     job->ask.request_len, pool);
     use_method(ex, !ex->can_get || responder->prefers_post);
     visit(fetch, ex, responder->site);
 }

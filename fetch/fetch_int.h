@@ -74,9 +74,9 @@ struct exchange_t {
     apr_time_t deadline;
     int is_probe;           /* whether it counts against the unproven */
 
-    staple_http_url_t post_url; /* the responder's, */
-    staple_http_url_t get_url;  /* and with the request in it, if can_get */
-    staple_http_url_t url;  /* that is asked now */
+    staple_url_t post_url; /* the responder's, */
+    staple_url_t get_url;  /* and with the request in it, if can_get */
+    staple_url_t url;  /* that is asked now */
     int is_post;
     int can_get;            /* whether GET is possible at this responder */
     int is_switched;        /* whether the other method was tried before */
@@ -148,8 +148,8 @@ const char *staple_fetch_job_url(const job_t *job);
  * @param through set to proxy, or to NULL: there is none
  * @return whether it can go that way; false: the proxy's URL is no good
  */
-int staple_fetch_job_proxy(const job_t *job, staple_http_url_t *proxy,
-                           const staple_http_url_t **through, apr_pool_t *p);
+int staple_fetch_job_proxy(const job_t *job, staple_url_t *proxy,
+                           const staple_url_t **through, apr_pool_t *p);
 
 /** An answer of the URL whose turn it is, in which nothing is said yet. */
 void staple_fetch_job_init_answer(staple_fetch_answer_t *answer,

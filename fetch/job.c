@@ -127,13 +127,13 @@ const char *staple_fetch_job_url(const job_t *job)
     return job->ask.urls[url_index(job)];
 }
 
-int staple_fetch_job_proxy(const job_t *job, staple_http_url_t *proxy,
-                           const staple_http_url_t **through, apr_pool_t *p)
+int staple_fetch_job_proxy(const job_t *job, staple_url_t *proxy,
+                           const staple_url_t **through, apr_pool_t *p)
 {
     *through = job->ask.proxy ? proxy : NULL;
     return !job->ask.proxy
-           || staple_http_url_parse(proxy, job->ask.proxy, p)
-              == STAPLE_HTTP_URL_OK;
+           || staple_url_parse(proxy, job->ask.proxy, p)
+              == STAPLE_URL_OK;
 }
 
 /* ---- its end ---- */

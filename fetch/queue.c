@@ -180,7 +180,7 @@ static void forget_idle(queue_t *queue)
 }
 
 static site_t *make_site(queue_t *queue, const char *key,
-                         const staple_http_url_t *target, int is_proxied)
+                         const staple_url_t *target, int is_proxied)
 {
     apr_size_t key_len = strlen(key) + 1;
     apr_size_t host_len = strlen(target->host) + 1;
@@ -208,14 +208,14 @@ static site_t *make_site(queue_t *queue, const char *key,
 }
 
 static const char *make_key(const char *target,
-                            const staple_http_url_t *proxy, apr_pool_t *p)
+                            const staple_url_t *proxy, apr_pool_t *p)
 {
     return proxy ? apr_pstrcat(p, target, " via ", proxy->authority, NULL)
                  : target;
 }
 
-site_t *staple_fetch_queue_site(queue_t *queue, const staple_http_url_t *url,
-                                const staple_http_url_t *proxy, apr_pool_t *p)
+site_t *staple_fetch_queue_site(queue_t *queue, const staple_url_t *url,
+                                const staple_url_t *proxy, apr_pool_t *p)
 {
     const char *key = make_key(url->authority, proxy, p);
     site_t *site = apr_hash_get(queue->sites, key, APR_HASH_KEY_STRING);
@@ -230,8 +230,8 @@ site_t *staple_fetch_queue_site(queue_t *queue, const staple_http_url_t *url,
 }
 
 responder_t *staple_fetch_queue_responder(queue_t *queue,
-                                          const staple_http_url_t *url,
-                                          const staple_http_url_t *proxy,
+                                          const staple_url_t *url,
+                                          const staple_url_t *proxy,
                                           apr_pool_t *p)
 {
     const char *key = make_key(url->text, proxy, p);

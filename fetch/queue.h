@@ -138,14 +138,14 @@ void staple_fetch_queue_free(staple_fetch_queue_t *queue);
  */
 staple_fetch_site_t *
 staple_fetch_queue_site(staple_fetch_queue_t *queue,
-                        const staple_http_url_t *url,
-                        const staple_http_url_t *proxy, apr_pool_t *ptemp);
+                        const staple_url_t *url,
+                        const staple_url_t *proxy, apr_pool_t *ptemp);
 
 /** The responder of a URL, likewise; it lives while it has waiters or turns. */
 staple_fetch_responder_t *
 staple_fetch_queue_responder(staple_fetch_queue_t *queue,
-                             const staple_http_url_t *url,
-                             const staple_http_url_t *proxy,
+                             const staple_url_t *url,
+                             const staple_url_t *proxy,
                              apr_pool_t *ptemp);
 
 /** Let it wait for that responder, behind all others. */

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#ifndef STAPLE_FETCH_DENY_H
-#define STAPLE_FETCH_DENY_H
+#ifndef STAPLE_DENY_H
+#define STAPLE_DENY_H
 
 /*
  * StapleDenyResponder as a value: a list of networks, and whether an address
@@ -17,10 +17,10 @@
 extern "C" {
 #endif
 
-typedef struct staple_fetch_deny_t staple_fetch_deny_t;
+typedef struct staple_deny_t staple_deny_t;
 
 /** An empty list, which denies nothing; it lives in p. */
-staple_fetch_deny_t *staple_fetch_deny_make(apr_pool_t *p);
+staple_deny_t *staple_deny_make(apr_pool_t *p);
 
 /**
  * Add what one word of the directive means: "loopback", "private",
@@ -28,26 +28,26 @@ staple_fetch_deny_t *staple_fetch_deny_make(apr_pool_t *p);
  * @return NULL, or what is wrong with the word and what is accepted: an
  *         explanation that follows the word itself, allocated from ptemp
  */
-const char *staple_fetch_deny_add(staple_fetch_deny_t *deny, const char *word,
-                                  apr_pool_t *ptemp);
+const char *staple_deny_add(staple_deny_t *deny, const char *word,
+                            apr_pool_t *ptemp);
 
 /**
  * Whether an address, as text, is denied. IPv4 inside of IPv6 (mapped, RFC
  * 4291 2.5.5.2, or behind the well-known prefix of NAT64, RFC 6052) is judged
  * as what it is too. What is not an address is denied.
  */
-int staple_fetch_deny_matches(const staple_fetch_deny_t *deny,
-                              const char *address);
+int staple_deny_matches(const staple_deny_t *deny,
+                        const char *address);
 
 /**
  * The same in the shape of staple_fetch_conf_t.is_allowed.
- * @param deny a staple_fetch_deny_t; NULL: everything is allowed
+ * @param deny a staple_deny_t; NULL: everything is allowed
  */
-int staple_fetch_deny_allows(void *deny, const char *address,
-                             apr_uint16_t port);
+int staple_deny_allows(void *deny, const char *address,
+                       apr_uint16_t port);
 
 #ifdef __cplusplus
 }
 #endif
 
-#endif /* STAPLE_FETCH_DENY_H */
+#endif /* STAPLE_DENY_H */

@@ -40,7 +40,7 @@ typedef struct staple_http_ask_t {
  * be kept.
  * @return the bytes, allocated from p; their number in *len
  */
-const char *staple_http_request(const staple_http_url_t *url,
+const char *staple_http_request(const staple_url_t *url,
                                 const staple_http_ask_t *ask,
                                 apr_size_t *len, apr_pool_t *p);
 

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#ifndef STAPLE_REFRESH_WORDS_H
-#define STAPLE_REFRESH_WORDS_H
+#ifndef STAPLE_WORDS_H
+#define STAPLE_WORDS_H
 
 /*
  * What a certificate's state (staple_cache_state_t) says of its last exchange,
@@ -25,30 +25,30 @@ extern "C" {
 
 /** Note how an exchange ended, and where it spent its time.
  * @param verdict of the last answer that was judged */
-void staple_refresh_note(staple_cache_state_t *state,
-                         const staple_fetch_answer_t *answer,
-                         const staple_ocsp_verdict_t *verdict);
+void staple_words_note(staple_cache_state_t *state,
+                       const staple_fetch_answer_t *answer,
+                       const staple_ocsp_verdict_t *verdict);
 
 /** The same for a response that came by way of the share: nobody was asked. */
-void staple_refresh_note_shared(staple_cache_state_t *state);
+void staple_words_note_shared(staple_cache_state_t *state);
 
 /** The last outcome, in words that finish "the last exchange: ...". */
-const char *staple_refresh_outcome_text(const staple_cache_state_t *state,
-                                        apr_pool_t *p);
+const char *staple_words_outcome_text(const staple_cache_state_t *state,
+                                      apr_pool_t *p);
 
 /** The verdict on an answer that did not help, to finish "the response ...".
  * @param reason staple_ocsp_reason_e
  * @param status staple_ocsp_status_e */
-const char *staple_refresh_rejection_text(int reason, int status);
+const char *staple_words_rejection_text(int reason, int status);
 
 /** Why the last answer was rejected (staple_ocsp_reason_e), where the outcome
  * is STAPLE_FETCH_REJECTED. */
-int staple_refresh_reason(const staple_cache_state_t *state);
+int staple_words_reason(const staple_cache_state_t *state);
 
 /** The address asked last, "192.0.2.1:80" or "[2001:db8::1]:80"; that of the
  * proxy where there is one; "": nobody was asked. */
-const char *staple_refresh_peer_text(const staple_cache_state_t *state,
-                                     apr_pool_t *p);
+const char *staple_words_peer_text(const staple_cache_state_t *state,
+                                   apr_pool_t *p);
 
 /**
  * The URL that was asked last: the one that answered, if any did.
@@ -56,36 +56,36 @@ const char *staple_refresh_peer_text(const staple_cache_state_t *state,
  * @return one of them; NULL: none was asked, or it is not among them (the
  *         directives say something else today)
  */
-const char *staple_refresh_url(const staple_cache_state_t *state,
-                               const apr_array_header_t *urls);
+const char *staple_words_url(const staple_cache_state_t *state,
+                             const apr_array_header_t *urls);
 
 /** Its place, from 1, where the certificate's URLs are not known; 0: none. */
-int staple_refresh_url_number(const staple_cache_state_t *state);
+int staple_words_url_number(const staple_cache_state_t *state);
 
 /** How long the phases of the last exchange took, in whole milliseconds; a
  * minute and more may be a little more. */
-typedef struct staple_refresh_phases_t {
+typedef struct staple_words_phases_t {
     apr_interval_time_t resolve; /* until the addresses were known, */
     apr_interval_time_t connect; /* from there to a connection, */
     apr_interval_time_t wait;    /* and from the request to the first byte;
                                     each -1: it did not end */
-} staple_refresh_phases_t;
+} staple_words_phases_t;
 
-void staple_refresh_phases(const staple_cache_state_t *state,
-                           staple_refresh_phases_t *phases);
+void staple_words_phases(const staple_cache_state_t *state,
+                         staple_words_phases_t *phases);
 
 /** "2 ms", "1.2 s"; "-" for -1. */
-const char *staple_refresh_span_text(apr_interval_time_t span, apr_pool_t *p);
+const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p);
 
 /** "resolve 0 ms, connect 1 ms, wait 1.2 s"; "" where nobody was asked. */
-const char *staple_refresh_phases_text(const staple_cache_state_t *state,
-                                       apr_pool_t *p);
+const char *staple_words_phases_text(const staple_cache_state_t *state,
+                                     apr_pool_t *p);
 
 /** "2026-01-31 12:00:00 UTC" */
-const char *staple_refresh_time_text(apr_time_t t, apr_pool_t *p);
+const char *staple_words_time_text(apr_time_t t, apr_pool_t *p);
 
 #ifdef __cplusplus
 }
 #endif
 
-#endif /* STAPLE_REFRESH_WORDS_H */
+#endif /* STAPLE_WORDS_H */

@@ -77,7 +77,7 @@ static const char *good_text(const question_t *question,
                        question->verdict.next_update, &from, &until);
     return apr_psprintf(p, "%s, until %s (%s, %" APR_TIME_T_FMT " ms)",
                         staple_ocsp_status_text(question->verdict.status),
-                        staple_refresh_time_text(until, p), answer->peer,
+                        staple_words_time_text(until, p), answer->peer,
                         apr_time_as_msec(answer->took));
 }
 
@@ -89,7 +89,7 @@ static const char *bad_text(const question_t *question,
     if (answer->outcome != STAPLE_FETCH_REJECTED || !question->is_judged) {
         return apr_pstrdup(p, answer->reason);
     }
-    return apr_pstrcat(p, "the response ", staple_refresh_rejection_text(
+    return apr_pstrcat(p, "the response ", staple_words_rejection_text(
                               (int)question->verdict.reason,
                               (int)question->verdict.status), NULL);
 }

@@ -84,7 +84,7 @@ static void take_content_type(response_t *response, const field_t *field)
 static void take_location(response_t *response, const field_t *field)
 {
     if (!response->location && *field->value && is_printable(field->value)
-        && strlen(field->value) <= STAPLE_HTTP_URL_MAX) {
+        && strlen(field->value) <= STAPLE_URL_MAX) {
         response->location = apr_pstrdup(field->pool, field->value);
     }
 }

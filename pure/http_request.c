@@ -26,12 +26,12 @@ static const char *line_of(const char *name, const char *value, apr_pool_t *p)
     return c && !*c ? apr_pstrcat(p, name, ": ", value, "\r\n", NULL) : "";
 }
 
-const char *staple_http_request(const staple_http_url_t *url,
+const char *staple_http_request(const staple_url_t *url,
                                 const staple_http_ask_t *ask,
                                 apr_size_t *len, apr_pool_t *p)
 {
     const char *target = ask->is_proxied ? url->text
-                       : staple_http_url_target(url); /* RFC 9112 3.2 */
+                       : staple_url_target(url); /* RFC 9112 3.2 */
     const char *content = "";
     char *head;
     char *bytes;

@@ -37,7 +37,7 @@ typedef struct network_t {
     int bits; /* that count, from the first */
 } network_t;
 
-struct staple_fetch_deny_t {
+struct staple_deny_t {
     apr_array_header_t *networks; /* network_t */
 };
 
@@ -138,8 +138,8 @@ static const char *read_network(network_t *network, const char *word,
     return NULL;
 }
 
-const char *staple_fetch_deny_add(staple_fetch_deny_t *deny, const char *word,
-                                  apr_pool_t *ptemp)
+const char *staple_deny_add(staple_deny_t *deny, const char *word,
+                            apr_pool_t *ptemp)
 {
     const char *wrong;
     network_t network;
@@ -162,7 +162,7 @@ const char *staple_fetch_deny_add(staple_fetch_deny_t *deny, const char *word,
     return wrong;
 }
 
-static int is_listed(const staple_fetch_deny_t *deny,
+static int is_listed(const staple_deny_t *deny,
                      const unsigned char *bytes)
 {
     int i;
@@ -175,8 +175,8 @@ static int is_listed(const staple_fetch_deny_t *deny,
     return 0;
 }
 
-int staple_fetch_deny_matches(const staple_fetch_deny_t *deny,
-                              const char *address)
+int staple_deny_matches(const staple_deny_t *deny,
+                        const char *address)
 {
     unsigned char bytes[BYTES];
 
@@ -190,16 +190,16 @@ int staple_fetch_deny_matches(const staple_fetch_deny_t *deny,
     return is_listed(deny, bytes);
 }
 
-int staple_fetch_deny_allows(void *deny, const char *address,
-                             apr_uint16_t port)
+int staple_deny_allows(void *deny, const char *address,
+                       apr_uint16_t port)
 {
     (void)port;
-    return !deny || !staple_fetch_deny_matches(deny, address);
+    return !deny || !staple_deny_matches(deny, address);
 }
 
-staple_fetch_deny_t *staple_fetch_deny_make(apr_pool_t *p)
+staple_deny_t *staple_deny_make(apr_pool_t *p)
 {
-    staple_fetch_deny_t *deny = apr_palloc(p, sizeof(*deny));
+    staple_deny_t *deny = apr_palloc(p, sizeof(*deny));
 
     deny->networks = apr_array_make(p, 8, sizeof(network_t));
     return deny;

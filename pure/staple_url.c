@@ -8,7 +8,7 @@
  *
  * The one idea: a URL is checked byte by byte once, when it is taken apart,
  * and put together again from its parts. What a reference means has to pass
- * the same gate. So whatever is a staple_http_url_t may be sent, compared and
+ * the same gate. So whatever is a staple_url_t may be sent, compared and
  * logged as it is.
  */
 
@@ -42,20 +42,20 @@ static char *lower(const char *text, apr_size_t len, apr_pool_t *p)
     return copy;
 }
 
-const char *staple_http_url_text(staple_http_url_e reason)
+const char *staple_url_text(staple_url_e reason)
 {
     switch (reason) {
-    case STAPLE_HTTP_URL_OK:
+    case STAPLE_URL_OK:
         return "is well formed";
-    case STAPLE_HTTP_URL_TOO_LONG:
+    case STAPLE_URL_TOO_LONG:
         return "is too long";
-    case STAPLE_HTTP_URL_BAD_BYTE:
+    case STAPLE_URL_BAD_BYTE:
         return "has a character that no URL has";
-    case STAPLE_HTTP_URL_BAD_SCHEME:
+    case STAPLE_URL_BAD_SCHEME:
         return "does not begin with http://";
-    case STAPLE_HTTP_URL_BAD_HOST:
+    case STAPLE_URL_BAD_HOST:
         return "names no valid host";
-    case STAPLE_HTTP_URL_BAD_PORT:
+    case STAPLE_URL_BAD_PORT:
         return "has a port that is none";
     }
     return "is not understood";
@@ -198,9 +198,9 @@ static const char *end_of_host(const char *text, const char *end)
 }
 
 /* userinfo@host:port; the userinfo is nobody's business and is dropped. */
-static staple_http_url_e parse_authority(staple_http_url_t *url,
-                                         const char *text, apr_size_t len,
-                                         apr_pool_t *p)
+static staple_url_e parse_authority(staple_url_t *url,
+                                    const char *text, apr_size_t len,
+                                    apr_pool_t *p)
 {
     const char *end = text + len;
     const char *host = memchr(text, '@', len);
@@ -208,25 +208,25 @@ static staple_http_url_e parse_authority(staple_http_url_t *url,
 
     host = host ? host + 1 : text;
     if (memchr(host, '@', (apr_size_t)(end - host))) {
-        return STAPLE_HTTP_URL_BAD_HOST;
+        return STAPLE_URL_BAD_HOST;
     }
     host_end = end_of_host(host, end);
     if (host_end == host) {
-        return STAPLE_HTTP_URL_BAD_HOST;
+        return STAPLE_URL_BAD_HOST;
     }
     url->host = parse_host(host, (apr_size_t)(host_end - host),
                            &url->is_address, p);
     if (!url->host) {
-        return STAPLE_HTTP_URL_BAD_HOST;
+        return STAPLE_URL_BAD_HOST;
     }
     port = host_end < end ? host_end + 1 : end;
     if (!parse_port(port, (apr_size_t)(end - port), &url->port)) {
-        return STAPLE_HTTP_URL_BAD_PORT;
+        return STAPLE_URL_BAD_PORT;
     }
-    return STAPLE_HTTP_URL_OK;
+    return STAPLE_URL_OK;
 }
 
-static const char *join_authority(const staple_http_url_t *url, apr_pool_t *p)
+static const char *join_authority(const staple_url_t *url, apr_pool_t *p)
 {
     int is_ipv6 = strchr(url->host, ':') != NULL;
 
@@ -269,7 +269,7 @@ static void remove_dot_segments(char *path)
 
 /* What is behind the authority: path?query#fragment, of which the fragment is
  * not sent and so is dropped. Whether it is well formed. */
-static int parse_path(staple_http_url_t *url, const char *text, apr_pool_t *p)
+static int parse_path(staple_url_t *url, const char *text, apr_pool_t *p)
 {
     apr_size_t len = strcspn(text, "?#");
     const char *query = text[len] == '?' ? text + len + 1 : NULL;
@@ -291,44 +291,44 @@ static int parse_path(staple_http_url_t *url, const char *text, apr_pool_t *p)
     return 1;
 }
 
-static void join_text(staple_http_url_t *url, apr_pool_t *p)
+static void join_text(staple_url_t *url, apr_pool_t *p)
 {
     url->text = apr_pstrcat(p, SCHEME, url->authority, url->path,
                             url->query ? "?" : NULL, url->query, NULL);
 }
 
-staple_http_url_e staple_http_url_parse(staple_http_url_t *url,
-                                        const char *text, apr_pool_t *p)
+staple_url_e staple_url_parse(staple_url_t *url,
+                              const char *text, apr_pool_t *p)
 {
-    staple_http_url_t made = { 0 };
-    staple_http_url_e reason;
+    staple_url_t made = { 0 };
+    staple_url_e reason;
     apr_size_t len;
 
-    if (strlen(text) > STAPLE_HTTP_URL_MAX) {
-        return STAPLE_HTTP_URL_TOO_LONG;
+    if (strlen(text) > STAPLE_URL_MAX) {
+        return STAPLE_URL_TOO_LONG;
     }
     if (!is_printable(text) || strpbrk(text, "\"<>\\^`{|}")) {
-        return STAPLE_HTTP_URL_BAD_BYTE;
+        return STAPLE_URL_BAD_BYTE;
     }
     if (strncasecmp(text, SCHEME, strlen(SCHEME))) {
-        return STAPLE_HTTP_URL_BAD_SCHEME;
+        return STAPLE_URL_BAD_SCHEME;
     }
     text += strlen(SCHEME);
     len = strcspn(text, "/?#");
     reason = parse_authority(&made, text, len, p);
-    if (reason != STAPLE_HTTP_URL_OK) {
+    if (reason != STAPLE_URL_OK) {
         return reason;
     }
     if (!parse_path(&made, text + len, p)) {
-        return STAPLE_HTTP_URL_BAD_BYTE;
+        return STAPLE_URL_BAD_BYTE;
     }
     made.authority = join_authority(&made, p);
     join_text(&made, p);
     *url = made;
-    return STAPLE_HTTP_URL_OK;
+    return STAPLE_URL_OK;
 }
 
-const char *staple_http_url_target(const staple_http_url_t *url)
+const char *staple_url_target(const staple_url_t *url)
 {
     return url->text + strlen(SCHEME) + strlen(url->authority);
 }
@@ -344,14 +344,14 @@ static int has_scheme(const char *reference)
 /* What of base is put between its authority and the reference: path and query,
  * the path, the path's directory, or nothing. */
 static const char *base_for(const char *reference,
-                            const staple_http_url_t *base, apr_pool_t *p)
+                            const staple_url_t *base, apr_pool_t *p)
 {
     const char *slash = strrchr(base->path, '/');
 
     switch (*reference) {
     case '\0':
     case '#':
-        return staple_http_url_target(base);
+        return staple_url_target(base);
     case '?':
         return base->path;
     case '/':
@@ -360,15 +360,15 @@ static const char *base_for(const char *reference,
     return apr_pstrmemdup(p, base->path, (apr_size_t)(slash + 1 - base->path));
 }
 
-staple_http_url_e staple_http_url_resolve(staple_http_url_t *url,
-                                          const staple_http_url_t *base,
-                                          const char *reference,
-                                          apr_pool_t *p)
+staple_url_e staple_url_resolve(staple_url_t *url,
+                                const staple_url_t *base,
+                                const char *reference,
+                                apr_pool_t *p)
 {
     const char *text = reference;
 
-    if (strlen(reference) > STAPLE_HTTP_URL_MAX) {
-        return STAPLE_HTTP_URL_TOO_LONG;
+    if (strlen(reference) > STAPLE_URL_MAX) {
+        return STAPLE_URL_TOO_LONG;
     }
     if (!strncmp(reference, "//", 2)) {
         text = apr_pstrcat(p, "http:", reference, NULL);
@@ -377,7 +377,7 @@ staple_http_url_e staple_http_url_resolve(staple_http_url_t *url,
         text = apr_pstrcat(p, SCHEME, base->authority,
                            base_for(reference, base, p), reference, NULL);
     }
-    return staple_http_url_parse(url, text, p);
+    return staple_url_parse(url, text, p);
 }
 
 /* Base64 with its three special characters percent-encoded. */
@@ -408,22 +408,22 @@ static const char *encode_for_path(const unsigned char *der, apr_size_t len,
     return out;
 }
 
-int staple_http_url_for_get(staple_http_url_t *url,
-                            const staple_http_url_t *responder,
-                            const unsigned char *der, apr_size_t len,
-                            apr_pool_t *p)
+int staple_url_for_get(staple_url_t *url,
+                       const staple_url_t *responder,
+                       const unsigned char *der, apr_size_t len,
+                       apr_pool_t *p)
 {
-    staple_http_url_t made = *responder;
+    staple_url_t made = *responder;
     apr_size_t path_len = strlen(responder->path);
 
-    if (len > STAPLE_HTTP_GET_MAX) {
+    if (len > STAPLE_URL_GET_MAX) {
         return 0; /* base64 only makes it longer */
     }
     made.path = apr_pstrcat(p, responder->path,
                             responder->path[path_len - 1] == '/' ? "" : "/",
                             encode_for_path(der, len, p), NULL);
     join_text(&made, p);
-    if (strlen(made.text) > STAPLE_HTTP_GET_MAX) {
+    if (strlen(made.text) > STAPLE_URL_GET_MAX) {
         return 0;
     }
     *url = made;

@@ -34,7 +34,7 @@ static const char *cause_text(const round_t *round,
         return answer->reason;
     }
     return apr_pstrcat(round->pool, "its response ",
-                       staple_refresh_rejection_text(
+                       staple_words_rejection_text(
                            (int)round->verdict.reason,
                            (int)round->verdict.status), NULL);
 }
@@ -50,7 +50,7 @@ static const char *service_text(const staple_cert_t *cert, const held_t *held,
 {
     if (staple_refresh_is_valid(held)) {
         return apr_pstrcat(p, "keeping the one that is valid until ",
-                           staple_refresh_time_text(held->until, p), NULL);
+                           staple_words_time_text(held->until, p), NULL);
     }
     return cert->is_must_staple
            ? "there is none to staple, and the certificate is must-staple: "
@@ -156,7 +156,7 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                                 const staple_ocsp_verdict_t *verdict,
                                 apr_pool_t *ptemp)
 {
-    const char *when = staple_refresh_time_text(verdict->revoked_at, ptemp);
+    const char *when = staple_words_time_text(verdict->revoked_at, ptemp);
     const char *why = staple_ocsp_crl_reason_text(verdict->crl_reason);
 
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, refresh->conf.server, "STP0202: %s "
@@ -193,14 +193,14 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
 {
     const staple_cert_t *cert = round->task->cert;
     apr_pool_t *p = round->pool;
-    const char *until_text = staple_refresh_time_text(until, p);
+    const char *until_text = staple_words_time_text(until, p);
     int level = was_failing ? APLOG_NOTICE : APLOG_DEBUG;
 
     ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
                  "from %s%s: %s, valid until %s, next look at %s", cert->name,
                  hosts_text(cert, p), answer->url, peer_text(answer, p),
                  staple_ocsp_status_text(round->verdict.status),
-                 until_text, staple_refresh_time_text(round->task->due, p));
+                 until_text, staple_words_time_text(round->task->due, p));
     if ((was_failing || is_new)
         && round->verdict.status == STAPLE_OCSP_GOOD) {
         notify(round->task->refresh, cert,

@@ -65,10 +65,10 @@ static void note_exchange(const round_t *round,
 {
     state->last_attempt = now;
     if (round->is_shared) {
-        staple_refresh_note_shared(state);
+        staple_words_note_shared(state);
     }
     else {
-        staple_refresh_note(state, answer, &round->verdict);
+        staple_words_note(state, answer, &round->verdict);
     }
     if (is_success) {
         state->attempts++;

@@ -65,7 +65,7 @@ static int is_below(const staplectl_limit_t *limit,
 static const char *cause_text(const staplectl_entry_t *entry, apr_pool_t *p)
 {
     const staple_cache_state_t *state = &entry->state;
-    const char *peer = staple_refresh_peer_text(state, p);
+    const char *peer = staple_words_peer_text(state, p);
 
     if (!entry->has_state || !state->failing) {
         return "";
@@ -75,7 +75,7 @@ static const char *cause_text(const staplectl_entry_t *entry, apr_pool_t *p)
                         state->failing == 1 ? "" : "s",
                         staplectl_time_text(state->last_attempt, p),
                         *peer ? " with " : "", peer,
-                        staple_refresh_outcome_text(state, p));
+                        staple_words_outcome_text(state, p));
 }
 
 static staplectl_exit_e check_time(const staplectl_entry_t *entry,

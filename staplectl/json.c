@@ -114,17 +114,17 @@ static void put_seconds(const char *name, apr_interval_time_t span)
 static void json_exchange(const staplectl_entry_t *entry, apr_pool_t *p)
 {
     const staple_cache_state_t *state = &entry->state;
-    staple_refresh_phases_t phases;
+    staple_words_phases_t phases;
     const char *url = entry->cert
-                      ? staple_refresh_url(state, entry->cert->urls) : NULL;
+                      ? staple_words_url(state, entry->cert->urls) : NULL;
 
-    put_member("peer", staple_refresh_peer_text(state, p));
-    put_member("outcome", staple_refresh_outcome_text(state, p));
+    put_member("peer", staple_words_peer_text(state, p));
+    put_member("outcome", staple_words_outcome_text(state, p));
     if (url) {
         put_member("url", url);
     }
-    printf(",\"url_number\":%d", staple_refresh_url_number(state));
-    staple_refresh_phases(state, &phases);
+    printf(",\"url_number\":%d", staple_words_url_number(state));
+    staple_words_phases(state, &phases);
     put_seconds("resolve_took", phases.resolve);
     put_seconds("connect_took", phases.connect);
     put_seconds("wait_took", phases.wait);

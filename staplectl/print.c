@@ -44,7 +44,7 @@ static const char *last_text(const staplectl_entry_t *entry, apr_time_t now,
                         staplectl_span_text(now > state->last_attempt
                                             ? now - state->last_attempt : 0,
                                             p),
-                        staple_refresh_outcome_text(state, p));
+                        staple_words_outcome_text(state, p));
 }
 
 static void print_share(const staple_cache_share_t *share, apr_pool_t *p)
@@ -143,8 +143,8 @@ static const char *url_text(const staplectl_entry_t *entry, apr_pool_t *p)
 {
     const staple_cache_state_t *state = &entry->state;
     const char *url = entry->cert
-                      ? staple_refresh_url(state, entry->cert->urls) : NULL;
-    int number = staple_refresh_url_number(state);
+                      ? staple_words_url(state, entry->cert->urls) : NULL;
+    int number = staple_words_url_number(state);
 
     return url ? url
            : number ? apr_psprintf(p, "number %d of its URLs", number)
@@ -154,8 +154,8 @@ static const char *url_text(const staplectl_entry_t *entry, apr_pool_t *p)
 static void put_state(const staplectl_entry_t *entry, apr_pool_t *p)
 {
     const staple_cache_state_t *state = &entry->state;
-    const char *peer = staple_refresh_peer_text(state, p);
-    const char *phases = staple_refresh_phases_text(state, p);
+    const char *peer = staple_words_peer_text(state, p);
+    const char *phases = staple_words_phases_text(state, p);
 
     if (!entry->has_state) {
         return;
@@ -167,7 +167,7 @@ static void put_state(const staplectl_entry_t *entry, apr_pool_t *p)
     put("  with", *peer ? peer : "nobody");
     put("  responder", url_text(entry, p));
     put("  took", *phases ? phases : "-");
-    put("  outcome", staple_refresh_outcome_text(state, p));
+    put("  outcome", staple_words_outcome_text(state, p));
     put_time("last success", state->last_success, p);
     put_time("next attempt", state->next_due, p);
     put("attempts", apr_psprintf(p, "%u, of which %u failed, the last %u in a "

@@ -40,7 +40,7 @@ const char *staplectl_verdict_word(staplectl_verdict_e verdict)
 
 const char *staplectl_time_text(apr_time_t t, apr_pool_t *p)
 {
-    return t ? staple_refresh_time_text(t, p) : "never";
+    return t ? staple_words_time_text(t, p) : "never";
 }
 
 const char *staplectl_span_text(apr_interval_time_t span, apr_pool_t *p)

@@ -104,7 +104,7 @@ static void put_numbers(request_rec *r, const view_t *view, apr_time_t now)
         }
         else if (number->label && number->unit == UNIT_SPAN) {
             put_line(r, number->label,
-                     staple_refresh_span_text(value, r->pool));
+                     staple_words_span_text(value, r->pool));
         }
         else if (number->label) {
             put_line(r, number->label,

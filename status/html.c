@@ -73,7 +73,7 @@ static const char *number_text(const number_t *number, const void *numbers,
         return staple_status_distance(value, now, p);
     }
     if (number->unit == UNIT_SPAN) {
-        return staple_refresh_span_text(value, p);
+        return staple_words_span_text(value, p);
     }
     if (number->unit == UNIT_BYTES && value >= 10240) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT " KiB", value / 1024);
@@ -244,7 +244,7 @@ static void put_url(request_rec *r, const view_t *view, apr_pool_t *p)
                                : APR_ARRAY_IDX(urls, 0, const char *), p),
               NULL);
     if (urls->nelts > 1 && view->url) {
-        ap_rprintf(r, " (%d of %d)", staple_refresh_url_number(&view->state),
+        ap_rprintf(r, " (%d of %d)", staple_words_url_number(&view->state),
                    urls->nelts);
     }
     else if (urls->nelts > 1) {
@@ -256,7 +256,7 @@ static void put_url(request_rec *r, const view_t *view, apr_pool_t *p)
 static void put_exchange(request_rec *r, const view_t *view, apr_time_t now,
                          apr_pool_t *p)
 {
-    const char *phases = staple_refresh_phases_text(&view->state, p);
+    const char *phases = staple_words_phases_text(&view->state, p);
 
     if (!view->state.last_attempt) {
         ap_rputs("<td class=\"c4 dim\" data-l=\"Last exchange\">none</td>\n",
@@ -364,7 +364,7 @@ static void put_responder(request_rec *r, const responder_t *responder,
                           apr_time_t now, apr_pool_t *p)
 {
     const responder_numbers_t *numbers = &responder->numbers;
-    const char *peer = staple_refresh_peer_text(&responder->latest, p);
+    const char *peer = staple_words_peer_text(&responder->latest, p);
 
     ap_rvputs(r, "<tr><td class=\"mono\">", escape(responder->url, p),
               "</td><td><span class=\"tag ", numbers->failing ? "warn"

@@ -215,9 +215,9 @@ static void put_responders(json_t *json, const moment_t *moment)
         open_with(json, "{");
         member(json, "url", responder->url);
         member_unless_empty(json, "peer",
-                            staple_refresh_peer_text(latest, json->p));
+                            staple_words_peer_text(latest, json->p));
         member(json, "outcome", latest->last_attempt
-               ? staple_refresh_outcome_text(latest, json->p) : NULL);
+               ? staple_words_outcome_text(latest, json->p) : NULL);
         put_numbers(json, staple_status_responder_numbers,
                     &responder->numbers);
         close_with(json, "}");

@@ -105,7 +105,7 @@ static void put_auto_responder(request_rec *r, const responder_t *responder,
                    value_text(number, &responder->numbers, p));
     }
     ap_rprintf(r, "\tpeer=%s\toutcome=%s\n",
-               staple_refresh_peer_text(&responder->latest, p),
+               staple_words_peer_text(&responder->latest, p),
                staple_status_responder_text(responder, p));
 }
 

@@ -122,7 +122,7 @@ static verdict_e judge(const moment_t *moment, const view_t *view)
 static void count(const staple_cache_state_t *state, view_t *view)
 {
     cert_numbers_t *numbers = &view->numbers;
-    staple_refresh_phases_t phases;
+    staple_words_phases_t phases;
 
     numbers->stapled = view->is_stapled;
     numbers->attention = staple_status_needs_attention(view->verdict);
@@ -134,7 +134,7 @@ static void count(const staple_cache_state_t *state, view_t *view)
     numbers->last_success = state->last_success;
     numbers->next_due = state->next_due;
     numbers->not_after = view->cert->not_after;
-    staple_refresh_phases(state, &phases);
+    staple_words_phases(state, &phases);
     numbers->resolve_took = phases.resolve;
     numbers->connect_took = phases.connect;
     numbers->wait_took = phases.wait;
@@ -155,7 +155,7 @@ void staple_status_weigh(const moment_t *moment, const staple_cert_t *cert,
     view->cause = view->fault = view->advice = view->outcome = "";
     view->peer = "";
     look_into_ring(moment, view);
-    view->url = staple_refresh_url(&view->state, cert->urls);
+    view->url = staple_words_url(&view->state, cert->urls);
     view->verdict = judge(moment, view);
     count(&view->state, view);
 }
@@ -281,8 +281,8 @@ void staple_status_look(const moment_t *moment, const staple_cert_t *cert,
 {
     staple_status_weigh(moment, cert, view);
     if (view->state.last_attempt) {
-        view->outcome = staple_refresh_outcome_text(&view->state, p);
-        view->peer = staple_refresh_peer_text(&view->state, p);
+        view->outcome = staple_words_outcome_text(&view->state, p);
+        view->peer = staple_words_peer_text(&view->state, p);
     }
     view->cause = cause_of(moment, view, p);
     advise(view);
@@ -381,7 +381,7 @@ const char *staple_status_responder_text(const responder_t *responder,
     if (!responder->latest.last_attempt && responder->numbers.failing) {
         return "failed, and another was asked";
     }
-    return staple_refresh_outcome_text(&responder->latest, p);
+    return staple_words_outcome_text(&responder->latest, p);
 }
 
 static void add_to_sums(moment_t *moment, const view_t *view)

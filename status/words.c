@@ -114,7 +114,7 @@ void staple_status_blame(const staple_cache_state_t *state,
         return;
     }
     blame = state->outcome == STAPLE_FETCH_REJECTED
-            ? find_blame(reasons, staple_refresh_reason(state))
+            ? find_blame(reasons, staple_words_reason(state))
             : find_blame(outcomes, state->outcome);
     *fault = blame->fault;
     *advice = blame->advice;

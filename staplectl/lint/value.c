@@ -222,13 +222,13 @@ static const char *check_cache(const char *value, apr_pool_t *p)
 static const char *check_networks(const apr_array_header_t *list,
                                   apr_pool_t *p)
 {
-    staple_fetch_deny_t *deny = staple_fetch_deny_make(p);
+    staple_deny_t *deny = staple_deny_make(p);
     int i;
 
     for (i = 0; i < list->nelts; i++) {
         const char *word = APR_ARRAY_IDX(list, i, const char *);
         const char *wrong = strstr(word, "${") ? NULL
-                            : staple_fetch_deny_add(deny, word, p);
+                            : staple_deny_add(deny, word, p);
 
         if (wrong) {
             return apr_psprintf(p, "'%s' %s", word, wrong);

@@ -83,13 +83,13 @@ static void must(int is_done, const char *what)
 static void make_answer(authority_t *authority, subject_t *s)
 {
     static const char url_text[] = "http://127.0.0.1:12345/";
-    staple_http_url_t url, get;
+    staple_url_t url, get;
     char *answer;
     int len;
 
-    must(staple_http_url_parse(&url, url_text, pool) == STAPLE_HTTP_URL_OK
-         && staple_http_url_for_get(&get, &url, s->request, s->request_len,
-                                    pool), "make a URL");
+    must(staple_url_parse(&url, url_text, pool) == STAPLE_URL_OK
+         && staple_url_for_get(&get, &url, s->request, s->request_len,
+                               pool), "make a URL");
     answer = apr_palloc(pool, s->der.len + 200);
     len = snprintf(answer, 200, "HTTP/1.1 200 OK\r\nContent-Type: "
                    "application/ocsp-response\r\nContent-Length: %zu\r\n\r\n",

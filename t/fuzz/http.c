@@ -91,16 +91,16 @@ static void fuzz_response(const uint8_t *data, size_t size, size_t cut,
 }
 
 /* What was normalised once is not changed by doing it again. */
-static void check_url(const staple_http_url_t *url, apr_pool_t *p)
+static void check_url(const staple_url_t *url, apr_pool_t *p)
 {
-    staple_http_url_t again;
+    staple_url_t again;
 
     check_text(url->text);
     require(!strpbrk(url->text, " @#") || !strpbrk(url->authority, " @#"));
     require(url->path[0] == '/' && url->port > 0);
-    if (strlen(url->text) <= STAPLE_HTTP_URL_MAX) {
-        require(staple_http_url_parse(&again, url->text, p)
-                == STAPLE_HTTP_URL_OK);
+    if (strlen(url->text) <= STAPLE_URL_MAX) {
+        require(staple_url_parse(&again, url->text, p)
+                == STAPLE_URL_OK);
         require(same(url->text, again.text) && same(url->host, again.host));
     }
 }
@@ -109,20 +109,20 @@ static void fuzz_url(const uint8_t *data, size_t size, apr_pool_t *p)
 {
     char *text = apr_pstrmemdup(p, (const char *)data, size);
     char *reference = strchr(text, '\n');
-    staple_http_url_t url, other;
+    staple_url_t url, other;
 
     if (reference) {
         *reference++ = '\0';
     }
-    if (staple_http_url_parse(&url, text, p) != STAPLE_HTTP_URL_OK) {
+    if (staple_url_parse(&url, text, p) != STAPLE_URL_OK) {
         return;
     }
     check_url(&url, p);
-    if (staple_http_url_for_get(&other, &url, data, size % 100, p)) {
+    if (staple_url_for_get(&other, &url, data, size % 100, p)) {
         check_url(&other, p);
     }
-    if (reference && staple_http_url_resolve(&other, &url, reference, p)
-                     == STAPLE_HTTP_URL_OK) {
+    if (reference && staple_url_resolve(&other, &url, reference, p)
+                     == STAPLE_URL_OK) {
         check_url(&other, p);
     }
 }

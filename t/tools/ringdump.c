@@ -84,11 +84,11 @@ static void print_state(const staple_cache_t *cache, int slot, apr_pool_t *p)
     const char *peer;
 
     staple_cache_state(cache, slot, &state);
-    peer = staple_refresh_peer_text(&state, p);
+    peer = staple_words_peer_text(&state, p);
     printf("  last attempt %s at %s: outcome %u, detail %u\n",
            moment(state.last_attempt, text), *peer ? peer : "nobody",
            (unsigned int)state.outcome, (unsigned int)state.detail);
-    printf("  URL %d, took %u, %u, %u ms\n", staple_refresh_url_number(&state),
+    printf("  URL %d, took %u, %u, %u ms\n", staple_words_url_number(&state),
            (unsigned int)state.resolve_took, (unsigned int)state.connect_took,
            (unsigned int)state.wait_took);
     printf("  last success %s\n", moment(state.last_success, text));

@@ -494,7 +494,7 @@ static void test_urls(void)
 {
     static const struct {
         const char *text;
-        staple_http_url_e reason;
+        staple_url_e reason;
         const char *normal; /* host, port and text */
     } cases_of[] = {
         { "http://ocsp.example", 0, "ocsp.example 80 http://ocsp.example/" },
@@ -521,53 +521,53 @@ static void test_urls(void)
         { "http://[::ffff:127.0.0.1]/", 0,
           "::ffff:127.0.0.1 80 http://[::ffff:127.0.0.1]/" },
 
-        { "", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "https://h/", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "ldap://h/cn=x", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "http:/h/", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "//h/", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "h/", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { " http://h/", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/a b", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/\r\nX: y", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/\t", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/\x7f", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/\xc3\xa9", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h\\@x/", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/%", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/%2", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/%zz", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/[x]", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://h/?<x>", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "http://", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http:///x", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://:80/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://u@/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://a@b@c/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://a..b/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://.a/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://a../", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://a%2eb/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://a!b/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://" FIFTY TEN "1234.com/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://127.1/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://2130706433/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://0x7f000001/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://127.0.0.0x1/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://0177.0.0.1/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://1.2.3.256/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://::1/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://[::1/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://[::1]x/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://[]/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://[fe80::1%25eth0]/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://[127.0.0.1]/", STAPLE_HTTP_URL_BAD_HOST, NULL },
-        { "http://h:0/", STAPLE_HTTP_URL_BAD_PORT, NULL },
-        { "http://h:65536/", STAPLE_HTTP_URL_BAD_PORT, NULL },
-        { "http://h:99999999999/", STAPLE_HTTP_URL_BAD_PORT, NULL },
-        { "http://h:8a/", STAPLE_HTTP_URL_BAD_PORT, NULL },
-        { "http://h:80:80/", STAPLE_HTTP_URL_BAD_PORT, NULL },
-        { "http://h:+80/", STAPLE_HTTP_URL_BAD_PORT, NULL }
+        { "", STAPLE_URL_BAD_SCHEME, NULL },
+        { "https://h/", STAPLE_URL_BAD_SCHEME, NULL },
+        { "ldap://h/cn=x", STAPLE_URL_BAD_SCHEME, NULL },
+        { "http:/h/", STAPLE_URL_BAD_SCHEME, NULL },
+        { "//h/", STAPLE_URL_BAD_SCHEME, NULL },
+        { "h/", STAPLE_URL_BAD_SCHEME, NULL },
+        { " http://h/", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/a b", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/\r\nX: y", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/\t", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/\x7f", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/\xc3\xa9", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h\\@x/", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/%", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/%2", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/%zz", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/[x]", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://h/?<x>", STAPLE_URL_BAD_BYTE, NULL },
+        { "http://", STAPLE_URL_BAD_HOST, NULL },
+        { "http:///x", STAPLE_URL_BAD_HOST, NULL },
+        { "http://:80/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://u@/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://a@b@c/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://a..b/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://.a/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://a../", STAPLE_URL_BAD_HOST, NULL },
+        { "http://a%2eb/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://a!b/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://" FIFTY TEN "1234.com/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://127.1/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://2130706433/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://0x7f000001/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://127.0.0.0x1/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://0177.0.0.1/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://1.2.3.256/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://::1/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://[::1/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://[::1]x/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://[]/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://[fe80::1%25eth0]/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://[127.0.0.1]/", STAPLE_URL_BAD_HOST, NULL },
+        { "http://h:0/", STAPLE_URL_BAD_PORT, NULL },
+        { "http://h:65536/", STAPLE_URL_BAD_PORT, NULL },
+        { "http://h:99999999999/", STAPLE_URL_BAD_PORT, NULL },
+        { "http://h:8a/", STAPLE_URL_BAD_PORT, NULL },
+        { "http://h:80:80/", STAPLE_URL_BAD_PORT, NULL },
+        { "http://h:+80/", STAPLE_URL_BAD_PORT, NULL }
     };
     apr_size_t i;
     char *much = apr_palloc(pool, 3000);
@@ -576,13 +576,13 @@ static void test_urls(void)
         apr_size_t size = strlen(cases_of[i].text) + 1;
         const char *text = at_guard(cases_of[i].text, size);
         const char *shown = staple_http_printable(text, size - 1, 100, pool);
-        staple_http_url_t url;
-        staple_http_url_e reason = staple_http_url_parse(&url, text, pool);
+        staple_url_t url;
+        staple_url_e reason = staple_url_parse(&url, text, pool);
 
         if (!ok(reason == cases_of[i].reason, "URL %s", shown)) {
-            diag("it %s", staple_http_url_text(reason));
+            diag("it %s", staple_url_text(reason));
         }
-        else if (reason == STAPLE_HTTP_URL_OK) {
+        else if (reason == STAPLE_URL_OK) {
             is_str(apr_psprintf(pool, "%s %u %s", url.host, url.port,
                                 url.text), cases_of[i].normal, "... normal");
         }
@@ -590,11 +590,11 @@ static void test_urls(void)
     memset(much, 'a', 2999);
     much[2999] = '\0';
     {
-        staple_http_url_t url;
+        staple_url_t url;
 
-        is_int(staple_http_url_parse(&url, apr_pstrcat(pool, "http://h/", much,
-                                                       NULL), pool),
-               STAPLE_HTTP_URL_TOO_LONG, "a URL that is too long");
+        is_int(staple_url_parse(&url, apr_pstrcat(pool, "http://h/", much,
+                                                  NULL), pool),
+               STAPLE_URL_TOO_LONG, "a URL that is too long");
     }
 }
 
@@ -602,7 +602,7 @@ static void test_references(void)
 {
     static const struct {
         const char *reference;
-        staple_http_url_e reason;
+        staple_url_e reason;
         const char *text;
     } cases_of[] = {
         { "http://o/x", 0, "http://o/x" },
@@ -615,22 +615,22 @@ static void test_references(void)
         { "", 0, "http://h:8080/a/b?q" },
         { "#f", 0, "http://h:8080/a/b?q" },
         { "./c:d", 0, "http://h:8080/a/c:d" },
-        { "https://o/x", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "javascript:alert(1)", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "c:d", STAPLE_HTTP_URL_BAD_SCHEME, NULL },
-        { "/x\r\ny", STAPLE_HTTP_URL_BAD_BYTE, NULL },
-        { "//", STAPLE_HTTP_URL_BAD_HOST, NULL }
+        { "https://o/x", STAPLE_URL_BAD_SCHEME, NULL },
+        { "javascript:alert(1)", STAPLE_URL_BAD_SCHEME, NULL },
+        { "c:d", STAPLE_URL_BAD_SCHEME, NULL },
+        { "/x\r\ny", STAPLE_URL_BAD_BYTE, NULL },
+        { "//", STAPLE_URL_BAD_HOST, NULL }
     };
-    staple_http_url_t base;
+    staple_url_t base;
     apr_size_t i;
 
-    staple_http_url_parse(&base, "http://h:8080/a/b?q", pool);
+    staple_url_parse(&base, "http://h:8080/a/b?q", pool);
     for (i = 0; i < sizeof(cases_of) / sizeof(cases_of[0]); i++) {
-        staple_http_url_t url = base;
-        staple_http_url_e reason;
+        staple_url_t url = base;
+        staple_url_e reason;
 
-        reason = staple_http_url_resolve(&url, &base, cases_of[i].reference,
-                                         pool);
+        reason = staple_url_resolve(&url, &base, cases_of[i].reference,
+                                    pool);
         ok(reason == cases_of[i].reason
            && (reason || !strcmp(url.text, cases_of[i].text)),
            "reference %s", staple_http_printable(cases_of[i].reference,
@@ -653,42 +653,42 @@ static void test_get_urls(void)
         { "http://h/ca/", "http://h/ca/%2B%2F%2F%2BAA%3D%3D" },
         { "http://h/ca?q=1", "http://h/ca/%2B%2F%2F%2BAA%3D%3D?q=1" }
     };
-    staple_http_url_t url, responder;
+    staple_url_t url, responder;
     unsigned char much[300] = { 0 };
     char *path;
     apr_size_t i;
 
     for (i = 0; i < sizeof(cases_of) / sizeof(cases_of[0]); i++) {
-        staple_http_url_parse(&responder, cases_of[i].responder, pool);
-        staple_http_url_for_get(&url, &responder, der, sizeof(der), pool);
+        staple_url_parse(&responder, cases_of[i].responder, pool);
+        staple_url_for_get(&url, &responder, der, sizeof(der), pool);
         is_str(url.text, cases_of[i].text, cases_of[i].responder);
     }
     /* 9 + path + 1 + 4 bytes */
     path = apr_palloc(pool, 300);
     memset(path, 'a', 300);
     path[241] = '\0';
-    staple_http_url_parse(&responder, apr_pstrcat(pool, "http://h/", path,
-                                                  NULL), pool);
-    ok(staple_http_url_for_get(&url, &responder, much, 3, pool)
+    staple_url_parse(&responder, apr_pstrcat(pool, "http://h/", path,
+                                             NULL), pool);
+    ok(staple_url_for_get(&url, &responder, much, 3, pool)
        && strlen(url.text) == 255, "a URL of 255 bytes is asked with GET");
     path[241] = 'a';
     path[242] = '\0';
-    staple_http_url_parse(&responder, apr_pstrcat(pool, "http://h/", path,
-                                                  NULL), pool);
-    ok(!staple_http_url_for_get(&url, &responder, much, 3, pool),
+    staple_url_parse(&responder, apr_pstrcat(pool, "http://h/", path,
+                                             NULL), pool);
+    ok(!staple_url_for_get(&url, &responder, much, 3, pool),
        "one of 256 is not");
-    ok(!staple_http_url_for_get(&url, &responder, much, sizeof(much), pool),
+    ok(!staple_url_for_get(&url, &responder, much, sizeof(much), pool),
        "nor is a large request");
 }
 
 static void test_requests(void)
 {
-    staple_http_url_t url;
+    staple_url_t url;
     staple_http_ask_t ask = { 0 };
     const char *bytes;
     apr_size_t len;
 
-    staple_http_url_parse(&url, "http://u:p@[2001:db8::1]:81/x?y", pool);
+    staple_url_parse(&url, "http://u:p@[2001:db8::1]:81/x?y", pool);
     bytes = staple_http_request(&url, &ask, &len, pool);
     is_str(apr_pstrmemdup(pool, bytes, len),
            "GET /x?y HTTP/1.1\r\n"
@@ -728,7 +728,7 @@ static void test_texts(void)
 {
     staple_http_fault_e fault;
     staple_http_state_e state;
-    staple_http_url_e reason;
+    staple_url_e reason;
     int same = 0;
 
     for (fault = STAPLE_HTTP_OK; fault < STAPLE_HTTP_BAD_CHUNK; fault++) {
@@ -740,10 +740,10 @@ static void test_texts(void)
         same += !strcmp(staple_http_state_text(state),
                         staple_http_state_text(state + 1));
     }
-    for (reason = STAPLE_HTTP_URL_OK; reason < STAPLE_HTTP_URL_BAD_PORT;
+    for (reason = STAPLE_URL_OK; reason < STAPLE_URL_BAD_PORT;
          reason++) {
-        same += !strcmp(staple_http_url_text(reason),
-                        staple_http_url_text(reason + 1));
+        same += !strcmp(staple_url_text(reason),
+                        staple_url_text(reason + 1));
     }
     is_int(same, 0, "no two texts are the same");
 }

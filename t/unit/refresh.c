@@ -378,7 +378,7 @@ static staple_cache_state_t state_after(const staple_fetch_answer_t *answer)
 
     memset(&state, 0xff, sizeof(state)); /* whatever was there before */
     state.last_attempt = T0;
-    staple_refresh_note(&state, answer, &verdict);
+    staple_words_note(&state, answer, &verdict);
     return state;
 }
 
@@ -410,7 +410,7 @@ static void test_peers(apr_pool_t *p)
 
         answer.peer = cases[i].given;
         state = state_after(&answer);
-        is_str(staple_refresh_peer_text(&state, p), cases[i].shown,
+        is_str(staple_words_peer_text(&state, p), cases[i].shown,
                *cases[i].given ? cases[i].given : "nobody");
     }
 }
@@ -423,48 +423,48 @@ static void test_urls(apr_pool_t *p)
 
     APR_ARRAY_PUSH(urls, const char *) = "http://a.test/";
     APR_ARRAY_PUSH(urls, const char *) = "http://b.test/";
-    is_str(staple_refresh_url(&state, urls), "http://b.test/",
+    is_str(staple_words_url(&state, urls), "http://b.test/",
            "the URL that was asked is known");
-    is_int(staple_refresh_url_number(&state), 2, "it is the second");
+    is_int(staple_words_url_number(&state), 2, "it is the second");
     APR_ARRAY_IDX(urls, 1, const char *) = "http://c.test/";
-    ok(!staple_refresh_url(&state, urls),
+    ok(!staple_words_url(&state, urls),
        "not when another has taken its place");
     urls->nelts = 1;
-    ok(!staple_refresh_url(&state, urls), "nor when there are fewer");
-    staple_refresh_note_shared(&state);
-    ok(!staple_refresh_url(&state, urls)
-       && staple_refresh_url_number(&state) == 0
-       && !*staple_refresh_peer_text(&state, p)
-       && !*staple_refresh_phases_text(&state, p),
+    ok(!staple_words_url(&state, urls), "nor when there are fewer");
+    staple_words_note_shared(&state);
+    ok(!staple_words_url(&state, urls)
+       && staple_words_url_number(&state) == 0
+       && !*staple_words_peer_text(&state, p)
+       && !*staple_words_phases_text(&state, p),
        "what came out of the share has none, nor an address or phases");
-    is_str(staple_refresh_outcome_text(&state, p), "found in the share",
+    is_str(staple_words_outcome_text(&state, p), "found in the share",
            "and says so");
     memset(&state, 0, sizeof(state));
-    ok(!staple_refresh_url(&state, urls)
-       && staple_refresh_url_number(&state) == 0, "nobody was asked");
-    is_str(staple_refresh_outcome_text(&state, p), "none yet", "nor did he");
+    ok(!staple_words_url(&state, urls)
+       && staple_words_url_number(&state) == 0, "nobody was asked");
+    is_str(staple_words_outcome_text(&state, p), "none yet", "nor did he");
 }
 
 static void test_phases(apr_pool_t *p)
 {
     staple_fetch_answer_t answer = an_answer();
     staple_cache_state_t state = state_after(&answer);
-    staple_refresh_phases_t phases;
+    staple_words_phases_t phases;
 
-    is_str(staple_refresh_phases_text(&state, p),
+    is_str(staple_words_phases_text(&state, p),
            "resolve -, connect -, wait -", "phases that did not end");
     answer.resolve_took = 0;
     answer.connect_took = 2999;
     answer.wait_took = S(1) + 250000;
     state = state_after(&answer);
-    is_str(staple_refresh_phases_text(&state, p),
+    is_str(staple_words_phases_text(&state, p),
            "resolve 0 ms, connect 2 ms, wait 1.2 s", "phases that did");
     answer.wait_took = S(HOUR);
     state = state_after(&answer);
-    staple_refresh_phases(&state, &phases);
+    staple_words_phases(&state, &phases);
     ok(phases.wait == 65534000, "an hour is a minute and a bit");
     memset(&state, 0, sizeof(state));
-    staple_refresh_phases(&state, &phases);
+    staple_words_phases(&state, &phases);
     ok(phases.resolve == -1 && phases.connect == -1 && phases.wait == -1,
        "without an exchange there are none");
 }
@@ -479,19 +479,19 @@ static void test_outcomes(apr_pool_t *p)
     answer.outcome = STAPLE_FETCH_HTTP_STATUS;
     answer.http_status = 503;
     state = state_after(&answer);
-    is_str(staple_refresh_outcome_text(&state, p), "HTTP status 503",
+    is_str(staple_words_outcome_text(&state, p), "HTTP status 503",
            "a status");
     answer.outcome = STAPLE_FETCH_REJECTED;
     state = state_after(&answer);
-    is_int(staple_refresh_reason(&state), STAPLE_OCSP_TRY_LATER, "a reason");
-    ok(strstr(staple_refresh_outcome_text(&state, p), "tryLater") != NULL,
+    is_int(staple_words_reason(&state), STAPLE_OCSP_TRY_LATER, "a reason");
+    ok(strstr(staple_words_outcome_text(&state, p), "tryLater") != NULL,
        "in words");
     for (i = 0; i < 0x10000; i++) {
         state.outcome = STAPLE_FETCH_REJECTED;
         state.detail = (apr_uint16_t)i;
-        empty += !*staple_refresh_outcome_text(&state, p);
+        empty += !*staple_words_outcome_text(&state, p);
         state.outcome = (apr_uint16_t)i;
-        empty += !*staple_refresh_outcome_text(&state, p);
+        empty += !*staple_words_outcome_text(&state, p);
     }
     is_int(empty, 0, "whatever a file says has words");
 }

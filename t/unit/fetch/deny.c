@@ -114,14 +114,14 @@ void test_deny_words(void)
     apr_size_t i;
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        staple_fetch_deny_t *deny = staple_fetch_deny_make(pool);
+        staple_deny_t *deny = staple_deny_make(pool);
         char *words = apr_pstrdup(pool, rows[i].words), *last;
         const char *bad = "";
         int which;
 
         for (words = apr_strtok(words, " ", &last); words;
              words = apr_strtok(NULL, " ", &last)) {
-            if (staple_fetch_deny_add(deny, words, pool)) {
+            if (staple_deny_add(deny, words, pool)) {
                 bad = apr_pstrcat(pool, bad, " refused:", words, NULL);
             }
         }
@@ -131,7 +131,7 @@ void test_deny_words(void)
 
             for (text = apr_strtok(text, " ", &last); text;
                  text = apr_strtok(NULL, " ", &last)) {
-                if (staple_fetch_deny_matches(deny, text) != which) {
+                if (staple_deny_matches(deny, text) != which) {
                     bad = apr_pstrcat(pool, bad, " ", text, NULL);
                 }
             }
@@ -140,13 +140,13 @@ void test_deny_words(void)
                                      rows[i].words));
     }
     for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        staple_fetch_deny_t *deny = staple_fetch_deny_make(pool);
+        staple_deny_t *deny = staple_deny_make(pool);
 
-        ok(staple_fetch_deny_add(deny, wrong[i], pool)
-           && !staple_fetch_deny_matches(deny, "10.0.0.1"),
+        ok(staple_deny_add(deny, wrong[i], pool)
+           && !staple_deny_matches(deny, "10.0.0.1"),
            "not accepted, and nothing added: '%s'", wrong[i]);
     }
-    ok(staple_fetch_deny_allows(NULL, "127.0.0.1", 80),
+    ok(staple_deny_allows(NULL, "127.0.0.1", 80),
        "without a list everything is allowed");
 }
 
