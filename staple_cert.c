@@ -295,7 +295,8 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
     cert->scope = scope_of(cert, leaf);
     if (cert->scope == STAPLE_CERT_APPLIES) {
         if (staple_ocsp_subject_create(&subject, leaf, issuer, p)) {
-            return "no OCSP CertID can be made of it and its issuer";
+            return "the certificate behind it is not its issuer's, "
+                   "or OpenSSL can make no OCSP CertID of the two";
         }
         cert->subject = subject;
     }

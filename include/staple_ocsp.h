@@ -89,7 +89,9 @@ typedef struct staple_ocsp_subject_t staple_ocsp_subject_t;
 /**
  * @param leaf, issuer referenced, not taken over: the subject holds its own
  *        references and gives them back when p is cleaned up
- * @return APR_SUCCESS, or APR_EINVAL where OpenSSL cannot make a CertID
+ * @return APR_SUCCESS, or APR_EINVAL where the issuer has another name than
+ *         the leaf's issuer (RFC 6960 4.1.1 hashes one and the key of the
+ *         other), or OpenSSL cannot make a CertID
  */
 apr_status_t staple_ocsp_subject_create(staple_ocsp_subject_t **subject,
                                         X509 *leaf, X509 *issuer,

@@ -147,6 +147,10 @@ apr_status_t staple_ocsp_subject_create(staple_ocsp_subject_t **subject,
     staple_ocsp_subject_t *s = apr_pcalloc(p, sizeof(*s));
 
     *subject = NULL;
+    if (X509_NAME_cmp(X509_get_issuer_name(leaf),
+                      X509_get_subject_name(issuer))) {
+        return APR_EINVAL;
+    }
     if (X509_up_ref(leaf)) {
         s->leaf = leaf;
     }
