@@ -4,7 +4,7 @@
  * The fetch engine, see staple_fetch.h for the contract. What lives here: the
  * loop, which waits for whatever comes first, gives every exchange its steps,
  * and fills free slots with the next jobs. What does not: the steps
- * (fetch/exchange.c), what becomes of a job (fetch/job.c), whose
+ * (fetch/exchange.c and attempt.c), what becomes of a job (fetch/job.c), whose
  * turn it is (fetch/queue.c), sockets (fetch/conn.c), names
  * (fetch/dns.c), HTTP, OCSP, and any decision about when to ask.
  *
@@ -181,10 +181,10 @@ static void handle_event(staple_fetch_t *fetch, const apr_pollfd_t *pfd)
 
     switch (conn->state) {
     case STAPLE_FETCH_CONN_CONNECTING:
-        staple_fetch_exchange_end_attempt(fetch, conn);
+        staple_fetch_attempt_connected(fetch, conn);
         break;
     case STAPLE_FETCH_CONN_BUSY:
-        staple_fetch_exchange_go_on(fetch, conn->owner, pfd->rtnevents);
+        staple_fetch_attempt_go_on(fetch, conn->owner, pfd->rtnevents);
         break;
     case STAPLE_FETCH_CONN_IDLE:
         /* its peer has nothing to say to us */

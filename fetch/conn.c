@@ -86,28 +86,8 @@ void staple_fetch_conn_free_closed(staple_fetch_conns_t *conns)
     }
 }
 
-static void drop_but(staple_fetch_conns_t *conns, const void *owner,
-                     const conn_t *but)
+void staple_fetch_conn_lend(conn_t *conn, void *owner)
 {
-    conn_t *conn, *next;
-
-    APR_RING_FOREACH_SAFE(conn, next, &conns->live, staple_fetch_conn_t,
-                          link) {
-        if (conn->owner == owner && conn != but) {
-            staple_fetch_conn_close(conns, conn);
-        }
-    }
-}
-
-void staple_fetch_conn_drop(staple_fetch_conns_t *conns, const void *owner)
-{
-    drop_but(conns, owner, NULL);
-}
-
-void staple_fetch_conn_lend(staple_fetch_conns_t *conns, conn_t *conn,
-                            void *owner)
-{
-    drop_but(conns, owner, conn);
     conn->is_reused = conn->state == STAPLE_FETCH_CONN_IDLE;
     conn->state = STAPLE_FETCH_CONN_BUSY;
     conn->owner = owner;

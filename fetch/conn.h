@@ -5,7 +5,7 @@
 
 /*
  * The connections of the fetch engine: made without waiting, lent to one owner
- * (an exchange) at a time, kept while idle, and closed. Nothing here reads,
+ * (an attempt) at a time, kept while idle, and closed. Nothing here reads,
  * writes, or decides who is connected to. Used in the engine's thread.
  */
 
@@ -81,9 +81,8 @@ apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
 /** How an attempt that was in progress has ended. */
 apr_status_t staple_fetch_conn_result(const staple_fetch_conn_t *conn);
 
-/** Lend a connection that is there, and drop what else owner has begun. */
-void staple_fetch_conn_lend(staple_fetch_conns_t *conns,
-                            staple_fetch_conn_t *conn, void *owner);
+/** Lend a connection that is there. */
+void staple_fetch_conn_lend(staple_fetch_conn_t *conn, void *owner);
 
 /** Wait for these events of it; 0: for none. */
 apr_status_t staple_fetch_conn_watch(staple_fetch_conns_t *conns,
@@ -98,9 +97,6 @@ void staple_fetch_conn_keep(staple_fetch_conns_t *conns,
 /** Close it; its memory goes with the next staple_fetch_conn_free_closed. */
 void staple_fetch_conn_close(staple_fetch_conns_t *conns,
                              staple_fetch_conn_t *conn);
-
-/** Close all that owner has. */
-void staple_fetch_conn_drop(staple_fetch_conns_t *conns, const void *owner);
 
 /** Close those that stand idle since `then`, or before. */
 void staple_fetch_conn_close_idle(staple_fetch_conns_t *conns,

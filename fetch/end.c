@@ -8,8 +8,8 @@
  * (fetch/job.c).
  *
  * The one idea: whatever went wrong, there is one way out, staple_fetch_fail:
- * it makes a failure that outlives the exchange, tells the circuit breakers,
- * and passes the job on. After it the exchange is gone.
+ * it takes the most telling of the failures that were written down, informs the
+ * circuit breakers, and passes the job on. After it the exchange is gone.
  */
 
 #include "fetch_int.h"
@@ -24,18 +24,20 @@ static apr_interval_time_t took(apr_time_t from, apr_time_t to)
     return from && to ? to - from : -1;
 }
 
-void staple_fetch_make_answer(const exchange_t *ex,
+void staple_fetch_make_answer(const attempt_t *attempt,
                               staple_fetch_answer_t *answer)
 {
-    const staple_http_response_t *response = staple_http_response(ex->parser);
+    const staple_http_response_t *response
+        = staple_http_response(attempt->parser);
+    const exchange_t *ex = attempt->ex;
     apr_time_t now = apr_time_now();
 
     staple_fetch_job_init_answer(answer, ex->job);
     answer->http_status = response->status;
-    answer->peer = ex->peer;
+    answer->peer = attempt->peer;
     answer->resolve_took = took(ex->visited_at, ex->resolved_at);
-    answer->connect_took = took(ex->resolved_at, ex->connected_at);
-    answer->wait_took = took(ex->sent_at, ex->heard_at);
+    answer->connect_took = took(ex->resolved_at, attempt->connected_at);
+    answer->wait_took = took(attempt->sent_at, attempt->received_at);
     answer->body = response->body;
     answer->body_len = response->body_len;
     answer->is_typed = response->is_typed;
@@ -45,18 +47,43 @@ void staple_fetch_make_answer(const exchange_t *ex,
     answer->fresh_for = staple_http_fresh_for(response, now);
 }
 
+/* ---- failures ---- */
+
+/* Which of two failures tells an administrator more: an answer tells more than
+ * none, and no answer more than no connection. */
+static int telling(staple_fetch_outcome_e outcome)
+{
+    switch (outcome) {
+    case STAPLE_FETCH_UNREACHABLE:
+    case STAPLE_FETCH_SYSTEM:
+        return 0;
+    case STAPLE_FETCH_NO_NAME:
+    case STAPLE_FETCH_REFUSED:
+    case STAPLE_FETCH_CONNECT_TIMEOUT:
+        return 1;
+    case STAPLE_FETCH_REJECTED:
+        return 3;
+    default:
+        return 2;
+    }
+}
+
 /* What is told of a failure, but for the reason. */
 static void init_failure(failure_t *failure, const exchange_t *ex,
+                         const attempt_t *attempt,
                          staple_fetch_outcome_e outcome)
 {
     staple_fetch_job_init_failure(failure, ex->job, outcome);
-    apr_cpystrn(failure->peer, ex->peer, sizeof(failure->peer));
+    apr_cpystrn(failure->peer, attempt ? attempt->peer : ex->peer,
+                sizeof(failure->peer));
     failure->resolve_took = took(ex->visited_at, ex->resolved_at);
-    failure->connect_took = took(ex->resolved_at, ex->connected_at);
-    failure->wait_took = took(ex->sent_at, ex->heard_at);
-    if (ex->parser) {
+    if (attempt) {
+        failure->connect_took = took(ex->resolved_at, attempt->connected_at);
+        failure->wait_took = took(attempt->sent_at, attempt->received_at);
+    }
+    if (attempt && attempt->parser) {
         const staple_http_response_t *response
-            = staple_http_response(ex->parser);
+            = staple_http_response(attempt->parser);
         apr_interval_time_t after
             = staple_http_retry_after(response, apr_time_now());
 
@@ -65,9 +92,27 @@ static void init_failure(failure_t *failure, const exchange_t *ex,
     }
 }
 
+void staple_fetch_note_failure(exchange_t *ex, attempt_t *attempt,
+                               staple_fetch_outcome_e outcome,
+                               const char *fmt, ...)
+{
+    va_list ap;
+
+    if (ex->has_failed && telling(outcome) < telling(ex->failure.outcome)) {
+        return;
+    }
+    init_failure(&ex->failure, ex, attempt, outcome);
+    va_start(ap, fmt);
+    apr_vsnprintf(ex->failure.reason, sizeof(ex->failure.reason), fmt, ap);
+    va_end(ap);
+    ex->has_failed = 1;
+    ex->refused = outcome == STAPLE_FETCH_REJECTED ? attempt : NULL;
+}
+
 void staple_fetch_leave(staple_fetch_t *fetch, exchange_t *ex)
 {
-    staple_fetch_conn_drop(&fetch->conns, ex);
+    staple_fetch_exchange_set_state(fetch, ex, ENDED, ex->attempts);
+    staple_fetch_attempt_end_all(fetch, ex, 0);
     APR_RING_REMOVE(ex, link);
     ex->site->users--;
     staple_fetch_queue_leave(&fetch->queue, ex->responder, ex->is_probe,
@@ -122,27 +167,17 @@ static void note_outcome(staple_fetch_t *fetch, exchange_t *ex,
     }
 }
 
-void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex,
-                       staple_fetch_outcome_e outcome, const char *fmt, ...)
+void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex)
 {
-    failure_t failure;
     staple_fetch_answer_t answer;
-    int has_answer;
-    va_list ap;
 
-    init_failure(&failure, ex, outcome);
-    va_start(ap, fmt);
-    apr_vsnprintf(failure.reason, sizeof(failure.reason), fmt, ap);
-    va_end(ap);
-    has_answer = outcome == STAPLE_FETCH_REJECTED
-                 && failure.http_status == 200;
-    if (has_answer) {
-        staple_fetch_make_answer(ex, &answer);
+    if (ex->refused) {
+        staple_fetch_make_answer(ex->refused, &answer);
     }
-    note_outcome(fetch, ex, &failure);
+    note_outcome(fetch, ex, &ex->failure);
     staple_fetch_leave(fetch, ex);
-    staple_fetch_job_pass_on(fetch, ex->job, &failure,
-                             has_answer ? &answer : NULL);
+    staple_fetch_job_pass_on(fetch, ex->job, &ex->failure,
+                             ex->refused ? &answer : NULL);
     apr_pool_destroy(ex->pool);
 }
 
@@ -151,13 +186,16 @@ void staple_fetch_succeed(staple_fetch_t *fetch, exchange_t *ex,
 {
     staple_fetch_answer_t answer;
 
-    staple_fetch_make_answer(ex, &answer);
+    staple_fetch_make_answer(ex->answered, &answer);
     answer.outcome = outcome;
     answer.reason = staple_fetch_outcome_text(outcome);
+    staple_fetch_address_note_answer(&ex->site->addresses,
+                                     ex->answered->endpoint.ip);
     staple_fetch_queue_note_answer(&fetch->queue, ex->responder);
     if (ex->is_switched) {
         ex->responder->prefers_post = ex->is_post;
     }
+    ex->has_failed = 0; /* another address, or method, has bettered it */
     staple_fetch_leave(fetch, ex);
     staple_fetch_job_end(fetch, ex->job, &answer);
     apr_pool_destroy(ex->pool);

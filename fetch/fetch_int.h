@@ -7,12 +7,14 @@
  * What the files of the fetch engine have in common and nobody else sees:
  *
  *   staple_fetch.c           the engine: turns, events, its life
- *   fetch/exchange.c  an exchange, step by step
+ *   fetch/exchange.c  an exchange: where it goes, and what follows an answer
+ *   fetch/attempt.c   its attempts: one connection to one address each
  *   fetch/end.c       how an exchange ends, and who is to blame
  *   fetch/job.c       what becomes of a job
  *
- * Each calls those behind it and none before it; all call the queue, the
- * connections and the look-ups, which have headers of their own. What is to go
+ * Each calls those behind it and none before it, but that an attempt tells its
+ * exchange of an answer; all call the queue, the connections and the look-ups,
+ * which have headers of their own. What is to go
  * on is not called but left where the engine looks: a job whose next URL is to
  * be asked in `fresh`, an exchange with a later step in `exchanges`. Any step
  * may be the last of its exchange, which is then gone with its pool. Engine's
@@ -58,10 +60,32 @@ typedef struct job_t {
 /** Where an exchange stands, in order of its life. */
 typedef enum {
     RESOLVING,  /* waits for a look-up of its site */
-    CONNECTING, /* has attempts under way, or waits for the next one */
+    CONNECTING, /* has no connection yet; attempts are under way, or wait */
     SENDING,    /* has a connection and bytes left to write */
-    RECEIVING   /* waits for the rest of the answer */
+    RECEIVING,  /* waits for the rest of an answer */
+    ENDED       /* has succeeded or failed: only traced, never looked at */
 } exchange_state_e;
+
+/** One connection to one address of an exchange's site, and what it carries.
+ * Lives in the exchange's pool, and stays there when it has ended. */
+typedef struct attempt_t {
+    struct attempt_t *older;   /* of the same exchange; NULL: there is none */
+    exchange_t *ex;
+    staple_fetch_endpoint_t endpoint;
+    conn_t *conn;              /* NULL: it has ended */
+    int is_reused;             /* whether conn carried another one before */
+    apr_size_t sent;           /* of the exchange's request */
+    apr_size_t received;
+    staple_http_parser_t *parser; /* NULL: not connected yet */
+    char peer[STAPLE_FETCH_PEER_LEN];
+    apr_time_t connected_at;   /* when it was connected, */
+    apr_time_t sent_at;        /* the request sent, */
+    apr_time_t received_at;    /* the first byte received; 0: not reached */
+} attempt_t;
+
+/** How many addresses wait for their turn, at most: each of a name may come
+ * back once, when another was faster, and one when a kept connection broke. */
+#define WAITING_MAX (2 * STAPLE_FETCH_ENDPOINTS_MAX + 1)
 
 /** A job's visit to one responder, redirects and a second method included. */
 struct exchange_t {
@@ -72,6 +96,8 @@ struct exchange_t {
     site_t *site;           /* where it is asking now */
     exchange_state_e state;
     apr_time_t deadline;
+    apr_interval_time_t patience; /* what an address is given before another
+                               one is asked beside it */
     int is_probe;           /* whether it counts against the unproven */
 
     staple_url_t post_url; /* the responder's, */
@@ -80,31 +106,31 @@ struct exchange_t {
     int is_post;
     int can_get;            /* whether GET is possible at this responder */
     int is_switched;        /* whether the other method was tried before */
-    int is_rejected;        /* whether the judge has seen an answer */
+    int may_cure;           /* whether the other method may cure an answer
+                               that was refused */
     int is_conditional;     /* whether validators were sent */
     int redirects;
-
-    staple_fetch_endpoint_t endpoints[STAPLE_FETCH_ENDPOINTS_MAX];
-    int endpoints_count;
-    int next_endpoint;
-    int attempts;           /* connections that are being made */
-    apr_time_t next_attempt;
-    apr_status_t connect_error; /* the most telling one so far */
-    int has_failed_reuse;   /* whether only a fresh connection will do */
-
-    conn_t *conn;           /* that carries it */
-    const char *request;
+    int refusals;           /* answers that another address may better */
+    const char *request;    /* of the visit to this site */
     apr_size_t request_len;
-    apr_size_t sent;
-    apr_size_t received;
-    staple_http_parser_t *parser;
+
+    staple_fetch_endpoint_t waiting[WAITING_MAX]; /* addresses to be tried, */
+    int waiting_count;      /* so many, */
+    int next_waiting;       /* this one next, */
+    apr_time_t next_attempt; /* at this moment */
+    attempt_t *attempts;    /* the newest one first */
+    int has_repeated;       /* whether a kept connection was made anew */
+    int is_slow;            /* whether some bytes have bought more patience */
+    int is_resolved_again;  /* whether the name was asked for more addresses */
+
+    attempt_t *answered;    /* that brought the answer which is looked at */
+    int has_failed;         /* whether failure says anything */
+    failure_t failure;      /* the most telling one so far */
+    attempt_t *refused;     /* whose answer that failure is about, or NULL */
     char peer[STAPLE_FETCH_PEER_LEN]; /* tried last */
 
     apr_time_t visited_at;  /* when the site was entered, */
-    apr_time_t resolved_at; /* its addresses known, */
-    apr_time_t connected_at; /* a connection there, */
-    apr_time_t sent_at;     /* the request sent, */
-    apr_time_t heard_at;    /* the first byte received; 0: not reached */
+    apr_time_t resolved_at; /* its addresses known; 0: not reached */
 };
 APR_RING_HEAD(exchanges_t, exchange_t);
 
@@ -181,19 +207,29 @@ void staple_fetch_job_pass_on_as(staple_fetch_t *fetch, job_t *job,
 
 /* ----- fetch/end.c ----- */
 
-/** What an exchange has read, whole; its outcome and reason are not set. */
-void staple_fetch_make_answer(const exchange_t *ex,
+/** What an attempt has read, whole; its outcome and reason are not set. */
+void staple_fetch_make_answer(const attempt_t *attempt,
                               staple_fetch_answer_t *answer);
 
 /** Give everything back but the pool, which the caller may still read. */
 void staple_fetch_leave(staple_fetch_t *fetch, exchange_t *ex);
 
-/** The exchange has failed; the job goes on to its next URL. */
+/**
+ * Write down that something has failed, unless what is written down already
+ * tells more. The exchange goes on.
+ * @param attempt that has failed; NULL: the exchange as a whole
+ */
 __attribute__((format(printf, 4, 5)))
-void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex,
-                       staple_fetch_outcome_e outcome, const char *fmt, ...);
+void staple_fetch_note_failure(exchange_t *ex, attempt_t *attempt,
+                               staple_fetch_outcome_e outcome,
+                               const char *fmt, ...);
 
-/** The exchange has brought what was wanted, and with it the job's end. */
+/** The exchange has failed, as was written down; the job goes on to its next
+ * URL. */
+void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex);
+
+/** The exchange has brought what was wanted (ex->answered), and with it the
+ * job's end. */
 void staple_fetch_succeed(staple_fetch_t *fetch, exchange_t *ex,
                           staple_fetch_outcome_e outcome);
 
@@ -216,12 +252,61 @@ apr_time_t staple_fetch_exchange_next_step(const exchange_t *ex);
 void staple_fetch_exchange_unresolved(staple_fetch_t *fetch, exchange_t *ex,
                                       int error);
 
-/** An attempt to connect, of conn's owner, has come to its end. */
-void staple_fetch_exchange_end_attempt(staple_fetch_t *fetch, conn_t *conn);
+/** An attempt has read a response, whole unless only its status counts. */
+void staple_fetch_exchange_on_response(staple_fetch_t *fetch,
+                                       attempt_t *attempt);
 
-/** Something has happened at the connection that carries it. */
-void staple_fetch_exchange_go_on(staple_fetch_t *fetch, exchange_t *ex,
-                                 apr_int16_t events);
+/** No address is left: what can be done now? */
+void staple_fetch_exchange_without_address(staple_fetch_t *fetch,
+                                           exchange_t *ex);
+
+/** Where it connects to, for a reason: "ocsp.example:80". */
+const char *staple_fetch_exchange_where(const exchange_t *ex);
+
+/** The one place where the state changes; it is traced. attempt: that made it
+ * change, or NULL. */
+void staple_fetch_exchange_set_state(staple_fetch_t *fetch, exchange_t *ex,
+                                     exchange_state_e state,
+                                     const attempt_t *attempt);
+
+/* ----- fetch/attempt.c ----- */
+
+/** Begin with the addresses of the exchange's site, which are known. */
+void staple_fetch_attempt_begin(staple_fetch_t *fetch, exchange_t *ex);
+
+/** Try the next address that waits; where none does and none is under way, the
+ * exchange is without an address. */
+void staple_fetch_attempt_next(staple_fetch_t *fetch, exchange_t *ex);
+
+/** The time has come when another address is to be tried (ex->next_attempt). */
+void staple_fetch_attempt_step(staple_fetch_t *fetch, exchange_t *ex,
+                               apr_time_t now);
+
+/** Whether that time will come at all. */
+int staple_fetch_attempt_is_left(const exchange_t *ex);
+
+/** Whether one has its connection, or is making it. */
+int staple_fetch_attempt_is_connected(const exchange_t *ex);
+int staple_fetch_attempt_is_open(const exchange_t *ex);
+
+/** End all attempts; those that were asked and have not answered have
+ * failed, if are_failed. */
+void staple_fetch_attempt_end_all(staple_fetch_t *fetch, exchange_t *ex,
+                                  int are_failed);
+
+/** The attempt's address has failed, as was written down: on to the next. */
+void staple_fetch_attempt_fail(staple_fetch_t *fetch, attempt_t *attempt);
+
+/** The connection of an attempt was made, or could not be. */
+void staple_fetch_attempt_connected(staple_fetch_t *fetch, conn_t *conn);
+
+/** Something has happened at the connection of an attempt. */
+void staple_fetch_attempt_go_on(staple_fetch_t *fetch, attempt_t *attempt,
+                                apr_int16_t events);
+
+/** Why there is no connection, for the exchange as a whole. */
+void staple_fetch_attempt_note_error(exchange_t *ex, attempt_t *attempt,
+                                     apr_status_t rv);
 
 #ifdef __cplusplus
 }

@@ -134,12 +134,12 @@ void staple_fetch_queue_set_endpoints(const queue_t *queue, site_t *site,
 {
     int i;
 
-    site->endpoints_count = 0;
+    staple_fetch_address_clear(&site->addresses);
     for (i = 0; i < count; i++) {
         if (site->is_proxied
             || staple_fetch_queue_is_allowed(queue, &endpoints[i],
                                              site->port)) {
-            site->endpoints[site->endpoints_count++] = endpoints[i];
+            staple_fetch_address_add(&site->addresses, &endpoints[i]);
         }
     }
     site->fresh_to = now + NAME_LIFETIME;
@@ -337,6 +337,15 @@ static int count_reserve(const queue_t *queue)
     return queue->probes < reserve ? reserve - queue->probes : 0;
 }
 
+/* Whether the address that is asked first has all it may be given. */
+static int is_first_full(const queue_t *queue, const site_t *site)
+{
+    staple_fetch_endpoint_t ordered[STAPLE_FETCH_ENDPOINTS_MAX];
+
+    staple_fetch_address_order(&site->addresses, ordered);
+    return staple_fetch_queue_is_full(queue, site, ordered[0].ip);
+}
+
 /* Whether the site may have another slot; while they are scarce (is_generous
  * is false) each site has its share and no more. */
 static int has_site_room(const queue_t *queue, const site_t *site,
@@ -353,11 +362,8 @@ static int has_site_room(const queue_t *queue, const site_t *site,
     if (site->active >= (is_down(&site->health) ? 1 : site->window)) {
         return 0;
     }
-    return !site->endpoints_count || !staple_fetch_queue_is_resolved(site, now)
-           || !staple_fetch_queue_is_full(queue, site,
-                                          site->preferred[0]
-                                          ? site->preferred
-                                          : site->endpoints[0].ip);
+    return !site->addresses.count || !staple_fetch_queue_is_resolved(site, now)
+           || !is_first_full(queue, site);
 }
 
 /* Responders that have yet to prove themselves have three quarters of the
@@ -456,10 +462,9 @@ void staple_fetch_queue_note_failure(responder_t *responder,
     note_failure(&responder->health, failure, now, is_suspect);
 }
 
-void staple_fetch_queue_note_reached(site_t *site, const char *ip)
+void staple_fetch_queue_note_reached(site_t *site)
 {
     note_success(&site->health);
-    apr_cpystrn(site->preferred, ip, sizeof(site->preferred));
 }
 
 void staple_fetch_queue_note_unreached(site_t *site, const failure_t *failure,

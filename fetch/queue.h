@@ -21,6 +21,7 @@
 #include <apr_time.h>
 
 #include "staple_fetch.h"
+#include "address.h"
 #include "conn.h"
 #include "staple_url.h"
 
@@ -66,6 +67,14 @@ APR_RING_HEAD(staple_fetch_waiter_ring_t, staple_fetch_waiter_t);
 
 typedef struct staple_fetch_site_t staple_fetch_site_t;
 
+/** Whether a site answers a second request on one connection. Some do not, and
+ * do not close it either. */
+typedef enum {
+    STAPLE_FETCH_REUSE_UNKNOWN,
+    STAPLE_FETCH_REUSE_WORKS,
+    STAPLE_FETCH_REUSE_FAILS   /* connections are closed behind each answer */
+} staple_fetch_reuse_e;
+
 /** A URL that is asked, and behind it what waits for it. */
 typedef struct staple_fetch_responder_t staple_fetch_responder_t;
 struct staple_fetch_responder_t {
@@ -98,10 +107,9 @@ struct staple_fetch_site_t {
     staple_fetch_health_t health; /* by resolving and connecting */
     int is_looked_up;     /* whether a look-up is under way; the engine's */
     apr_time_t fresh_to;  /* until when a name's endpoints are believed */
-    staple_fetch_endpoint_t endpoints[STAPLE_FETCH_ENDPOINTS_MAX]; /* those
-                             allowed, in the order of RFC 8305 */
-    int endpoints_count;
-    char preferred[INET6_ADDRSTRLEN]; /* that worked last; "": none */
+    staple_fetch_addresses_t addresses; /* those allowed; the engine's, but
+                             for what a name was resolved to */
+    staple_fetch_reuse_e reuse; /* of its connections; the engine's */
     char key[];           /* host:port, and proxy if any */
 };
 APR_RING_HEAD(staple_fetch_site_ring_t, staple_fetch_site_t);
@@ -194,9 +202,8 @@ void staple_fetch_queue_note_failure(staple_fetch_responder_t *responder,
                                      const staple_fetch_failure_t *failure,
                                      int is_suspect, apr_time_t now);
 
-/** A connection to that address of the site was made. */
-void staple_fetch_queue_note_reached(staple_fetch_site_t *site,
-                                     const char *ip);
+/** A connection to the site was made. */
+void staple_fetch_queue_note_reached(staple_fetch_site_t *site);
 
 /** The site could not be reached: its room goes, its name is asked anew. */
 void staple_fetch_queue_note_unreached(staple_fetch_site_t *site,

@@ -90,14 +90,27 @@ typedef struct staple_fetch_answer_t {
                      some seconds: the reason is then theirs */
 } staple_fetch_answer_t;
 
+/** What the caller says of an answer; the values of the first two may stay. */
+typedef enum {
+    STAPLE_FETCH_UNREADABLE = 0, /* not even of the form that was asked for:
+                                    another address, and then the other method,
+                                    may bring a better one */
+    STAPLE_FETCH_ACCEPTED = 1,   /* it is what was wanted */
+    STAPLE_FETCH_UNUSABLE,       /* well formed and of no use, an old one say:
+                                    another address may bring a better one */
+    STAPLE_FETCH_BAD_METHOD,     /* the request was not understood: the other
+                                    method may do */
+    STAPLE_FETCH_FINAL           /* the responder's word: only another
+                                    responder may say something else */
+} staple_fetch_judgement_e;
+
 /**
- * Asked for each 200 answer: is it what was wanted? Must not block.
- * @return true ends the round with STAPLE_FETCH_OK; false lets the engine try
- *         POST after GET, then the next URL, and ends with REJECTED if
- *         nothing is left
+ * Asked for each 200 answer: is it what was wanted? Must not block. ACCEPTED
+ * ends the round with STAPLE_FETCH_OK; anything else lets the engine try what
+ * is left of it, at last the next URL, and end with STAPLE_FETCH_REJECTED.
  */
-typedef int staple_fetch_judge_fn(void *baton,
-                                  const staple_fetch_answer_t *answer);
+typedef staple_fetch_judgement_e
+staple_fetch_judge_fn(void *baton, const staple_fetch_answer_t *answer);
 
 /**
  * Called once for each submitted job, from staple_fetch_run or _destroy. May
@@ -127,6 +140,15 @@ typedef struct staple_fetch_job_t {
                                 nothing new to jobs that are not suspect */
 } staple_fetch_job_t;
 
+/** A step of an exchange, for the log; valid during the callback only. */
+typedef struct staple_fetch_trace_t {
+    const char *url;          /* that is asked, as in the job */
+    const char *peer;         /* "192.0.2.1:80"; "": none yet */
+    const char *from, *to;    /* its states, in words */
+    const char *detail;       /* why it has failed; "": it has not */
+    apr_interval_time_t took; /* since the exchange began at this host */
+} staple_fetch_trace_t;
+
 /** Limits of an engine. */
 typedef struct staple_fetch_conf_t {
     int concurrency;          /* exchanges at a time; at most half of them, but
@@ -139,6 +161,10 @@ typedef struct staple_fetch_conf_t {
        itself, for addresses in URLs only. Never for the proxy. */
     int (*is_allowed)(void *baton, const char *address, apr_uint16_t port);
     void *is_allowed_baton;
+    /* Called at each change of an exchange's state; NULL: nobody wants to
+       know. */
+    void (*trace)(void *baton, const staple_fetch_trace_t *trace);
+    void *trace_baton;
 } staple_fetch_conf_t;
 
 typedef struct staple_fetch_t staple_fetch_t;

@@ -54,16 +54,20 @@ typedef struct question_t {
     const char *words; /* what came of it */
 } question_t;
 
-static int judge(void *baton, const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e judge(void *baton,
+                                      const staple_fetch_answer_t *answer)
 {
     question_t *question = baton;
     const staple_cert_t *cert = question->cert;
 
     question->is_judged = 1;
-    return staple_ocsp_judge(&question->verdict, cert->subject,
-                             &cert->policy.times, apr_time_now(),
-                             answer->body, answer->body_len) == STAPLE_OCSP_OK
-           && question->verdict.status != STAPLE_OCSP_UNKNOWN;
+    if (staple_ocsp_judge(&question->verdict, cert->subject,
+                          &cert->policy.times, apr_time_now(),
+                          answer->body, answer->body_len) == STAPLE_OCSP_OK
+        && question->verdict.status != STAPLE_OCSP_UNKNOWN) {
+        return STAPLE_FETCH_ACCEPTED;
+    }
+    return STAPLE_FETCH_UNREADABLE;
 }
 
 static const char *good_text(const question_t *question,

@@ -288,7 +288,31 @@ static int is_error_status(staple_ocsp_reason_e reason)
            && reason <= STAPLE_OCSP_UNAUTHORIZED;
 }
 
-static int judge(void *baton, const staple_fetch_answer_t *answer)
+/* What may bring a better answer than one that is not believed. An OCSP error
+ * is the responder's own word, which no other request changes, but for
+ * malformedRequest (RFC 6960 4.2.1): that may be about the method. */
+static staple_fetch_judgement_e judgement_of(staple_ocsp_reason_e reason)
+{
+    switch (reason) {
+    case STAPLE_OCSP_NOT_DER:
+    case STAPLE_OCSP_TRAILING:
+        return STAPLE_FETCH_UNREADABLE;
+    case STAPLE_OCSP_MALFORMED_REQUEST:
+        return STAPLE_FETCH_BAD_METHOD;
+    case STAPLE_OCSP_OK: /* and the certificate unknown */
+    case STAPLE_OCSP_INTERNAL_ERROR:
+    case STAPLE_OCSP_TRY_LATER:
+    case STAPLE_OCSP_SIG_REQUIRED:
+    case STAPLE_OCSP_UNAUTHORIZED:
+    case STAPLE_OCSP_STATUS_OTHER:
+        return STAPLE_FETCH_FINAL;
+    default:
+        return STAPLE_FETCH_UNUSABLE;
+    }
+}
+
+static staple_fetch_judgement_e judge(void *baton,
+                                      const staple_fetch_answer_t *answer)
 {
     round_t *round = baton;
     staple_ocsp_verdict_t *verdict = &round->verdict;
@@ -296,14 +320,14 @@ static int judge(void *baton, const staple_fetch_answer_t *answer)
     round->is_judged = 1;
     if (staple_refresh_is_believed(round->task->cert, answer->body,
                                    answer->body_len, verdict)) {
-        return 1;
+        return STAPLE_FETCH_ACCEPTED;
     }
     if (verdict->reason == STAPLE_OCSP_OK || is_error_status(verdict->reason)) {
         round->error = apr_pmemdup(round->pool, answer->body,
                                    answer->body_len);
         round->error_len = answer->body_len;
     }
-    return 0;
+    return judgement_of(verdict->reason);
 }
 
 static apr_status_t ask(round_t *round);

@@ -275,7 +275,8 @@ typedef struct question_t {
     tally_t *tally;
 } question_t;
 
-static int judge(void *baton, const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e judge(void *baton,
+                                      const staple_fetch_answer_t *answer)
 {
     const question_t *question = baton;
     staple_ocsp_verdict_t verdict;

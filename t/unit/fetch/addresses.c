@@ -152,7 +152,7 @@ void test_late_address(void)
         return;
     }
     submit(fetch, apr_psprintf(pool, "http://eyes.test:%d/", server.port),
-           &result, 3 * SECOND);
+           &result, 9 * SECOND); /* whose third is longer than the answer */
     staple_fetch_run(fetch, MSEC(400));
     for (i = 0; i < 8; i++) {
         close(hole.fillers[i]);

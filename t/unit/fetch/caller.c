@@ -15,10 +15,21 @@
 
 apr_pool_t *pool;
 
-static int accept_good(void *baton, const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e accept_good(void *baton,
+                                            const staple_fetch_answer_t *answer)
 {
     (void)baton;
-    return answer->body_len == 4 && !memcmp(answer->body, "good", 4);
+    if ((answer->body_len == 4 && !memcmp(answer->body, "good", 4))
+        || (answer->body_len == 5 && !memcmp(answer->body, DER_BODY, 5))) {
+        return STAPLE_FETCH_ACCEPTED;
+    }
+    if (answer->body_len == 3 && !memcmp(answer->body, "old", 3)) {
+        return STAPLE_FETCH_UNUSABLE;
+    }
+    if (answer->body_len == 5 && !memcmp(answer->body, "later", 5)) {
+        return STAPLE_FETCH_FINAL;
+    }
+    return STAPLE_FETCH_UNREADABLE;
 }
 
 static void note(void *baton, const staple_fetch_answer_t *answer)

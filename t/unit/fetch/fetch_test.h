@@ -18,6 +18,9 @@
 
 /* ---- server.c: servers ---- */
 
+/* The bytes of a short SEQUENCE, for ENDLESS; taken like "good". */
+#define DER_BODY "\x30\x03\x0a\x01\x06"
+
 typedef enum {
     ANSWER,   /* with status, fields and body */
     SILENT,   /* read, and say nothing */
@@ -28,7 +31,9 @@ typedef enum {
     DRIP,     /* one byte every 20 ms, for ever */
     HUGE,     /* announce and send 100 KiB */
     STALE,    /* answer one request of a connection, close at the second */
-    EARLY     /* answer, then close without having said so */
+    EARLY,    /* answer, then close without having said so */
+    ENDLESS,  /* the body DER, whose end is not told; the connection stays */
+    DEAF      /* answer one request of a connection, ignore the second */
 } manner_e;
 
 /* Lies on a test's stack, zero but for what it is told. */
@@ -173,6 +178,13 @@ void test_exit(void);
 void test_eyeballs(void);
 void test_late_address(void);
 void test_ipv6(void);
+
+/* ill.c */
+void test_ill_address(void);
+void test_all_ill(void);
+void test_address_order(void);
+void test_endless(void);
+void test_deaf(void);
 
 /* life.c */
 void test_stop(void);

@@ -46,6 +46,11 @@ int main(void)
     test_eyeballs();
     test_late_address();
     test_ipv6();
+    test_ill_address();
+    test_all_ill();
+    test_address_order();
+    test_endless();
+    test_deaf();
     test_stop();
     test_pool();
     test_submit_from_done();

@@ -158,6 +158,17 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
     case EARLY:
         answer(server, fd, is_get);
         return 0;
+    case ENDLESS:
+        send_text(fd, "HTTP/1.1 200 OK\r\n\r\n" DER_BODY, 24);
+        wait_for_close(fd);
+        return 0;
+    case DEAF:
+        if (count > 1) {
+            wait_for_close(fd);
+            return 0;
+        }
+        answer(server, fd, is_get);
+        return 1;
     }
     return 0;
 }
