@@ -8,14 +8,13 @@
  *
  *   handshake  mod_ssl asks on_get_resp; one look-up and one copy out of the
  *              ring (staple_handshake), and nothing else
- *   refresh    the watchdog calls on_watchdog in every child; the one that
- *              leads asks the responders and publishes to the ring
- *              (staple_refresh)
+ *   refresh    one process beside the children (staple_process) asks the
+ *              responders and publishes to the ring (staple_refresh)
  *
  * The life: pre_config makes an empty registry; mod_ssl hands its
  * certificates to on_prime during its post_config; our post_config, right
- * after it, builds this generation's ring; each child verifies what a ring
- * file brought, then its watchdog thread tries to lead.
+ * after it, builds this generation's ring and forks the refresher; each child
+ * waits a moment for what is missing, while the warm-up lasts.
  */
 
 #include <limits.h>
@@ -30,11 +29,8 @@
 #include <ap_mpm.h>
 #include <mpm_common.h>
 #include <mod_status.h>
-#include <mod_watchdog.h>
-#include <unixd.h>
 #include <util_mutex.h>
 #include <apr_strings.h>
-#include <apr_thread_mutex.h>
 
 #include "staple_cache.h"
 #include "staple_cert.h"
@@ -43,8 +39,8 @@
 #include "staple_fetch.h"
 #include "staple_generation.h"
 #include "staple_handshake.h"
-#include "staple_ocsp.h"
 #include "staple_preflight.h"
+#include "staple_process.h"
 #include "staple_refresh.h"
 #include "staple_rules.h"
 #include "staple_share.h"
@@ -54,43 +50,33 @@
 #error "httpd 2.4.48 or later is needed: it has the ssl_ocsp hooks"
 #endif
 
-/* Since 2.4.49; before it, a stopping child waits for a step to end. */
-#define HAVE_CHILD_STOPPING AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
-
 extern module AP_MODULE_DECLARE_DATA staple_module;
 
-/* Names for the Mutex directive. */
-#define CACHE_MUTEX "staple-cache"
-#define LEAD_MUTEX "staple-refresh"
-#define SHARE_MUTEX "staple-share"
+/* There was a time when these were locks. A configuration may still name them
+ * in a Mutex directive. */
+static const char *const mutex_names[] = {
+    "staple-cache", "staple-refresh", "staple-share"
+};
 
-/* A callback of our watchdog, which has a thread of its own, goes on for this
- * long while there is something to do; a child that stops ends it at once. */
+/* For how long the refresher works at a time while there is something to wait
+ * for, and what the ring's file may take of the tenth of a second that it has
+ * for its end. */
 #define STEP_SPAN apr_time_from_sec(1)
-
-/* How long a child waits for others that verify what a file brought. */
-#define CONFIRM_PATIENCE apr_time_from_sec(2)
+#define END_SPAN apr_time_from_msec(50)
 
 /* StapleWarmup where it is not set. */
 #define WARMUP apr_time_from_msec(500)
 #define WARMUP_MUST_STAPLE apr_time_from_sec(5)
 
-/* A child that is born later than this after the ring is not of the start. */
-#define REQUIRE_SPAN apr_time_from_sec(10)
-
 /* What belongs to this generation of the server: all that a configuration
- * pass builds, in pconf, and in a child what the child adds. */
+ * pass builds, in pconf, and in the refresher what that adds. */
 typedef struct generation_t {
     server_rec *server;
     staple_cert_registry_t *registry;
     staple_cache_t *cache;          /* NULL: nothing is stapled */
-    apr_global_mutex_t *cache_lock;
-    apr_proc_mutex_t *lead_lock;    /* held by the child that leads */
-    apr_global_mutex_t *share_lock; /* NULL: the share needs none */
-    apr_thread_mutex_t *step;       /* held by the watchdog's thread while it
-                                       works: guards the two below */
-    staple_refresh_t *refresh;      /* of this child; NULL: it is ending */
-    int is_leading;
+    staple_process_t *process;      /* the refresher; NULL where cache is */
+    staple_refresh_t *refresh;      /* in the refresher */
+    int is_decided;                 /* there: whether the server may start */
     staple_status_conf_t status;    /* for the status page */
 } generation_t;
 
@@ -193,105 +179,7 @@ static int on_post_read_request(request_rec *r)
     return DECLINED;
 }
 
-/* ----- the refresh ----- */
-
-static void try_to_lead(void)
-{
-    apr_status_t rv = apr_proc_mutex_trylock(current->lead_lock);
-
-    if (rv) {
-        return; /* another child leads */
-    }
-    rv = staple_refresh_lead(current->refresh);
-    if (rv) {
-        apr_proc_mutex_unlock(current->lead_lock);
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, current->server,
-                     "STP0110: OCSP responses cannot be refreshed in this "
-                     "child; another will try");
-        return;
-    }
-    current->is_leading = 1;
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, current->server, "STP0119: this "
-                 "child leads the refresh of OCSP responses from now on");
-}
-
-/* In the watchdog's thread, current->step held. */
-static void step(int state)
-{
-    if (state == AP_WATCHDOG_STATE_STOPPING) {
-        if (current->is_leading) {
-            current->is_leading = 0;
-            staple_refresh_resign(current->refresh);
-            apr_proc_mutex_unlock(current->lead_lock);
-        }
-        return;
-    }
-    if (!current->is_leading) {
-        try_to_lead();
-    }
-    if (current->is_leading) {
-        staple_refresh_step(current->refresh, STEP_SPAN);
-    }
-}
-
-static apr_status_t on_watchdog(int state, void *data, apr_pool_t *ptemp)
-{
-    (void)data;
-    (void)ptemp;
-    if (!current->step) {
-        return APR_SUCCESS; /* child_init has failed, and said so */
-    }
-    apr_thread_mutex_lock(current->step);
-    if (current->refresh) {
-        step(state);
-        staple_ocsp_leave_thread(); /* it may be the last we see of it */
-    }
-    apr_thread_mutex_unlock(current->step);
-    return APR_SUCCESS;
-}
-
-/* mod_watchdog does not join its threads in a child: ours goes on while the
- * child's pool goes, and while exit() takes OpenSSL down. What it would need
- * of either is taken back here, after its step. */
-static apr_status_t on_child_end(void *data)
-{
-    (void)data;
-    staple_refresh_stop(current->refresh);
-    apr_thread_mutex_lock(current->step);
-    staple_refresh_resign(current->refresh);
-    current->refresh = NULL;
-    if (current->is_leading) {
-        current->is_leading = 0;
-        /* Most kinds fall free with the process in any case; posixsem not. */
-        apr_proc_mutex_unlock(current->lead_lock);
-    }
-    apr_thread_mutex_unlock(current->step);
-    return APR_SUCCESS;
-}
-
-/* The locks that a thread may hold when the child's pool goes stay with the
- * process: the watchdog's has the one to lead, and one that hangs in the share
- * has the share's. A robust mutex is passed on only if it is still mapped when
- * its owner dies. */
-static apr_status_t attach_locks(apr_pool_t *p)
-{
-    apr_pool_t *for_good = current->server->process->pconf;
-    apr_status_t rv = apr_global_mutex_child_init(
-        &current->cache_lock,
-        apr_global_mutex_lockfile(current->cache_lock), p);
-
-    if (!rv) {
-        rv = apr_proc_mutex_child_init(
-            &current->lead_lock, apr_proc_mutex_lockfile(current->lead_lock),
-            for_good);
-    }
-    if (!rv && current->share_lock) {
-        rv = apr_global_mutex_child_init(
-            &current->share_lock,
-            apr_global_mutex_lockfile(current->share_lock), for_good);
-    }
-    return rv;
-}
+/* ----- the refresher ----- */
 
 static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *global)
 {
@@ -308,113 +196,165 @@ static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *global)
     return conf;
 }
 
-static apr_status_t join_refresh(apr_pool_t *p)
+static staple_refresh_warmup_t warmup_of(const staple_main_conf_t *global)
 {
-    const staple_main_conf_t *global = staple_config_of(current->server)->main;
-    staple_refresh_conf_t conf;
+    int is_set = global->warmup != STAPLE_UNSET;
+    staple_refresh_warmup_t warmup;
 
-    staple_cache_set_lock(current->cache, current->cache_lock);
-    if (current->share_lock) {
-        staple_share_set_lock(global->share, current->share_lock);
+    warmup.usual = is_set ? global->warmup : WARMUP;
+    warmup.must_staple = is_set ? global->warmup : WARMUP_MUST_STAPLE;
+    return warmup;
+}
+
+static void beat(void *baton)
+{
+    generation_t *generation = baton;
+
+    staple_process_beat(generation->process);
+}
+
+static int is_ending(void *baton)
+{
+    generation_t *generation = baton;
+
+    return staple_process_is_ending(generation->process);
+}
+
+static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
+{
+    generation_t *generation = baton;
+    server_rec *s = generation->server;
+    const staple_main_conf_t *global = staple_config_of(s)->main;
+    staple_refresh_conf_t conf;
+    apr_status_t rv = staple_generation_begin_writing(generation->cache, s, p);
+
+    if (rv) {
+        return rv;
     }
     memset(&conf, 0, sizeof(conf));
-    conf.server = current->server;
-    conf.cache = current->cache;
-    conf.registry = current->registry;
+    conf.server = s;
+    conf.cache = generation->cache;
+    conf.registry = generation->registry;
     conf.share = global->share;
     conf.message_cmd = global->message_cmd;
     conf.fetch = fetch_limits(global);
-    return staple_refresh_create(&current->refresh, &conf, p);
+    conf.beat = beat;
+    conf.is_ending = is_ending;
+    conf.baton = generation;
+    return staple_refresh_create(&generation->refresh, &conf, p);
+}
+
+/* StapleMustStaple require: decided once, at the end of the warm-up, and by
+ * the first refresher of a generation; one that took its place is of a server
+ * at work. Returns an exit status, or 0. */
+static int decide_start(generation_t *generation)
+{
+    const staple_main_conf_t *global
+        = staple_config_of(generation->server)->main;
+    staple_refresh_warmup_t warmup = warmup_of(global);
+    staple_process_state_t state;
+    const char *name;
+
+    staple_process_state(generation->process, &state);
+    if (global->must_staple != STAPLE_MUST_REQUIRE || state.restarts > 0) {
+        generation->is_decided = 1;
+        return 0;
+    }
+    if (staple_refresh_is_warming_up(generation->cache, generation->registry,
+                                     &warmup)) {
+        return 0;
+    }
+    generation->is_decided = 1;
+    name = staple_refresh_missing(generation->cache, generation->registry);
+    if (!name) {
+        return 0;
+    }
+    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, generation->server, "STP0116: "
+                 "StapleMustStaple require: the must-staple certificate "
+                 "%s has nothing to staple; the server does not start", name);
+    return APEXIT_CHILDFATAL;
+}
+
+static int do_refresh(void *baton)
+{
+    generation_t *generation = baton;
+
+    staple_refresh_step(generation->refresh, STEP_SPAN);
+    return generation->is_decided ? 0 : decide_start(generation);
+}
+
+static void end_refresh(void *baton)
+{
+    generation_t *generation = baton;
+
+    staple_generation_end_writing(generation->cache, END_SPAN);
+    staple_refresh_end(generation->refresh);
+}
+
+static apr_status_t start_refresher(apr_pool_t *p)
+{
+    staple_process_work_t work;
+
+    work.begin = begin_refresh;
+    work.step = do_refresh;
+    work.end = end_refresh;
+    work.baton = current;
+    return staple_process_start(&current->process, &work, current->server, p);
+}
+
+/* ----- the parent and its children ----- */
+
+static int on_monitor(apr_pool_t *p, server_rec *s)
+{
+    if (!current->process) {
+        return DECLINED;
+    }
+    if (staple_generation_check_file(current->cache, s, p)) {
+        staple_process_replace(current->process);
+    }
+    staple_process_supervise(current->process);
+    return DECLINED;
+}
+
+static void on_child_status(server_rec *s, pid_t pid, ap_generation_t gen,
+                            int slot, mpm_child_status state)
+{
+    (void)s;
+    (void)gen;
+    if (current->process) {
+        staple_process_note_child(current->process, slot,
+                                  state == MPM_CHILD_STARTED ? pid : 0);
+    }
 }
 
 static void on_child_init(apr_pool_t *p, server_rec *s)
 {
-    apr_status_t rv;
-
-    if (!current->cache) {
-        return;
-    }
-    rv = attach_locks(p);
-    if (!rv) {
-        rv = apr_thread_mutex_create(&current->step, APR_THREAD_MUTEX_DEFAULT,
-                                     s->process->pconf);
-    }
-    if (!rv) {
-        rv = join_refresh(p);
-    }
-    if (rv) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "STP0111: this child "
-                     "cannot take part in the refresh of OCSP responses");
-        return;
-    }
-    apr_pool_pre_cleanup_register(p, NULL, on_child_end);
-    staple_refresh_confirm(current->refresh, CONFIRM_PATIENCE);
-}
-
-/* Only where a start is at stake: a child that is born into a server at work
- * does not take it down. */
-static void require_staples(void)
-{
-    staple_cache_usage_t usage;
-    const char *name;
-
-    staple_cache_usage(current->cache, &usage);
-    if (apr_time_now() - usage.created > REQUIRE_SPAN) {
-        return;
-    }
-    name = staple_refresh_missing(current->refresh);
-    if (name) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, current->server, "STP0116: "
-                     "StapleMustStaple require: the must-staple certificate "
-                     "%s has nothing to staple; the server does not start",
-                     name);
-        on_child_end(NULL); /* the leader's thread may be at work */
-        exit(APEXIT_CHILDFATAL);
-    }
-}
-
-/* After mod_watchdog's child_init: somebody may be leading by now. */
-static void on_child_warmup(apr_pool_t *p, server_rec *s)
-{
-    const staple_main_conf_t *global = staple_config_of(s)->main;
-    int is_set = global->warmup != STAPLE_UNSET;
+    staple_refresh_warmup_t warmup = warmup_of(staple_config_of(s)->main);
 
     (void)p;
-    if (!current->refresh) {
-        return;
-    }
-    if (global->warmup != 0) {
-        staple_refresh_await(current->refresh, is_set ? global->warmup : WARMUP,
-                             is_set ? global->warmup : WARMUP_MUST_STAPLE);
-    }
-    if (global->must_staple == STAPLE_MUST_REQUIRE) {
-        require_staples();
+    if (current->process) {
+        staple_generation_only_read(current->cache);
+        staple_process_leave(current->process);
+        staple_refresh_await(current->cache, current->registry, &warmup);
     }
 }
-
-#if HAVE_CHILD_STOPPING
-static void on_child_stopping(apr_pool_t *p, int graceful)
-{
-    (void)p;
-    (void)graceful;
-    if (current->refresh) {
-        staple_refresh_stop(current->refresh);
-    }
-}
-#endif
 
 /* ----- start ----- */
 
 static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
 {
+    apr_size_t i;
+
     (void)plog;
     (void)ptemp;
     current = apr_pcalloc(p, sizeof(*current));
     current->registry = staple_cert_registry_make(p);
-    return ap_mutex_register(p, CACHE_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
-           || ap_mutex_register(p, LEAD_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
-           || ap_mutex_register(p, SHARE_MUTEX, NULL, APR_LOCK_DEFAULT, 0)
-           ? HTTP_INTERNAL_SERVER_ERROR : OK;
+    for (i = 0; i < sizeof(mutex_names) / sizeof(*mutex_names); i++) {
+        if (ap_mutex_register(p, mutex_names[i], NULL, APR_LOCK_DEFAULT, 0)) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return OK;
 }
 
 /* Runs before mod_ssl's post_config, which primes us and wants the defaults. */
@@ -435,25 +375,6 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     return OK;
 }
 
-static apr_status_t make_locks(apr_pool_t *p)
-{
-    const staple_share_t *share
-        = staple_config_of(current->server)->main->share;
-    server_rec *s = current->server;
-    apr_status_t rv = ap_global_mutex_create(&current->cache_lock, NULL,
-                                             CACHE_MUTEX, NULL, s, p, 0);
-
-    if (!rv) {
-        rv = ap_proc_mutex_create(&current->lead_lock, NULL, LEAD_MUTEX, NULL,
-                                  s, p, 0);
-    }
-    if (!rv && share && staple_share_needs_lock(share)) {
-        rv = ap_global_mutex_create(&current->share_lock, NULL, SHARE_MUTEX,
-                                    NULL, s, p, 0);
-    }
-    return rv;
-}
-
 static apr_status_t open_share(apr_pool_t *p)
 {
     staple_share_t *share = staple_config_of(current->server)->main->share;
@@ -469,27 +390,6 @@ static apr_status_t open_share(apr_pool_t *p)
                      "the share %s cannot be used", staple_share_name(share));
     }
     return rv;
-}
-
-/* Not a singleton of mod_watchdog's: a child that is killed while it leads
- * would be missed for ten seconds. Our own lock passes on at once. */
-static apr_status_t enter_watchdog(apr_pool_t *p)
-{
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *get_instance
-        = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *register_callback
-        = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
-    ap_watchdog_t *watchdog;
-    apr_status_t rv;
-
-    if (!get_instance || !register_callback) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, current->server, "STP0112: "
-                     "mod_staple needs mod_watchdog; load it as well");
-        return APR_ENOTIMPL;
-    }
-    rv = get_instance(&watchdog, "mod_staple", 0, 0, p);
-    return rv ? rv : register_callback(watchdog, AP_WD_TM_SLICE, NULL,
-                                       on_watchdog);
 }
 
 static void warn_without_mod_ssl(server_rec *s)
@@ -519,7 +419,8 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
     status->token = staple_status_make_token(p);
 }
 
-/* All that children find ready; nothing, where no certificate needs it. */
+/* All that children find ready, and the refresher; nothing, where no
+ * certificate needs it. */
 static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
                            apr_pool_t *ptemp)
 {
@@ -530,11 +431,8 @@ static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
     if (rv || !current->cache) {
         return rv;
     }
-    rv = make_locks(p);
-    if (!rv) {
-        rv = open_share(p);
-    }
-    return rv ? rv : enter_watchdog(p);
+    rv = open_share(p);
+    return rv ? rv : start_refresher(p);
 }
 
 static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
@@ -599,18 +497,15 @@ static int on_status(request_rec *r, int flags)
 static void register_hooks(apr_pool_t *p)
 {
     static const char *const after_ssl[] = { "mod_ssl.c", "mod_tls.c", NULL };
-    static const char *const watchdog[] = { "mod_watchdog.c", NULL };
 
     (void)p;
     ap_hook_pre_config(on_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_test_config(on_test_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(on_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(on_post_config, after_ssl, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(on_child_init, NULL, watchdog, APR_HOOK_MIDDLE);
-    ap_hook_child_init(on_child_warmup, watchdog, NULL, APR_HOOK_LAST);
-#if HAVE_CHILD_STOPPING
-    ap_hook_child_stopping(on_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
-#endif
+    ap_hook_monitor(on_monitor, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(on_child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(on_child_init, NULL, NULL, APR_HOOK_LAST);
     /* Last: who claims a certificate today (mod_md) goes on doing so. */
     ap_hook_ssl_ocsp_prime_hook(on_prime, NULL, NULL, APR_HOOK_LAST);
     ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);

@@ -1,21 +1,19 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The refresh, and who leads it: which certificates are due, and when does
- * what is under way go on? When and how long are rules
- * (staple_rules.c); what changes for an administrator is told once
- * (refresh/log.c).
+ * The refresh: which certificates are due, and when does what is under way go
+ * on? When and how long are rules (staple_rules.c); what changes for an
+ * administrator is told once (refresh/log.c).
  *
- * The one idea: a certificate is a small task with a due time, and the leader
+ * The one idea: a certificate is a small task with a due time, and the refresh
  * does nothing but look at due times and give what is under way a slice of
  * its thread. What a task does when it is due is a round
  * (refresh/round.c); responses out of files need none
- * (refresh/response_file.c). What children do before anybody leads is
+ * (refresh/response_file.c). What comes before, and what children wait for, is
  * refresh/start.c.
  *
- * The tasks live from staple_refresh_lead to staple_refresh_resign. Nothing
- * here blocks: the fetch engine is given a slice of time, and the ring's lock
- * is held for a few copies.
+ * The tasks live as long as the process. Nothing here blocks: the fetch engine
+ * is given a slice of time, and so is the share.
  */
 
 #include "refresh/refresh_int.h"
@@ -25,7 +23,6 @@
 
 #include <apr_hash.h>
 #include <apr_strings.h>
-#include <apr_thread_mutex.h>
 
 /* How often an expired certificate is looked at again. */
 #define EXPIRED_PAUSE SECONDS(86400)
@@ -62,7 +59,7 @@ static void begin(task_t *task, apr_time_t now)
     }
 }
 
-/* ----- leading ----- */
+/* ----- the plan ----- */
 
 static apr_time_t monotonic(void)
 {
@@ -108,10 +105,10 @@ static void plan_all(staple_refresh_t *refresh)
 
     staple_cache_usage(refresh->conf.cache, &usage);
     refresh->count = staple_cache_count(refresh->conf.cache);
-    refresh->tasks = apr_pcalloc(refresh->lead_pool,
+    refresh->tasks = apr_pcalloc(refresh->pool,
                                  refresh->count * sizeof(task_t));
-    refresh->other_hash = apr_hash_make(refresh->lead_pool);
-    refresh->files = apr_array_make(refresh->lead_pool, 1,
+    refresh->other_hash = apr_hash_make(refresh->pool);
+    refresh->files = apr_array_make(refresh->pool, 1,
                                     sizeof(response_file_t));
     refresh->files_due = 0;
     refresh->wall = now;
@@ -129,35 +126,6 @@ static void plan_all(staple_refresh_t *refresh)
         task->due = plan(refresh, cert, usage.created, now);
         staple_refresh_add_files(refresh, cert);
     }
-}
-
-apr_status_t staple_refresh_lead(staple_refresh_t *refresh)
-{
-    staple_fetch_t *fetch;
-    apr_status_t rv;
-
-    apr_pool_create(&refresh->lead_pool, refresh->pool);
-    apr_pool_tag(refresh->lead_pool, "staple_lead");
-    rv = staple_fetch_create(&fetch, &refresh->conf.fetch,
-                             refresh->lead_pool);
-    if (rv) {
-        apr_pool_destroy(refresh->lead_pool);
-        refresh->lead_pool = NULL;
-        return rv;
-    }
-    apr_thread_mutex_lock(refresh->mutex);
-    refresh->fetch = fetch;
-    if (refresh->is_stopped) {
-        staple_fetch_stop(fetch);
-    }
-    apr_thread_mutex_unlock(refresh->mutex);
-    refresh->buf = apr_palloc(refresh->lead_pool, STAPLE_CACHE_DER_MAX);
-    if (refresh->conf.share) { /* without its thread it does not answer */
-        staple_share_start(refresh->conf.share);
-    }
-    staple_refresh_log_open(refresh);
-    plan_all(refresh);
-    return APR_SUCCESS;
 }
 
 /* Due times are moments of the wall clock, because a response's are. When the
@@ -194,14 +162,15 @@ static void heed_requests(staple_refresh_t *refresh, apr_time_t now)
            != 0) {
         task_t *task = &refresh->tasks[slot];
 
-        if (what & STAPLE_CACHE_FORGOTTEN) {
+        if (what & STAPLE_CACHE_FORGET) {
+            staple_cache_forget(refresh->conf.cache, slot);
             task->etag[0] = task->last_modified[0] = '\0';
         }
         task->due = now;
     }
 }
 
-/* The share counts in the memory of whoever leads; everybody is to see it.
+/* The share counts in the memory of this process; everybody is to see it.
  * Since when it answers, or does not, is as it was said, unless that has
  * changed. */
 static void tell_of_share(staple_refresh_t *refresh)
@@ -253,6 +222,7 @@ static void send_off_some(staple_refresh_t *refresh, int are_suspect,
         task_t *task = &refresh->tasks[i];
 
         if (task->cert && task->is_suspect == are_suspect) {
+            refresh->conf.beat(refresh->conf.baton);
             send_off_task(task, now);
         }
     }
@@ -305,14 +275,20 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
            || is_owed;
 }
 
-static int is_stopped(staple_refresh_t *refresh)
-{
-    int is;
+/* ----- its life ----- */
 
-    apr_thread_mutex_lock(refresh->mutex);
-    is = refresh->is_stopped;
-    apr_thread_mutex_unlock(refresh->mutex);
-    return is;
+/* What takes long is part of the first step, not of staple_refresh_create:
+ * there are heartbeats by then. */
+static void begin_all(staple_refresh_t *refresh)
+{
+    refresh->is_begun = 1;
+    staple_refresh_confirm(refresh);
+    plan_all(refresh);
+}
+
+static int is_ending(const staple_refresh_t *refresh)
+{
+    return refresh->conf.is_ending(refresh->conf.baton);
 }
 
 void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span)
@@ -320,47 +296,22 @@ void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span)
     apr_time_t end = monotonic() + span;
     apr_interval_time_t left = span;
 
-    while (left > 0 && !is_stopped(refresh)
+    if (!refresh->is_begun) {
+        begin_all(refresh);
+    }
+    while (left > 0 && !is_ending(refresh)
            && step_once(refresh, left < SLICE ? left : SLICE)) {
+        refresh->conf.beat(refresh->conf.baton);
         left = end - monotonic();
     }
 }
 
-void staple_refresh_stop(staple_refresh_t *refresh)
+void staple_refresh_end(staple_refresh_t *refresh)
 {
-    apr_thread_mutex_lock(refresh->mutex);
-    refresh->is_stopped = 1;
-    if (refresh->fetch) {
-        staple_fetch_stop(refresh->fetch);
-    }
-    apr_thread_mutex_unlock(refresh->mutex);
-}
-
-void staple_refresh_resign(staple_refresh_t *refresh)
-{
-    staple_fetch_t *fetch = refresh->fetch;
-
-    if (!fetch) {
-        return;
-    }
-    refresh->is_resigning = 1;
-    if (refresh->conf.share) {
-        staple_share_stop(refresh->conf.share);
-        tell_of_share(refresh);
-    }
-    apr_thread_mutex_lock(refresh->mutex);
-    refresh->fetch = NULL;
-    apr_thread_mutex_unlock(refresh->mutex);
-    staple_fetch_destroy(fetch);
     if (refresh->message) {
         staple_message_destroy(refresh->message);
         refresh->message = NULL;
     }
-    apr_pool_destroy(refresh->lead_pool);
-    refresh->lead_pool = NULL;
-    refresh->tasks = NULL;
-    refresh->count = 0;
-    refresh->is_resigning = 0;
 }
 
 apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
@@ -368,14 +319,19 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
                                    apr_pool_t *p)
 {
     staple_refresh_t *refresh = apr_pcalloc(p, sizeof(*refresh));
-    apr_status_t rv = apr_thread_mutex_create(&refresh->mutex,
-                                              APR_THREAD_MUTEX_DEFAULT, p);
+    apr_status_t rv;
 
+    refresh->conf = *conf;
+    refresh->pool = p;
+    rv = staple_fetch_create(&refresh->fetch, &refresh->conf.fetch, p);
     if (rv) {
         return rv;
     }
-    refresh->conf = *conf;
-    refresh->pool = p;
-    *refreshp = refresh; /* whole: a stop may look at it from now on */
+    refresh->buf = apr_palloc(p, STAPLE_CACHE_DER_MAX);
+    if (conf->share) { /* without its thread it does not answer */
+        staple_share_start(conf->share);
+    }
+    staple_refresh_log_open(refresh);
+    *refreshp = refresh;
     return APR_SUCCESS;
 }

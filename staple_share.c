@@ -3,11 +3,11 @@
 /*
  * The share: what the servers of a fleet know of each other's responses, by
  * way of any ap_socache provider. What lives here: how a share is configured,
- * and the leader's side of it, see include/staple_share.h for the contract.
+ * and the refresher's side of it, see include/staple_share.h for the contract.
  * What does not: all that may block, see share/share_int.h.
  *
  * The one idea: a share is what lasts, an engine is what it has while it is
- * started. The leader puts requests into the engine, takes finished ones out
+ * started. The refresher puts requests into the engine, takes finished ones out
  * and calls back. An engine whose thread hangs at the stop is put on a list,
  * and is gone when its thread has come back; the next start has another.
  */
@@ -77,11 +77,6 @@ const char *staple_share_name(const staple_share_t *share)
     return share->name;
 }
 
-int staple_share_needs_lock(const staple_share_t *share)
-{
-    return (share->backend.provider->flags & AP_SOCACHE_FLAG_NOTMPSAFE) != 0;
-}
-
 apr_status_t staple_share_init(staple_share_t *share, server_rec *s,
                                apr_pool_t *p)
 {
@@ -101,11 +96,6 @@ void staple_share_set_identity(staple_share_t *share,
                                const unsigned char *identity)
 {
     share->identity = identity;
-}
-
-void staple_share_set_lock(staple_share_t *share, apr_global_mutex_t *lock)
-{
-    share->backend.lock = lock;
 }
 
 /* ----- requests ----- */
@@ -294,8 +284,7 @@ static void reap(staple_share_t *share)
 apr_status_t staple_share_start(staple_share_t *share)
 {
     reap(share);
-    if (share->engine
-        || (staple_share_needs_lock(share) && !share->backend.lock)) {
+    if (share->engine) {
         return APR_EINVAL;
     }
     return staple_share_launch(&share->engine, &share->backend,

@@ -296,19 +296,6 @@ static int same_token(const char *a, const char *b)
     return !differ;
 }
 
-/** @return APR_SUCCESS, or why it could not be done */
-static apr_status_t act(const staple_status_conf_t *conf, int slot,
-                        int is_forget)
-{
-    apr_status_t rv = is_forget ? staple_cache_forget(conf->cache, slot)
-                                : APR_SUCCESS;
-
-    return rv ? rv : staple_cache_request(conf->cache, slot, is_forget
-                                          ? STAPLE_CACHE_REFRESH
-                                            | STAPLE_CACHE_FORGOTTEN
-                                          : STAPLE_CACHE_REFRESH);
-}
-
 static int see_other(request_rec *r, const staple_cert_t *cert,
                      const char *action)
 {
@@ -339,16 +326,15 @@ static int do_action(request_rec *r, const staple_status_conf_t *conf,
         return answer(r, HTTP_CONFLICT, "No responder is asked about that "
                       "certificate.");
     }
-    rv = act(conf, cert->slot, is_forget);
+    rv = staple_cache_request(conf->cache, cert->slot, is_forget
+                              ? STAPLE_CACHE_FORGET : STAPLE_CACHE_REFRESH);
     if (rv) {
-        return answer(r, HTTP_SERVICE_UNAVAILABLE, APR_STATUS_IS_EAGAIN(rv)
-                      ? "The refresher has too much to do already; try again "
-                        "in a moment."
-                      : "The ring cannot be written to.");
+        return answer(r, HTTP_SERVICE_UNAVAILABLE, "The refresher has too much "
+                      "to do already; try again in a moment.");
     }
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "STP0301: %s (serial %s): "
                   "%s on the status page%s%s", cert->name, cert->serial,
-                  is_forget ? "its response was dropped" : "a new response was "
+                  is_forget ? "its response is dropped" : "a new response is "
                   "asked for", r->user ? " by " : "",
                   r->user ? printable(r->user, r->pool) : "");
     return see_other(r, cert, action);

@@ -59,7 +59,7 @@ typedef _Atomic apr_uint64_t staple_cache_word_t;
  * The start of a segment. The first two cache lines are written before anybody
  * else can see the segment and never again; then one for the writer, one for
  * the children that share the work of confirming, three for the journal and
- * for what the leader says of its share.
+ * for what the refresher says of its share.
  */
 typedef struct staple_cache_header_t {
     char magic[8];

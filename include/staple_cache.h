@@ -295,7 +295,7 @@ void staple_cache_count_served(staple_cache_t *cache, int slot,
 void staple_cache_served(const staple_cache_t *cache, int slot,
                          staple_cache_served_t *sum);
 
-/** How the share fares, over all leaders of this server. */
+/** How the share fares, over all refreshers of this server. */
 typedef struct staple_cache_share_t {
     apr_uint64_t hits;       /* these seven as in staple_share_state_t */
     apr_uint64_t misses;
@@ -312,7 +312,7 @@ typedef struct staple_cache_share_t {
 } staple_cache_share_t;
 
 /**
- * Add what the leader has counted of its share; the rest of `more` takes the
+ * Add what the refresher has counted of its share; the rest of `more` takes the
  * place of what was said before (an error only if there is one). Lock-free.
  * Counters and the last error are taken over by the next generation.
  */
@@ -327,8 +327,8 @@ void staple_cache_share(const staple_cache_t *cache,
 /** What an administrator asks of the refresher. */
 typedef enum {
     STAPLE_CACHE_REFRESH = 1, /* ask for a new response at once */
-    STAPLE_CACHE_FORGOTTEN = 2 /* the held response was dropped on demand: what
-                                 is remembered of it (validators) is void */
+    STAPLE_CACHE_FORGET = 2 /* drop the held response first, and what is
+                                 remembered of it (validators) */
 } staple_cache_request_e;
 
 /**

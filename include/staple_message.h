@@ -20,8 +20,8 @@
  * server's error log. A certificate's name is whatever its owner wrote, so
  * the program has to quote it.
  *
- * The leader's thread only. This room never logs; what became of a program is
- * told to a callback.
+ * The refresher's first thread only. This room never logs; what became of a
+ * program is told to a callback.
  */
 
 #include <apr_pools.h>

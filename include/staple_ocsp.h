@@ -174,14 +174,6 @@ int staple_ocsp_read_time(const ASN1_TIME *text, apr_time_t *result);
  */
 const unsigned char *staple_ocsp_try_later(apr_size_t *len);
 
-/**
- * Give back what OpenSSL keeps for the calling thread. For a thread that may
- * outlive OpenSSL: one that nobody joins, and that ends while exit() cleans
- * OpenSSL up, would give it back then, to what is half gone, and crash. A
- * thread may go on to use this room; it has to leave again.
- */
-void staple_ocsp_leave_thread(void);
-
 #ifdef __cplusplus
 }
 #endif

@@ -5,8 +5,9 @@
 
 /*
  * The refresh: which certificates are due, what an outcome means, what is
- * stored and what is said about it. It runs in the watchdog's thread of the
- * one child that leads, in bounded steps, and is the only writer of the ring.
+ * stored and what is said about it. It runs in the refresher process, in
+ * bounded steps, and is the only writer of the ring. What children have to know
+ * of it (is there anything to wait for?) they read out of the ring.
  *
  * The rules it follows (when, how long, what replaces what) are values and
  * live in include/staple_rules.h; the words for what it leaves in a
@@ -33,55 +34,65 @@ typedef struct staple_refresh_conf_t {
     const char *const *message_cmd; /* StapleMessageCmd: a program and its first
                                  arguments, up to NULL; or NULL */
     staple_fetch_conf_t fetch;
+    /** Called where work goes on for long, in the first thread. */
+    void (*beat)(void *baton);
+    /** Whether to leave what is being done and return; in any thread, as often
+     * as ten times a second. */
+    int (*is_ending)(void *baton);
+    void *baton; /* of these two */
 } staple_refresh_conf_t;
 
 typedef struct staple_refresh_t staple_refresh_t;
 
+/* ----- the refresher ----- */
+
 /**
- * Prepare the refresh of this child; cheap, no thread, no descriptor.
- * @param p lives as long as the child
+ * Prepare the refresh: a matter of a moment, nothing is judged or asked yet.
+ * @param p lives as long as the process
  */
 apr_status_t staple_refresh_create(staple_refresh_t **refresh,
                                    const staple_refresh_conf_t *conf,
                                    apr_pool_t *p);
 
 /**
- * Judge what was taken over from a ring file, together with the other
- * children, before the first handshake: what is true is served, the rest is
- * dropped. Returns when nothing is pending any more, or after `patience`.
+ * Ask for what is due and take the steps that can be taken: for span at most,
+ * and as long as there is something to wait for. The first one, however long
+ * it takes, judges what was taken over from a ring file: what is true is
+ * served, the rest is dropped.
  */
-void staple_refresh_confirm(staple_refresh_t *refresh,
-                            apr_interval_time_t patience);
-
-/**
- * Hold a starting child back while certificates have neither a response nor a
- * first failure: for `patience`, or for `must_patience` while one of them is
- * must-staple. Returns at once when there is nothing to wait for. The
- * watchdog's threads have to be there already.
- */
-void staple_refresh_await(const staple_refresh_t *refresh,
-                          apr_interval_time_t patience,
-                          apr_interval_time_t must_patience);
-
-/** The name of a must-staple certificate that nothing is served for, or NULL;
- * in child_init. */
-const char *staple_refresh_missing(const staple_refresh_t *refresh);
-
-/**
- * Start to lead: plan every certificate and make the fetch engine. Called in
- * the thread that will call staple_refresh_step.
- */
-apr_status_t staple_refresh_lead(staple_refresh_t *refresh);
-
-/** Ask for what is due and take the steps that can be taken, for span at
- * most. */
 void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span);
 
-/** End a running step at once, and every later one; from any thread. */
-void staple_refresh_stop(staple_refresh_t *refresh);
+/** End the programs that were started, within a tenth of a second. What is
+ * under way otherwise ends with the process. */
+void staple_refresh_end(staple_refresh_t *refresh);
 
-/** Drop what is under way and stop leading; in the leading thread. */
-void staple_refresh_resign(staple_refresh_t *refresh);
+/* ----- the warm-up: in any process ----- */
+
+/** For how long after a generation's beginning a child waits for responses
+ * before its first accept. */
+typedef struct staple_refresh_warmup_t {
+    apr_interval_time_t usual;       /* for a certificate, */
+    apr_interval_time_t must_staple; /* and for one that is must-staple */
+} staple_refresh_warmup_t;
+
+/**
+ * Whether the warm-up goes on: a certificate has neither a response nor a
+ * first failure, and its time is not over. Once it is over it stays so; who
+ * asks later, in however young a process, has nothing to wait for.
+ */
+int staple_refresh_is_warming_up(const staple_cache_t *cache,
+                                 const staple_cert_registry_t *registry,
+                                 const staple_refresh_warmup_t *warmup);
+
+/** Wait for its end. */
+void staple_refresh_await(const staple_cache_t *cache,
+                          const staple_cert_registry_t *registry,
+                          const staple_refresh_warmup_t *warmup);
+
+/** The name of a must-staple certificate that nothing is served for, or
+ * NULL. */
+const char *staple_refresh_missing(const staple_cache_t *cache,
+                                   const staple_cert_registry_t *registry);
 
 #ifdef __cplusplus
 }

@@ -9,11 +9,11 @@
  *
  * The one idea: a provider blocks, for as long as it likes, and nobody here
  * ever waits for it. Providers are called on one thread of the share's own,
- * in the child that leads; the leader hands over requests and collects
+ * in the refresher; its first thread hands over requests and collects
  * answers, and whatever is late, full, broken or odd is "no answer": the
  * share saves a question or it costs nothing.
  *
- *   leader's thread                        the share's thread
+ *   first thread                           the share's thread
  *     get, claim, put  -> bounded queue ->   provider's retrieve, store
  *     run, callbacks   <- answers       <-
  *
@@ -22,12 +22,11 @@
  * for the caller to judge, as with those of a responder.
  *
  * This room never logs (providers do, in their own words): what there is to
- * say is in staple_share_state_t. But for staple_share_create, _init,
- * _set_identity and _set_lock, only the leader's thread calls it.
+ * say is in staple_share_state_t. The parent calls staple_share_create, _init
+ * and _set_identity; the rest is the refresher's, in its first thread.
  */
 
 #include <httpd.h>
-#include <apr_global_mutex.h>
 #include <apr_pools.h>
 #include <apr_time.h>
 
@@ -61,12 +60,6 @@ const char *staple_share_create(staple_share_t **share, const char *spec,
 const char *staple_share_name(const staple_share_t *share);
 
 /**
- * Whether calls must be serialized over all processes: the caller then makes
- * a global mutex, child_inits it and hands it to staple_share_set_lock.
- */
-int staple_share_needs_lock(const staple_share_t *share);
-
-/**
  * Let the provider prepare itself, in post_config but not in the dry run.
  * The provider is never told to destroy what it keeps: mod_socache_dbm would
  * delete the file that the fleet shares, and a child's end would do it too.
@@ -80,18 +73,15 @@ apr_status_t staple_share_init(staple_share_t *share, server_rec *s,
 #define STAPLE_SHARE_IDENTITY_LEN 16
 
 /**
- * Say who this server is, so that a claim is its own whichever child made it,
- * before whichever restart: who leads next does not wait for a question that
- * ended with a killed child. Without it, each start is somebody else.
+ * Say who this server is, so that a claim is its own whichever process made
+ * it, before whichever restart: who refreshes next does not wait for a question
+ * that ended with a killed process. Without it, each start is somebody else.
  * @param identity STAPLE_SHARE_IDENTITY_LEN random bytes that outlive the share
  */
 void staple_share_set_identity(staple_share_t *share,
                                const unsigned char *identity);
 
-/** The lock for a provider that needs one; in the child, before start. */
-void staple_share_set_lock(staple_share_t *share, apr_global_mutex_t *lock);
-
-/* ----- the leader ----- */
+/* ----- the refresher ----- */
 
 /**
  * Start the share's thread.

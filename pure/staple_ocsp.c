@@ -220,11 +220,6 @@ const unsigned char *staple_ocsp_try_later(apr_size_t *len)
     return der;
 }
 
-void staple_ocsp_leave_thread(void)
-{
-    OPENSSL_thread_stop();
-}
-
 /* Sums that stop at the ends of apr_time_t: an administrator may write any
  * span, and a span must never turn the future into the past. */
 static apr_time_t add_span(apr_time_t t, apr_interval_time_t span)

@@ -104,7 +104,7 @@ void staple_refresh_log_open(staple_refresh_t *refresh)
     conf.concurrency = MESSAGES_AT_A_TIME;
     conf.ended = on_message_end;
     conf.baton = refresh;
-    rv = staple_message_create(&refresh->message, &conf, refresh->lead_pool);
+    rv = staple_message_create(&refresh->message, &conf, refresh->pool);
     if (rv) {
         refresh->message = NULL;
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, refresh->conf.server,

@@ -4,12 +4,11 @@
 #define STAPLE_REFRESH_INT_H
 
 /*
- * What the files of the refresh have in common and nobody else sees. Leader's
- * thread only, but for refresh/start.c.
+ * What the files of the refresh have in common and nobody else sees. The
+ * refresher's first thread only, but for refresh/start.c.
  */
 
 #include <apr_hash.h>
-#include <apr_thread_mutex.h>
 
 #include "staple_refresh.h"
 #include "staple_message.h"
@@ -33,7 +32,7 @@ typedef enum {
     ALARM_REFUSED  /* must-staple, and nothing to staple */
 } alarm_e;
 
-/** A certificate as the leader sees it. */
+/** A certificate as the refresher sees it. */
 typedef struct task_t {
     staple_refresh_t *refresh;
     staple_cert_t *cert;
@@ -81,16 +80,12 @@ typedef struct response_file_t {
     apr_ino_t inode;
 } response_file_t;
 
-/** The refresh of a child. */
+/** The refresh of a generation. */
 struct staple_refresh_t {
     staple_refresh_conf_t conf;
-    apr_pool_t *pool;           /* the child's */
-    apr_thread_mutex_t *mutex;  /* guards fetch and is_stopped against
-                                   staple_refresh_stop */
-    int is_stopped;
-    staple_fetch_t *fetch;      /* while leading, else NULL */
-    int is_resigning;           /* rounds end where they are */
-    apr_pool_t *lead_pool;      /* of all below */
+    apr_pool_t *pool;           /* of all this */
+    int is_begun;               /* whether there was a first step */
+    staple_fetch_t *fetch;
     task_t *tasks;              /* those with a slot, by slot */
     apr_size_t count;           /* of tasks */
     apr_size_t first;           /* of them, to be looked at next time */
@@ -114,7 +109,7 @@ held_t staple_refresh_read_held_into(const staple_cache_t *cache,
                                      const staple_cert_t *cert, apr_time_t now,
                                      unsigned char buf[STAPLE_CACHE_DER_MAX]);
 
-/** The same, for the leader. */
+/** The same, with the refresher's own buffer. */
 held_t staple_refresh_read_held(staple_refresh_t *refresh,
                                 const staple_cert_t *cert, apr_time_t now);
 
@@ -155,6 +150,12 @@ apr_status_t staple_refresh_store(staple_refresh_t *refresh,
 /** How bad it is that nothing newer could be had. */
 alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
                                 apr_time_t now);
+
+/* ----- refresh/start.c ----- */
+
+/** Judge what was taken over from a ring file, on as many threads as there are
+ * processors, must-staple certificates first. */
+void staple_refresh_confirm(const staple_refresh_t *refresh);
 
 /* ----- refresh/round.c ----- */
 

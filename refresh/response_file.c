@@ -148,7 +148,7 @@ void staple_refresh_remind(task_t *task, apr_time_t now)
                                ? held.until - now : 0;
     apr_pool_t *p;
 
-    apr_pool_create(&p, refresh->lead_pool);
+    apr_pool_create(&p, refresh->pool);
     staple_refresh_log_reminder(refresh->conf.server, task, &held, alarm, p);
     apr_pool_destroy(p);
     if (alarm > task->alarm) {
@@ -262,7 +262,7 @@ void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now)
         return;
     }
     refresh->files_due = now + FILE_PAUSE;
-    apr_pool_create(&p, refresh->lead_pool);
+    apr_pool_create(&p, refresh->pool);
     for (i = 0; i < refresh->files->nelts; i++) {
         response_file_t *file = &APR_ARRAY_IDX(refresh->files, i,
                                                response_file_t);

@@ -438,20 +438,11 @@ static void ask_or_give_up(round_t *round)
 
 /* ----- what a fleet shares ----- */
 
-static void drop(round_t *round)
-{
-    round->task->round = NULL;
-    apr_pool_destroy(round->pool);
-}
-
 static void on_claimed(void *baton, const staple_share_answer_t *answer)
 {
     round_t *round = baton;
 
-    if (round->task->refresh->is_resigning) {
-        drop(round);
-    }
-    else if (answer->outcome == STAPLE_SHARE_TAKEN) {
+    if (answer->outcome == STAPLE_SHARE_TAKEN) {
         round->wake = apr_time_now() + SHARE_PAUSE;
     }
     else {
@@ -491,10 +482,7 @@ static void on_shared(void *baton, const staple_share_answer_t *answer)
 {
     round_t *round = baton;
 
-    if (round->task->refresh->is_resigning) {
-        drop(round);
-    }
-    else if (is_answer_wanted(round, answer)) {
+    if (is_answer_wanted(round, answer)) {
         finish_shared(round, answer);
     }
     else if (answer->outcome == STAPLE_SHARE_NO_ANSWER
@@ -522,7 +510,7 @@ void staple_refresh_begin_round(task_t *task, apr_time_t now)
 {
     apr_pool_t *p;
 
-    apr_pool_create(&p, task->refresh->lead_pool);
+    apr_pool_create(&p, task->refresh->pool);
     apr_pool_tag(p, "staple_round");
     task->round = apr_pcalloc(p, sizeof(*task->round));
     task->round->task = task;

@@ -1,42 +1,43 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What a starting child does before its first accept: verify, together with
- * the others, what a ring file brought, and wait a moment for what a cold
- * start is missing. In the child's main thread, while the leader may already
- * be at work in another: nothing here touches what is the leader's.
+ * How a generation begins. The refresher verifies what a ring file brought, on
+ * as many threads as there are processors; and every child waits a moment
+ * before its first accept for what is missing, which it sees in the ring.
+ *
+ * The one idea: there is one clock for the wait. It began with the ring, for
+ * everybody, so a child that is born later than that has nothing to wait for.
  */
 
 #include "refresh_int.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
-/* How long a starting child waits between looks at what others do. */
+#include <apr_thread_mutex.h>
+#include <apr_thread_proc.h>
+
+/* How long a starting child waits between looks at the ring. */
 #define POLL_PAUSE 1000
 
-/* To verify a response takes a moment: where nothing moves for so long, who
- * was at it has been killed. */
-#define STALL_SPAN apr_time_from_msec(50)
+/* Threads take each at least so many responses: to verify one is a matter of
+ * a tenth of a millisecond, or of a millisecond. */
+#define RESPONSES_PER_THREAD 16
+#define THREADS_MAX 64
 
 /* ----- what a file brought ----- */
 
-static const staple_cert_t *cert_of_slot(const staple_refresh_t *refresh,
-                                         int slot)
-{
-    const apr_array_header_t *list = staple_cert_list(refresh->conf.registry);
-    int i;
+/* The work, which threads take from the front, one response at a time. */
+typedef struct work_t {
+    const staple_refresh_t *refresh;
+    const staple_cert_t **certs; /* whose responses are pending */
+    int count;
+    atomic_int next;             /* of certs, to be taken */
+    apr_thread_mutex_t *mutex;   /* one thread at a time writes the ring */
+} work_t;
 
-    for (i = slot; i < list->nelts; i++) { /* slots follow the list's order */
-        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
-
-        if (cert->slot == slot) {
-            return cert;
-        }
-    }
-    return NULL;
-}
-
-static int is_pending_true(const staple_refresh_t *refresh,
+static int is_pending_true(const staple_cache_t *cache,
                            const staple_cert_t *cert,
                            unsigned char buf[STAPLE_CACHE_DER_MAX])
 {
@@ -44,121 +45,200 @@ static int is_pending_true(const staple_refresh_t *refresh,
     staple_cache_meta_t meta;
     apr_size_t len;
 
-    return cert
-           && staple_cache_read_pending(refresh->conf.cache, cert->slot, buf,
-                                        STAPLE_CACHE_DER_MAX, &len, &meta)
-              == APR_SUCCESS
+    return staple_cache_read_pending(cache, cert->slot, buf,
+                                     STAPLE_CACHE_DER_MAX, &len, &meta)
+           == APR_SUCCESS
            && staple_refresh_is_believed(cert, buf, len, &verdict)
            && (apr_uint32_t)verdict.status == meta.status
            && verdict.this_update == meta.this_update
            && verdict.next_update == meta.next_update;
 }
 
-static void confirm(const staple_refresh_t *refresh, int slot)
+static void confirm(work_t *work, const staple_cert_t *cert)
 {
+    staple_cache_t *cache = work->refresh->conf.cache;
     unsigned char buf[STAPLE_CACHE_DER_MAX];
+    int is_true = is_pending_true(cache, cert, buf);
 
-    staple_cache_confirm(refresh->conf.cache, slot,
-                         is_pending_true(refresh, cert_of_slot(refresh, slot),
-                                         buf));
+    apr_thread_mutex_lock(work->mutex);
+    staple_cache_confirm(cache, cert->slot, is_true);
+    apr_thread_mutex_unlock(work->mutex);
 }
 
-/* What others have taken on and not done; twice does no harm. */
-static void confirm_rest(const staple_refresh_t *refresh)
+/* Take one and do it; false: there is none left. Relaxed: nothing but the
+ * number itself is passed on by it. */
+static int confirm_next(work_t *work)
 {
-    const staple_cache_t *cache = refresh->conf.cache;
-    int count = (int)staple_cache_count(cache);
+    const staple_refresh_conf_t *conf = &work->refresh->conf;
+    int i = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
+
+    if (i >= work->count || conf->is_ending(conf->baton)) {
+        return 0;
+    }
+    confirm(work, work->certs[i]);
+    return 1;
+}
+
+static void *APR_THREAD_FUNC confirm_some(apr_thread_t *thread, void *data)
+{
+    (void)thread;
+    apr_setup_signal_thread(); /* signals are for the first thread */
+    while (confirm_next(data)) {
+        continue;
+    }
+    return NULL;
+}
+
+/* Those that are must-staple, or the others. */
+static void collect(work_t *work, int are_must_staple)
+{
+    const staple_refresh_conf_t *conf = &work->refresh->conf;
+    const apr_array_header_t *list = staple_cert_list(conf->registry);
     unsigned char none[1];
     apr_size_t len;
-    int slot;
+    int i;
 
-    for (slot = 0; slot < count; slot++) {
-        if (staple_cache_read_pending(cache, slot, none, 0, &len, NULL)
-            == APR_ENOSPC) {
-            confirm(refresh, slot);
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        if (cert->slot >= 0 && cert->is_must_staple == are_must_staple
+            && staple_cache_read_pending(conf->cache, cert->slot, none, 0,
+                                         &len, NULL) == APR_ENOSPC) {
+            work->certs[work->count++] = cert;
         }
     }
 }
 
-/* Wait for others that are at the last ones; where they stall, do it. */
-static void await_rest(const staple_refresh_t *refresh, apr_time_t deadline)
+/* Besides the one that asks. */
+static int helpers_wanted(int count)
 {
-    apr_time_t now = apr_time_now(), moved = now;
-    apr_size_t left, before = 0;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int most = count / RESPONSES_PER_THREAD;
 
-    while ((left = staple_cache_pending(refresh->conf.cache))
-           && now < deadline) {
-        if (left != before) {
-            before = left;
-            moved = now;
-        }
-        else if (now - moved > STALL_SPAN) {
-            confirm_rest(refresh);
-        }
-        apr_sleep(POLL_PAUSE);
-        now = apr_time_now();
+    if (processors > THREADS_MAX) {
+        processors = THREADS_MAX;
     }
+    return processors - 1 < most ? (int)processors - 1 : most;
 }
 
-void staple_refresh_confirm(staple_refresh_t *refresh,
-                            apr_interval_time_t patience)
+/* Where there can be no thread, this one does it all. */
+static void do_work(work_t *work, apr_pool_t *p)
 {
-    apr_time_t deadline = apr_time_now() + patience;
-    int slot;
+    const staple_refresh_conf_t *conf = &work->refresh->conf;
+    apr_thread_t *helpers[THREADS_MAX];
+    int wanted = helpers_wanted(work->count), count = 0;
+    apr_status_t ignored;
 
-    while ((slot = staple_cache_claim_pending(refresh->conf.cache)) >= 0) {
-        confirm(refresh, slot);
+    while (count < wanted
+           && !apr_thread_create(&helpers[count], NULL, confirm_some, work,
+                                 p)) {
+        count++;
     }
-    await_rest(refresh, deadline);
+    while (confirm_next(work)) {
+        conf->beat(conf->baton);
+    }
+    while (count > 0) {
+        apr_thread_join(&ignored, helpers[--count]);
+    }
 }
 
-/* ----- what a cold start waits for ----- */
+void staple_refresh_confirm(const staple_refresh_t *refresh)
+{
+    work_t work;
+    apr_pool_t *p;
+
+    if (!staple_cache_pending(refresh->conf.cache)
+        || apr_pool_create(&p, refresh->pool)) {
+        return;
+    }
+    memset(&work, 0, sizeof(work));
+    work.refresh = refresh;
+    work.certs = apr_palloc(p, staple_cache_count(refresh->conf.cache)
+                               * sizeof(*work.certs));
+    collect(&work, 1);
+    collect(&work, 0);
+    if (!apr_thread_mutex_create(&work.mutex, APR_THREAD_MUTEX_DEFAULT, p)) {
+        do_work(&work, p);
+    }
+    apr_pool_destroy(p);
+}
+
+/* ----- what children wait for ----- */
 
 /* Whether nothing is held for a certificate and nobody has tried yet. */
-static int is_awaited(const staple_refresh_t *refresh,
-                      const staple_cert_t *cert, apr_time_t created)
+static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
+                      apr_time_t created)
 {
     staple_cache_state_t state;
     unsigned char none[1];
     apr_size_t len;
 
     if (cert->slot < 0
-        || staple_cache_read(refresh->conf.cache, cert->slot, none, 0, &len,
-                             NULL) != APR_NOTFOUND) {
+        || staple_cache_read(cache, cert->slot, none, 0, &len, NULL)
+           != APR_NOTFOUND) {
         return 0;
     }
-    staple_cache_state(refresh->conf.cache, cert->slot, &state);
+    staple_cache_state(cache, cert->slot, &state);
     return state.last_attempt < created;
 }
 
-void staple_refresh_await(const staple_refresh_t *refresh,
-                          apr_interval_time_t patience,
-                          apr_interval_time_t must_patience)
+/* Whether the warm-up waits for a certificate. A clock that was set back since
+ * it began ends it. */
+static int holds_up(const staple_cache_t *cache, const staple_cert_t *cert,
+                    const staple_refresh_warmup_t *warmup, apr_time_t created)
 {
-    const apr_array_header_t *list = staple_cert_list(refresh->conf.registry);
-    apr_time_t start = apr_time_now();
+    apr_interval_time_t age = apr_time_now() - created;
+
+    return age >= 0
+           && age < (cert->is_must_staple ? warmup->must_staple
+                                          : warmup->usual)
+           && is_awaited(cache, cert, created);
+}
+
+/* From a certificate on; what was settled once stays so. */
+static int first_awaited(const staple_cache_t *cache,
+                         const apr_array_header_t *list,
+                         const staple_refresh_warmup_t *warmup, int from)
+{
     staple_cache_usage_t usage;
+    int i;
+
+    staple_cache_usage(cache, &usage);
+    for (i = from; i < list->nelts; i++) {
+        if (holds_up(cache, APR_ARRAY_IDX(list, i, const staple_cert_t *),
+                     warmup, usage.created)) {
+            break;
+        }
+    }
+    return i;
+}
+
+int staple_refresh_is_warming_up(const staple_cache_t *cache,
+                                 const staple_cert_registry_t *registry,
+                                 const staple_refresh_warmup_t *warmup)
+{
+    const apr_array_header_t *list = staple_cert_list(registry);
+
+    return first_awaited(cache, list, warmup, 0) < list->nelts;
+}
+
+void staple_refresh_await(const staple_cache_t *cache,
+                          const staple_cert_registry_t *registry,
+                          const staple_refresh_warmup_t *warmup)
+{
+    const apr_array_header_t *list = staple_cert_list(registry);
     int i = 0;
 
-    staple_cache_usage(refresh->conf.cache, &usage);
-    while (i < list->nelts) { /* what was settled once stays so */
-        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
-        apr_time_t waited = apr_time_now() - start;
-
-        if (!is_awaited(refresh, cert, usage.created)
-            || waited >= (cert->is_must_staple ? must_patience : patience)) {
-            i++;
-        }
-        else {
-            apr_sleep(POLL_PAUSE);
-        }
+    while ((i = first_awaited(cache, list, warmup, i)) < list->nelts) {
+        apr_sleep(POLL_PAUSE);
     }
 }
 
-const char *staple_refresh_missing(const staple_refresh_t *refresh)
+const char *staple_refresh_missing(const staple_cache_t *cache,
+                                   const staple_cert_registry_t *registry)
 {
-    const apr_array_header_t *list = staple_cert_list(refresh->conf.registry);
-    unsigned char buf[STAPLE_CACHE_DER_MAX]; /* refresh->buf is the leader's */
+    const apr_array_header_t *list = staple_cert_list(registry);
+    unsigned char buf[STAPLE_CACHE_DER_MAX];
     apr_time_t now = apr_time_now();
     int i;
 
@@ -166,8 +246,7 @@ const char *staple_refresh_missing(const staple_refresh_t *refresh)
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->is_must_staple && cert->scope == STAPLE_CERT_APPLIES) {
-            held_t held = staple_refresh_read_held_into(refresh->conf.cache,
-                                                        cert, now, buf);
+            held_t held = staple_refresh_read_held_into(cache, cert, now, buf);
 
             if (!staple_refresh_is_valid(&held)) {
                 return cert->name;

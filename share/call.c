@@ -25,34 +25,16 @@
 
 /* ----- the provider ----- */
 
-static apr_status_t lock(const backend_t *backend)
-{
-    return backend->lock ? apr_global_mutex_lock(backend->lock) : APR_SUCCESS;
-}
-
-static void unlock(const backend_t *backend)
-{
-    if (backend->lock) {
-        apr_global_mutex_unlock(backend->lock);
-    }
-}
-
 /* Into the client's buffer. */
 static apr_status_t look(client_t *client, const unsigned char *key,
                          unsigned int *len)
 {
     const backend_t *backend = &client->backend;
-    apr_status_t rv = lock(backend);
 
-    if (rv) {
-        return rv;
-    }
     *len = sizeof(client->buf);
-    rv = backend->provider->retrieve(backend->instance, backend->server, key,
-                                     STAPLE_SHARE_KEY_LEN, client->buf, len,
-                                     client->scratch);
-    unlock(backend);
-    return rv;
+    return backend->provider->retrieve(backend->instance, backend->server, key,
+                                       STAPLE_SHARE_KEY_LEN, client->buf, len,
+                                       client->scratch);
 }
 
 static apr_status_t store(const client_t *client, const unsigned char *key,
@@ -60,15 +42,11 @@ static apr_status_t store(const client_t *client, const unsigned char *key,
                           apr_time_t expiry)
 {
     const backend_t *backend = &client->backend;
-    apr_status_t rv = lock(backend);
+    apr_status_t rv
+        = backend->provider->store(backend->instance, backend->server, key,
+                                   STAPLE_SHARE_KEY_LEN, expiry, bytes,
+                                   (unsigned int)len, client->scratch);
 
-    if (rv) {
-        return rv;
-    }
-    rv = backend->provider->store(backend->instance, backend->server, key,
-                                  STAPLE_SHARE_KEY_LEN, expiry, bytes,
-                                  (unsigned int)len, client->scratch);
-    unlock(backend);
     /* What redis and memcache say when a server is down. */
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_EGENERAL : rv;
 }

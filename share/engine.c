@@ -1,13 +1,13 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What lies between the leader and the share's thread: requests, and how the
+ * What lies between the refresher and the share's thread: requests, and how the
  * provider has fared with them. All of it happens under the engine's mutex,
  * which is never held during a provider call.
  *
  * The one idea: a request is in exactly one place: queued, settling (a claim
- * that waits for its second look), running, or finished. The leader may take a
- * get or a claim away from any of them, the running one included, and the
+ * that waits for its second look), running, or finished. The refresher may take
+ * a get or a claim away from any of them, the running one included, and the
  * thread then throws away what it brings; that is how each is answered exactly
  * once and never late. A put belongs to the thread as soon as it runs.
  */
@@ -297,7 +297,7 @@ static void settle(engine_t *engine, request_t *request, apr_time_t now,
     append(&engine->settling, request);
 }
 
-/* To where the request is to be next; the leader may have taken it. */
+/* To where the request is to be next; the refresher may have taken it. */
 static void bring_home(engine_t *engine, request_t *request,
                        const call_t *call, apr_time_t now,
                        apr_interval_time_t took)

@@ -6,7 +6,7 @@
 /*
  * What the files of the share have in common and only its tests see besides:
  *
- *   staple_share.c         the leader's side: a share, its requests, callbacks
+ *   staple_share.c  the refresher's side: a share, its requests, callbacks
  *   share/thread.c  the thread that calls the provider, and its end
  *   share/engine.c  what lies between the two: requests, under a mutex
  *   share/call.c    one call of the provider, without the mutex
@@ -53,8 +53,8 @@ typedef struct ask_t {
     apr_size_t len;           /* put: bytes of the record; else 0 */
 } ask_t;
 
-/** What the leader wants: one block of malloc, the record behind it in there.
- * Whoever takes it out of its last place frees it. */
+/** What the refresher wants: one block of malloc, the record behind it in
+ * there. Whoever takes it out of its last place frees it. */
 typedef struct request_t {
     struct request_t *next;
     ask_t ask;
@@ -75,7 +75,7 @@ typedef struct list_t {
 } list_t;
 
 /** A request as the thread works on it without the mutex: a copy, for the
- * leader may take the request away, and what came of it. */
+ * refresher may take the request away, and what came of it. */
 typedef struct call_t {
     ask_t ask;
     unsigned char *record; /* put: stays with the thread */
@@ -92,7 +92,6 @@ typedef struct backend_t {
     const ap_socache_provider_t *provider;
     ap_socache_instance_t *instance;
     server_rec *server;       /* whose error log the provider writes */
-    apr_global_mutex_t *lock; /* around its calls, or NULL */
 } backend_t;
 
 /** What calls are made with; once there is a thread, that thread's alone. */
@@ -104,22 +103,22 @@ typedef struct client_t {
 } client_t;
 
 /** All that a thread touches. Its pools have no parent: whoever comes last,
- * the thread or the leader, leaves nothing that the other still needs. */
+ * the thread or the refresher, leaves nothing that the other still needs. */
 typedef struct engine_t {
     apr_pool_t *pool;      /* of all this; has no parent */
     apr_thread_t *thread;
-    struct engine_t *next; /* left behind, too; leader only */
+    struct engine_t *next; /* left behind, too; refresher only */
     client_t client;
 
     apr_thread_mutex_t *mutex; /* guards what follows */
     apr_thread_cond_t *work;   /* the thread waits for it */
-    apr_thread_cond_t *done;   /* the leader waits for it */
+    apr_thread_cond_t *done;   /* the refresher waits for it */
     int is_stopped;
     int has_ended;        /* the thread is through with all but its return */
     list_t queued;
     list_t settling;
     list_t finished;
-    request_t *running;   /* NULL: none, or taken away by the leader */
+    request_t *running;   /* NULL: none, or taken away by the refresher */
     apr_time_t began;     /* of the running call; 0: none is made */
     apr_size_t bytes;     /* of records in queued */
     int failing;          /* errors in a row */
@@ -168,7 +167,7 @@ request_t *staple_share_take_finished(engine_t *engine);
 void staple_share_note_state(const engine_t *engine, apr_time_t now,
                              staple_share_state_t *state);
 
-/* ---- share/thread.c: in the leader's thread ---- */
+/* ---- share/thread.c: in the refresher's thread ---- */
 
 /**
  * Make an engine and start its thread.

@@ -52,7 +52,8 @@ static request_t *next_request(engine_t *engine)
     return NULL;
 }
 
-/* The leader may take the request, and free it, while the mutex is not held. */
+/* The refresher may take the request, and free it, while the mutex is not
+ * held. */
 static void serve(engine_t *engine, request_t *request)
 {
     call_t call;
@@ -83,7 +84,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* ----- its start: in the leader's thread ----- */
+/* ----- its start: in the refresher's thread ----- */
 
 /* A pool that no other pool's end destroys. */
 static apr_status_t make_pool(apr_pool_t **p, const char *tag)
@@ -185,7 +186,7 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
     return APR_SUCCESS;
 }
 
-/* ----- its end: in the leader's thread ----- */
+/* ----- its end: in the refresher's thread ----- */
 
 void staple_share_dismiss(engine_t *engine)
 {

@@ -4,8 +4,8 @@
  * The model behind every view: how all certificates, their responders and the
  * ring stand at one moment.
  *
- * The one idea: everything is read from the ring, where the refresh of
- * whichever child leads has left it, and judged by the rules that a handshake
+ * The one idea: everything is read from the ring, where the refresher has left
+ * it, and judged by the rules that a handshake
  * follows (staple_rules_may_serve), so the page says what a client gets.
  *
  * A first pass over all certificates gives the sums and the order; what is

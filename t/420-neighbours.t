@@ -30,7 +30,7 @@ sub stops_well
     $httpd->log_ok(@allowed);
 }
 
-subtest 'loaded before mod_ssl and mod_watchdog' => sub {
+subtest 'loaded before mod_ssl' => sub {
     my $httpd = Staple::Httpd->new(conf => stapling(),
                                    vhosts => [{ cert => $leaf }]);
     rewrite($httpd, sub { s/^(LoadModule staple_module.*\n)//m; $_ = $1 . $_ });
@@ -49,16 +49,6 @@ subtest 'without mod_ssl' => sub {
     my $said = join "\n", $httpd->staple_lines('warn');
     like($said, qr/STP0113.*mod_ssl is not loaded/, 'the log says so');
     stops_well($httpd, qr/STP0113/);
-};
-
-subtest 'without mod_watchdog' => sub {
-    my $httpd = Staple::Httpd->new(conf => stapling(),
-                                   vhosts => [{ cert => $leaf }]);
-    my $is_loaded;
-    rewrite($httpd, sub { $is_loaded = s/^LoadModule watchdog_mod.*\n//m });
-    plan skip_all => 'mod_watchdog is built into this httpd' if !$is_loaded;
-    like($httpd->start_fails // '', qr/needs mod_watchdog/,
-         'the start fails and says why');
 };
 
 subtest 'MDStapling keeps what it claims' => sub {

@@ -132,7 +132,7 @@ for my $kind (@kinds) {
     staples(server($store->spec, $kind), "$kind, dead");
 }
 
-# Who leads next, after a kill or a restart, asks at once what its predecessor
+# Who refreshes next, after a kill or a restart, asks at once what its predecessor
 # has claimed and not finished.
 for my $kind (@kinds) {
     my $store = Staple::Store->new($kind);
@@ -145,15 +145,15 @@ for my $kind (@kinds) {
         $httpd->start;
         ok(wait_for(sub { $store->keys >= @names }),
            "$kind, $how: everything is claimed, and nobody answers");
-        my $leader = $httpd->wait_for_leader;
+        my $refresher = $httpd->wait_for_refresher;
         $responder->good;
-        $how eq 'kill' ? kill('KILL', $leader) : $httpd->graceful;
+        $how eq 'kill' ? kill('KILL', $refresher) : $httpd->graceful;
         my $began = time;
         ok(wait_for(sub { !odd($httpd) }), "$kind, $how: all stapled");
         cmp_ok(time - $began, '<', 5 * $patience, "$kind, $how: and soon");
         ok($httpd->stop, "$kind: httpd stops in good order");
     }
-    $httpd->log_ok(qr/exit signal Killed/, qr/AH00045/);
+    $httpd->log_ok(qr/exit signal Killed/, qr/STP0120/, qr/AH00045/);
 }
 
 # A store that accepts, and never says a word.

@@ -52,8 +52,8 @@ my @events = (
     [6, 'a child is killed' => sub {
         kill 'KILL', any($httpd->children, 0) || return;
     }],
-    [4, 'the leader is killed' => sub {
-        kill 'KILL', $httpd->leader || return;
+    [4, 'the refresher is killed' => sub {
+        kill 'KILL', $httpd->refresher || return;
     }],
     [8, 'the responder lies' => sub {
         $responder->only(any(Staple::Responder->faults));
@@ -134,6 +134,7 @@ ok($httpd->stop, 'httpd stops in good order');
 # What was done to it, and what the responder did, may be told; a crash of ours
 # not.
 $httpd->log_ok($httpd->cut_off, qr/exit signal Killed/, qr/STP02\d\d/,
+               qr/STP0120/,
                qr/AH0004[56]/, qr/AH10392/, qr/\[ssl:/, qr/AH00098/);
 
 done_testing;

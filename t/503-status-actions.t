@@ -82,7 +82,7 @@ ok($responder->wait_for_request($leaf, $asked),
 # Forget.
 $responder->tell('http 503', $leaf);
 is($status->act('forget', $id)->{status}, 303, 'forget is taken');
-is(handshake($httpd)->{staple}, 'none', '... at once');
+is(wait_for_staple($httpd, 'none')->{staple}, 'none', '... and done');
 ok(wait_for(sub { ($status->cert('www.test')->{cause} // '') =~ /503/ }),
    '... and a new response is asked for');
 $responder->tell('clear');
@@ -103,7 +103,7 @@ is($status->act('refresh', $id, field => { token => $old })->{status}, 403,
 is($status->act('refresh', $id)->{status}, 303, 'a page after it is not');
 
 my $which = qr/STP0301: www\.test \(serial $leaf->{serial}\)/;
-like($httpd->error_log, qr/$which: its response was dropped on the status page/,
+like($httpd->error_log, qr/$which: its response is dropped on the status page/,
      'the log says what was done');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:warn\]/);

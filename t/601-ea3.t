@@ -18,7 +18,7 @@ my %leaf = map { $_ => $ca->leaf(name => $_, ocsp => $responder->url) }
     values %account;
 
 my $httpd = Staple::Httpd->new(
-    staple => 0, modules => ['watchdog'],
+    staple => 0,
     conf => 'Include {dir}/usr/local/apache/conf/httpd.conf');
 my $tree = Staple::Tree->new($httpd, 'cpanel-ea3', '/usr/local/apache/logs');
 

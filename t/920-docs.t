@@ -104,7 +104,7 @@ my @more = grep { has_httpd_module($_) }
        socache_dbm socache_memcache socache_redis status);
 $module{$_} = 1 for @more;
 
-my $checked = Staple::Httpd->new(modules => [grep { $_ ne 'watchdog' } @more]);
+my $checked = Staple::Httpd->new(modules => \@more);
 
 # What is said of places on a page, said of places that are here.
 sub localize

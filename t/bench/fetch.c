@@ -8,7 +8,7 @@
  *   fetch            all figures, and whether the aims are met
  *   fetch NAME...    some: slow, hung, fast, memory
  *
- * With two processors or more the client has one for itself, as the watchdog
+ * With two processors or more the client has one for itself, as the refresher
  * of a child would, and the responders have the others. Where a ratio is
  * looked for, both sides take turns and the best round of each counts: what
  * disturbs a round only ever adds.

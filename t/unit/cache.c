@@ -504,10 +504,10 @@ static void test_counts_and_requests(apr_pool_t *p)
     is_int(staple_cache_request(cache, 3, STAPLE_CACHE_REFRESH), APR_EINVAL,
            "nor of no slot");
     staple_cache_request(cache, 2, STAPLE_CACHE_REFRESH);
-    staple_cache_request(cache, 0, STAPLE_CACHE_FORGOTTEN);
+    staple_cache_request(cache, 0, STAPLE_CACHE_FORGET);
     ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_REFRESH
        && slot == 2, "a request is taken");
-    ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_FORGOTTEN
+    ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_FORGET
        && slot == 0, "and another one, of the first slot");
     is_int(staple_cache_take_request(cache, &slot), 0, "each once");
     for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {

@@ -61,8 +61,6 @@ struct ap_socache_instance_t {
     int stores;
     int gate_looks;  /* a retrieve returns when so many have come ... */
     int gate_stores; /* ... and, if it is a later one, so many stores */
-    apr_global_mutex_t *lock; /* must be held in a call */
-    int unlocked_calls;
     apr_time_t last_expiry;
     int entries_count;
     entry_t entries[ENTRIES_MAX];
@@ -101,10 +99,6 @@ static apr_status_t enter(ap_socache_instance_t *f)
     apr_thread_mutex_lock(f->mutex);
     f->calls++;
     f->inside++;
-    if (f->lock && apr_global_mutex_trylock(f->lock) == APR_SUCCESS) {
-        f->unlocked_calls++;
-        apr_global_mutex_unlock(f->lock);
-    }
     apr_thread_cond_broadcast(f->changed);
     while (f->mode == HANGS) {
         apr_thread_cond_wait(f->changed, f->mutex);
@@ -750,34 +744,6 @@ static void test_stop(void)
     reset();
 }
 
-static void test_lock(void)
-{
-    staple_share_t *share = NULL;
-    apr_global_mutex_t *lock;
-
-    provider.flags = AP_SOCACHE_FLAG_NOTMPSAFE;
-    staple_share_create(&share, "fake:x", pool, pool);
-    staple_share_init(share, NULL, pool);
-    ok(staple_share_needs_lock(share), "lock: the provider needs one");
-    is_int(staple_share_start(share), APR_EINVAL, "lock: not without");
-    apr_global_mutex_create(&lock, NULL, APR_LOCK_DEFAULT, pool);
-    staple_share_set_lock(share, lock);
-    fake.lock = lock;
-    fake.unlocked_calls = 0;
-    staple_share_start(share);
-    put_and_wait(share, 1, 100);
-    claim(share, 1);
-    is_int(get(share, 1).outcome, STAPLE_SHARE_FOUND, "lock: works");
-    staple_share_stop(share);
-    is_int(fake.unlocked_calls, 0, "lock: held in each call");
-    is_int(apr_global_mutex_trylock(lock), APR_SUCCESS, "lock: given back");
-    apr_global_mutex_unlock(lock);
-    apr_global_mutex_destroy(lock);
-    fake.lock = NULL;
-    provider.flags = 0;
-    reset();
-}
-
 /* Everything at once, for the sanitizers: each request is answered once. */
 static void test_storm(void)
 {
@@ -838,7 +804,6 @@ int main(void)
     test_failures();
     test_hang();
     test_stop();
-    test_lock();
     test_storm();
     apr_pool_destroy(pool);
     apr_terminate();

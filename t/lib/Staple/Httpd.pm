@@ -187,8 +187,7 @@ sub write_conf
     my $text = join '', map { _load($_) } "mpm_$self->{mpm}", 'unixd',
         'authz_core', 'socache_shmcb', 'ssl', @{ $self->{modules} };
 
-    $text .= _load('watchdog') . _load('staple', _module_path())
-        if $self->{staple};
+    $text .= _load('staple', _module_path()) if $self->{staple};
     $text .= "ServerRoot {dir}\nDefaultRuntimeDir {dir}/run\n"
         . "PidFile {dir}/run/httpd.pid\nErrorLog {dir}/logs/error_log\n"
         . 'LogLevel ' . ($self->{log_level}
@@ -345,8 +344,9 @@ sub restart { return $_[0]->_renew('HUP') }
 
 sub pid { return $_[0]{pid} }
 
-# The ids of its children; empty where the system does not tell.
-sub children
+# The ids of all processes whose parent it is; none where the system does not
+# tell.
+sub _offspring
 {
     my ($self) = @_;
     my $pid = $self->{pid};
@@ -354,27 +354,41 @@ sub children
     return split ' ', read_file("/proc/$pid/task/$pid/children");
 }
 
-# The child that leads the refresh: the last one to say so. One that ended
-# since, or belongs to a former generation, does not count.
-sub leader
+sub _is_refresher
 {
-    my ($self) = @_;
-    my ($pid) = $self->error_log =~ /.*\[pid (\d+)[^\n]*STP0119/s;
+    my ($pid) = @_;
 
-    return $pid && (grep { $_ == $pid } $self->children) ? $pid : undef;
+    return read_file("/proc/$pid/comm") eq "staple-refresh\n";
 }
 
-# Wait until a child leads, and another one than this.
-sub wait_for_leader
+# The ids of its children, those that serve visitors.
+sub children
+{
+    my ($self) = @_;
+
+    return grep { !_is_refresher($_) } $self->_offspring;
+}
+
+# The process that refreshes, or nothing.
+sub refresher
+{
+    my ($self) = @_;
+    my ($pid) = grep { _is_refresher($_) } $self->_offspring;
+
+    return $pid;
+}
+
+# Wait until a process refreshes, and another one than this.
+sub wait_for_refresher
 {
     my ($self, $other, $seconds) = @_;
-    my $leader;
+    my $pid;
 
     wait_for(sub {
-        $leader = $self->leader;
-        $leader && $leader != ($other // 0);
+        $pid = $self->refresher;
+        $pid && $pid != ($other // 0);
     }, $seconds);
-    return $leader;
+    return $pid;
 }
 
 # What the parent holds: the targets of its descriptors and the names of its

@@ -1,0 +1,235 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The refresher's own side, from its fork to _exit.
+ *
+ * The one idea: a forked process has much that is not its own (listeners,
+ * signal handlers, cleanups of pools, what other modules registered with
+ * atexit). So it gives up what it can at once, and it never returns into
+ * httpd: it ends by _exit and nothing else.
+ */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* ppoll */
+#endif
+
+#include "process_int.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include <ap_listen.h>
+#include <ap_mpm.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <mpm_common.h>
+
+APLOG_USE_MODULE(staple);
+
+/* As ps -o comm shows it; 15 bytes at most. ps -ef shows httpd's arguments. */
+#define PROCESS_NAME "staple-refresh"
+
+/* How long it waits between steps that find nothing to do. */
+#define IDLE_MSEC 100
+
+static volatile sig_atomic_t is_told_to_end;
+
+static void note_end(int number)
+{
+    (void)number;
+    is_told_to_end = 1;
+}
+
+static void handle(int number, void (*handler)(int))
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action)); /* no SA_RESTART: a sleep ends */
+    action.sa_handler = handler;
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, NULL);
+}
+
+/* prefork tells its whole process group to restart or to end, and a terminal
+ * its own to end (httpd -X). Of these, SIGTERM alone means this process. */
+static void set_signals(void)
+{
+    static const int ignored[] = {
+        SIGPIPE, SIGXFSZ, SIGHUP, SIGUSR1, SIGUSR2, SIGINT
+    };
+    sigset_t none;
+    apr_size_t i;
+    int number;
+
+    for (number = 1; number < NSIG; number++) {
+        handle(number, SIG_DFL); /* fails for some, which are as they should */
+    }
+    for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
+        handle(ignored[i], SIG_IGN);
+    }
+    handle(SIGTERM, note_end);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void set_name(void)
+{
+#ifdef PR_SET_NAME
+    prctl(PR_SET_NAME, PROCESS_NAME, 0, 0, 0);
+#endif
+}
+
+/* It shares its user with CGI programs, and holds the private keys as a child
+ * does: none of them may look into it. */
+static void hide_memory(void)
+{
+#ifdef PR_SET_DUMPABLE
+    prctl(PR_SET_DUMPABLE, ap_coredumpdir_configured ? 1 : 0, 0, 0, 0);
+#endif
+}
+
+/* With httpd -X nobody supervises it, and no child outlives the parent. */
+static void tie_to_parent(void)
+{
+#ifdef PR_SET_PDEATHSIG
+    if (ap_exists_config_define("ONE_PROCESS")) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    }
+#endif
+}
+
+/* SIGTERM is seen even if it comes just before the wait. */
+static void wait_a_moment(int msec)
+{
+    struct timespec span = { msec / 1000, msec % 1000 * 1000000L };
+    sigset_t term, before;
+
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &before);
+    if (!is_told_to_end) {
+        ppoll(NULL, 0, &span, &before);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* ----- until when ----- */
+
+static void tell_orphan(staple_process_t *process)
+{
+    if (!process->is_orphan) {
+        process->is_orphan = 1;
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, process->server, "STP0127: "
+                     "the parent process is gone; OCSP responses are refreshed "
+                     "until its last child has ended");
+    }
+}
+
+int staple_process_is_ending(staple_process_t *process)
+{
+    if (is_told_to_end) {
+        return 1;
+    }
+    if (getppid() == process->parent) {
+        return 0;
+    }
+    if (!staple_process_has_children(process)) {
+        return 1;
+    }
+    tell_orphan(process);
+    return 0;
+}
+
+/* ----- the work ----- */
+
+/* After deaths without a heartbeat: not again at once. */
+static void await_turn(staple_process_t *process)
+{
+    apr_time_t end = staple_process_clock() + process->pause;
+
+    while (!staple_process_is_ending(process)
+           && staple_process_clock() < end) {
+        wait_a_moment(IDLE_MSEC);
+    }
+}
+
+static int begin(staple_process_t *process)
+{
+    apr_pool_t *p;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+
+    if (!rv) {
+        apr_pool_tag(p, "staple_process");
+        rv = process->work.begin(process->work.baton, p);
+    }
+    if (!rv) {
+        rv = staple_process_take_board(process);
+    }
+    if (rv) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, process->server, "STP0124: "
+                     "the process that refreshes OCSP responses cannot begin; "
+                     "it is tried again");
+        return EXIT_NO_BEGINNING;
+    }
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, process->server, "STP0125: this "
+                 "process refreshes OCSP responses from now on");
+    return 0;
+}
+
+static int work(staple_process_t *process)
+{
+    int status = 0;
+
+    while (!status && !staple_process_is_ending(process)) {
+        staple_process_beat(process);
+        status = process->work.step(process->work.baton);
+        if (!status) {
+            wait_a_moment(IDLE_MSEC);
+        }
+    }
+    process->work.end(process->work.baton);
+    return status;
+}
+
+static int become_user(staple_process_t *process)
+{
+    apr_pool_t *ptemp;
+    const char *reason = "there is no memory";
+
+    if (!apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL)) {
+        reason = staple_process_drop_privileges(process->server, ptemp);
+    }
+    if (reason) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, process->server, "STP0123: "
+                     "the process that refreshes OCSP responses still has "
+                     "privileges: %s; it does not run, and nothing new is "
+                     "stapled", reason);
+        return EXIT_PRIVILEGED;
+    }
+    return 0;
+}
+
+void staple_process_live(staple_process_t *process)
+{
+    int status;
+
+    set_name();
+    set_signals();
+    ap_close_listeners();
+    status = become_user(process);
+    hide_memory();
+    tie_to_parent();
+    if (!status) {
+        await_turn(process);
+        status = begin(process);
+    }
+    if (!status) {
+        status = work(process);
+    }
+    _exit(status);
+}

@@ -1,0 +1,99 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_PROCESS_INT_H
+#define STAPLE_PROCESS_INT_H
+
+/*
+ * What the files of the refresher process have in common:
+ *
+ *   staple_process.c      the parent's side: fork, supervision, end
+ *   process/life.c        the refresher's side, from fork to _exit
+ *   process/privileges.c  how it becomes User and Group, and nobody else
+ *   process/board.c       what the processes tell each other about it
+ */
+
+#include <stdatomic.h>
+
+#include <httpd.h>
+#include <apr_thread_proc.h>
+
+#include "staple_memory.h"
+#include "staple_process.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Exit statuses of the refresher. The MPMs stop the server on 7 and 15. */
+#define EXIT_NO_BEGINNING 20 /* the work could not begin */
+#define EXIT_PRIVILEGED 21   /* privileges could not be given up */
+
+/** Written by the refresher alone, whole words. */
+typedef struct board_t {
+    _Atomic apr_int64_t beat;     /* monotonic; 0: none */
+    _Atomic apr_int64_t born;     /* by the wall clock */
+    _Atomic apr_uint32_t pid;     /* stored last: the rest is this one's */
+    _Atomic apr_uint32_t restarts;
+} board_t;
+
+struct staple_process_t {
+    staple_process_work_t work;
+    server_rec *server;
+    pid_t parent;            /* who forks, watches and ends it */
+    staple_memory_t board;   /* a board_t; the refresher writes */
+    staple_memory_t children; /* pids by slot; the parent writes */
+    int children_max;        /* slots */
+
+    /* of the parent */
+    apr_pool_t *pool;        /* the generation's */
+    apr_pool_t *watch;       /* of httpd's record of proc; NULL: none */
+    apr_proc_t proc;         /* pid 0: none is running */
+    apr_time_t forked;       /* when; monotonic */
+    apr_interval_time_t pause; /* how long proc waits before it begins */
+    unsigned restarts;
+    unsigned failing;        /* deaths in a row without a heartbeat */
+    int is_killed;           /* proc got SIGKILL and has not been reaped */
+    int is_hopeless;         /* another one would fare no better */
+
+    /* of the refresher */
+    int is_orphan;           /* the parent's end was told */
+};
+
+/** A clock that nobody sets. */
+apr_time_t staple_process_clock(void);
+
+/* ----- process/board.c ----- */
+
+/** Make the memory; in the parent, once per generation. */
+apr_status_t staple_process_make_board(staple_process_t *process);
+
+void staple_process_free_board(staple_process_t *process);
+
+/** In the refresher: from now on the board tells of this process. */
+apr_status_t staple_process_take_board(staple_process_t *process);
+
+/** Whether a refresher of this pid has given a heartbeat. */
+int staple_process_has_beaten(const staple_process_t *process, pid_t pid);
+
+/** Whether any child of the server is still there. */
+int staple_process_has_children(const staple_process_t *process);
+
+/* ----- process/privileges.c ----- */
+
+/**
+ * Become User and Group of the main server for good, with ChrootDir, where the
+ * server was started as root; one that was not stays what it is.
+ * @return NULL, or what is wrong, in words, from p
+ */
+const char *staple_process_drop_privileges(server_rec *s, apr_pool_t *p);
+
+/* ----- process/life.c ----- */
+
+/** All that happens in the refresher; ends with _exit. */
+void staple_process_live(staple_process_t *process) __attribute__((noreturn));
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_PROCESS_INT_H */
