@@ -196,7 +196,7 @@ const char *staple_cache_name(const staple_cache_t *cache, int slot)
 }
 
 int staple_cache_find(const staple_cache_t *cache,
-                      const unsigned char id[STAPLE_CACHE_ID_LEN])
+                      const unsigned char id[STAPLE_ID_LEN])
 {
     apr_uint32_t bucket = first_bucket(id, cache->buckets_count);
     apr_uint32_t tries;

@@ -22,11 +22,12 @@
 #include <apr_strings.h>
 
 #include <openssl/bio.h>
-#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+
+#include "staple_x509.h"
 
 /* The TLS extension number of status_request (RFC 6066 8, RFC 7633 6). */
 #define TLS_FEATURE_STATUS_REQUEST 5
@@ -37,7 +38,7 @@
 struct staple_cert_registry_t {
     apr_pool_t *pool;
     apr_array_header_t *list; /* staple_cert_t *, in order of configuration */
-    apr_hash_t *by_id;        /* STAPLE_CERT_ID_LEN bytes to staple_cert_t * */
+    apr_hash_t *by_id;        /* STAPLE_ID_LEN bytes to staple_cert_t * */
 };
 
 const char *staple_cert_scope_text(staple_cert_scope_e scope)
@@ -74,10 +75,10 @@ staple_cert_list(const staple_cert_registry_t *registry)
 /* mod_ssl's ids are SHA-1 digests and fit; other TLS modules may use longer
  * ones, of which the SHA-256 stands in. */
 static void id_of(const char *id, apr_size_t id_len,
-                  unsigned char out[STAPLE_CERT_ID_LEN])
+                  unsigned char out[STAPLE_ID_LEN])
 {
-    memset(out, 0, STAPLE_CERT_ID_LEN);
-    if (id_len <= STAPLE_CERT_ID_LEN) {
+    memset(out, 0, STAPLE_ID_LEN);
+    if (id_len <= STAPLE_ID_LEN) {
         memcpy(out, id, id_len);
     }
     else {
@@ -88,61 +89,10 @@ static void id_of(const char *id, apr_size_t id_len,
 staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,
                                 const char *id, apr_size_t id_len)
 {
-    unsigned char key[STAPLE_CERT_ID_LEN];
+    unsigned char key[STAPLE_ID_LEN];
 
     id_of(id, id_len, key);
-    return apr_hash_get(registry->by_id, key, STAPLE_CERT_ID_LEN);
-}
-
-static const char *make_printable(const char *text, apr_size_t len,
-                                  apr_pool_t *p)
-{
-    char *copy = apr_pstrmemdup(p, text, len);
-    apr_size_t i;
-
-    for (i = 0; i < len; i++) {
-        if (!apr_isprint(copy[i]) || (copy[i] & 0x80)) {
-            copy[i] = '?';
-        }
-    }
-    return copy;
-}
-
-static const char *name_text(const X509_NAME *name, apr_pool_t *p)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    const char *text = "";
-    char *data;
-    long len;
-
-    if (bio) {
-        if (X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0
-            && (len = BIO_get_mem_data(bio, &data)) > 0) {
-            text = make_printable(data, (apr_size_t)len, p);
-        }
-        BIO_free(bio);
-    }
-    return text;
-}
-
-static const char *serial_text(const X509 *x, apr_pool_t *p)
-{
-    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
-    char *hex = number ? BN_bn2hex(number) : NULL;
-    const char *text = apr_pstrdup(p, hex ? hex : "?");
-
-    OPENSSL_free(hex);
-    BN_free(number);
-    return text;
-}
-
-static const char *string_text(const ASN1_STRING *string, apr_pool_t *p)
-{
-    int len = ASN1_STRING_length(string);
-
-    return len > 0 ? make_printable((const char *)ASN1_STRING_get0_data(string),
-                                    (apr_size_t)len, p)
-                   : NULL;
+    return apr_hash_get(registry->by_id, key, STAPLE_ID_LEN);
 }
 
 static const char *first_dns_name(const X509 *x, apr_pool_t *p)
@@ -156,7 +106,7 @@ static const char *first_dns_name(const X509 *x, apr_pool_t *p)
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 
         if (name->type == GEN_DNS) {
-            text = string_text(name->d.dNSName, p);
+            text = staple_x509_string_text(name->d.dNSName, p);
         }
     }
     GENERAL_NAMES_free(names);
@@ -169,7 +119,7 @@ static const char *common_name(const X509 *x, apr_pool_t *p)
     int at = X509_NAME_get_index_by_NID((X509_NAME *)name, NID_commonName, -1);
 
     return at < 0 ? NULL
-                  : string_text(X509_NAME_ENTRY_get_data(
+                  : staple_x509_string_text(X509_NAME_ENTRY_get_data(
                                     X509_NAME_get_entry(name, at)), p);
 }
 
@@ -284,10 +234,10 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
 {
     staple_ocsp_subject_t *subject;
 
-    cert->serial = serial_text(leaf, p);
+    cert->serial = staple_x509_serial_text(X509_get0_serialNumber(leaf), p);
     cert->name = display_name(leaf, cert->serial, p);
-    cert->subject_dn = name_text(X509_get_subject_name(leaf), p);
-    cert->issuer_dn = name_text(X509_get_issuer_name(leaf), p);
+    cert->subject_dn = staple_x509_name_text(X509_get_subject_name(leaf), p);
+    cert->issuer_dn = staple_x509_name_text(X509_get_issuer_name(leaf), p);
     cert->key_type = key_text(leaf, p);
     staple_ocsp_read_time(X509_get0_notAfter(leaf), &cert->not_after);
     cert->is_must_staple = is_must_staple(leaf);
@@ -376,7 +326,7 @@ static void enter(staple_cert_registry_t *registry, staple_cert_t *cert)
 {
     cert->entry = registry->list->nelts;
     APR_ARRAY_PUSH(registry->list, staple_cert_t *) = cert;
-    apr_hash_set(registry->by_id, cert->id, STAPLE_CERT_ID_LEN, cert);
+    apr_hash_set(registry->by_id, cert->id, STAPLE_ID_LEN, cert);
 }
 
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,

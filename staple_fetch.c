@@ -110,10 +110,10 @@ static int take_turn(staple_fetch_t *fetch, apr_time_t now)
 static void take_turns(staple_fetch_t *fetch, apr_time_t until)
 {
     int enough = fetch->conf.concurrency * 2;
-    apr_time_t now = clock_now();
+    apr_time_t now = staple_clock_now();
 
     while (take_turn(fetch, now) && (enough-- > 0 || now < until)) {
-        now = clock_now();
+        now = staple_clock_now();
     }
 }
 
@@ -144,7 +144,7 @@ static void take_lookups(staple_fetch_t *fetch)
         if (lookup.count) {
             staple_fetch_queue_set_endpoints(&fetch->queue, site,
                                              lookup.endpoints, lookup.count,
-                                             clock_now());
+                                             staple_clock_now());
         }
         else {
             fail_lookup(fetch, &lookup);
@@ -155,7 +155,7 @@ static void take_lookups(staple_fetch_t *fetch)
 static void step_exchanges(staple_fetch_t *fetch)
 {
     exchange_t *ex, *next;
-    apr_time_t now = clock_now();
+    apr_time_t now = staple_clock_now();
 
     APR_RING_FOREACH_SAFE(ex, next, &fetch->exchanges, exchange_t, link) {
         staple_fetch_exchange_step(fetch, ex, now);
@@ -216,7 +216,7 @@ static void handle_events(staple_fetch_t *fetch, apr_interval_time_t wait)
 
 int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
 {
-    apr_time_t now = clock_now();
+    apr_time_t now = staple_clock_now();
     apr_time_t until = now + span;
     apr_interval_time_t wait = 0;
 
@@ -225,7 +225,7 @@ int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
         take_lookups(fetch);
         step_exchanges(fetch);
         take_turns(fetch, until);
-        now = clock_now();
+        now = staple_clock_now();
         staple_fetch_conn_close_idle(&fetch->conns, now - KEEPALIVE);
         staple_fetch_conn_free_closed(&fetch->conns);
         if (!fetch->busy || now >= until) {

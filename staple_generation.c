@@ -22,11 +22,6 @@
 
 APLOG_USE_MODULE(staple);
 
-#ifdef static_assert
-static_assert(STAPLE_CERT_ID_LEN == STAPLE_CACHE_ID_LEN,
-              "certificates and slots have the same ids");
-#endif
-
 /* ----- what is kept ----- */
 
 /* What the parent keeps from one generation to the next. */
@@ -225,21 +220,21 @@ static const char *name_of(const staple_cert_t *cert, apr_pool_t *p)
 /* The certificates that have something to staple, as ids for the ring and
  * names for whoever reads its file. */
 static apr_size_t collect_ids(const apr_array_header_t *list,
-                              unsigned char (**ids)[STAPLE_CACHE_ID_LEN],
+                              unsigned char (**ids)[STAPLE_ID_LEN],
                               const char ***names, apr_pool_t *p)
 {
     apr_size_t count = 0;
     int i;
 
     *ids = apr_pcalloc(p, ((apr_size_t)list->nelts + 1)
-                          * STAPLE_CACHE_ID_LEN);
+                          * STAPLE_ID_LEN);
     *names = apr_pcalloc(p, ((apr_size_t)list->nelts + 1) * sizeof(**names));
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->scope == STAPLE_CERT_APPLIES) {
             (*names)[count] = name_of(cert, p);
-            memcpy((*ids)[count++], cert->id, STAPLE_CACHE_ID_LEN);
+            memcpy((*ids)[count++], cert->id, STAPLE_ID_LEN);
         }
     }
     return count;
@@ -269,7 +264,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     const apr_array_header_t *list = staple_cert_list(registry);
     retained_t *retained = retained_get();
     staple_cache_t *previous = previous_ring(retained, ptemp);
-    unsigned char (*ids)[STAPLE_CACHE_ID_LEN];
+    unsigned char (*ids)[STAPLE_ID_LEN];
     const char **names;
     staple_cache_report_t report;
     staple_cache_conf_t ring;
@@ -282,7 +277,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     ring.size = conf->cache.size;
     ring.may_grow = conf->cache_grow;
     ring.ids_count = collect_ids(list, &ids, &names, ptemp);
-    ring.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
+    ring.ids = (const unsigned char (*)[STAPLE_ID_LEN])ids;
     ring.names = names;
     ring.previous = previous;
     if (ring.ids_count) {

@@ -23,6 +23,8 @@
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 
+#include "staple_id.h"
+
 /* What programs find; the server's own path is nobody's business. */
 #define SEARCH_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:" \
                     "/sbin:/bin"
@@ -41,7 +43,7 @@ typedef enum {
 typedef struct telling_t {
     struct telling_t *next;
     apr_pool_t *pool;
-    unsigned char id[STAPLE_MESSAGE_ID_LEN];
+    unsigned char id[STAPLE_ID_LEN];
     staple_message_e reason;
     const char *name, *serial, *hosts, *detail;
     apr_proc_t process;   /* while it runs */
@@ -99,7 +101,7 @@ apr_status_t staple_message_create(staple_message_t **message,
 static telling_t **find(telling_t **list, const unsigned char *id)
 {
     for (; *list; list = &(*list)->next) {
-        if (!memcmp((*list)->id, id, STAPLE_MESSAGE_ID_LEN)) {
+        if (!memcmp((*list)->id, id, STAPLE_ID_LEN)) {
             return list;
         }
     }
@@ -136,7 +138,7 @@ apr_status_t staple_message_send(staple_message_t *message,
     }
     telling = apr_pcalloc(p, sizeof(*telling));
     telling->pool = p;
-    memcpy(telling->id, note->id, STAPLE_MESSAGE_ID_LEN);
+    memcpy(telling->id, note->id, STAPLE_ID_LEN);
     telling->reason = note->reason;
     telling->name = apr_pstrdup(p, note->name);
     telling->serial = apr_pstrdup(p, note->serial);

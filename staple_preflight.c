@@ -23,6 +23,7 @@
 #include "staple_cache.h"
 #include "staple_config.h"
 #include "staple_url.h"
+#include "staple_words.h"
 
 /* The report as it is being made. */
 typedef struct report_t {
@@ -57,17 +58,6 @@ static void trouble(report_t *report, const char *format, ...)
     printf("\n");
     va_end(ap);
     report->troubles++;
-}
-
-static const char *date_text(apr_time_t t, apr_pool_t *p)
-{
-    apr_time_exp_t at;
-    apr_size_t len;
-    char text[16];
-
-    apr_time_exp_gmt(&at, t);
-    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d", &at);
-    return apr_pstrdup(p, text);
 }
 
 /* ----- a virtual host ----- */
@@ -136,8 +126,8 @@ static void report_cert(report_t *report, const staple_cert_t *cert)
 {
     say("certificate", apr_psprintf(report->pool, "%s, serial %s, until %s",
                                     cert->name, cert->serial,
-                                    date_text(cert->not_after,
-                                              report->pool)));
+                                    staple_words_date_text(
+                                        cert->not_after, report->pool)));
     say("issuer", cert->issuer_dn);
     say("must-staple", cert->is_must_staple ? "yes" : "no");
     report_scope(report, cert);

@@ -19,10 +19,11 @@
 #include "refresh/refresh_int.h"
 
 #include <string.h>
-#include <time.h>
 
 #include <apr_hash.h>
 #include <apr_strings.h>
+
+#include "staple_clock.h"
 
 /* How often an expired certificate is looked at again. */
 #define EXPIRED_PAUSE SECONDS(86400)
@@ -60,14 +61,6 @@ static void begin(task_t *task, apr_time_t now)
 }
 
 /* ----- the plan ----- */
-
-static apr_time_t monotonic(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return SECONDS(t.tv_sec) + t.tv_nsec / 1000;
-}
 
 /* A held response has its due time; a certificate with nothing is asked for
  * at once. */
@@ -112,7 +105,7 @@ static void plan_all(staple_refresh_t *refresh)
                                     sizeof(response_file_t));
     refresh->files_due = 0;
     refresh->wall = now;
-    refresh->mono = monotonic();
+    refresh->mono = staple_clock_now();
     for (i = 0; i < list->nelts; i++) {
         staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
         task_t *task;
@@ -132,7 +125,7 @@ static void plan_all(staple_refresh_t *refresh)
  * clock is set, what was planned by the old one is worth nothing. */
 static void heed_clock(staple_refresh_t *refresh, apr_time_t now)
 {
-    apr_time_t mono = monotonic();
+    apr_time_t mono = staple_clock_now();
     apr_interval_time_t jump = (now - refresh->wall) - (mono - refresh->mono);
     apr_size_t i;
 
@@ -293,7 +286,7 @@ static int is_ending(const staple_refresh_t *refresh)
 
 void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span)
 {
-    apr_time_t end = monotonic() + span;
+    apr_time_t end = staple_clock_now() + span;
     apr_interval_time_t left = span;
 
     if (!refresh->is_begun) {
@@ -302,7 +295,7 @@ void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span)
     while (left > 0 && !is_ending(refresh)
            && step_once(refresh, left < SLICE ? left : SLICE)) {
         refresh->conf.beat(refresh->conf.baton);
-        left = end - monotonic();
+        left = end - staple_clock_now();
     }
 }
 

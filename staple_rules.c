@@ -49,7 +49,7 @@ static int spread(const unsigned char *id, apr_uint32_t turn)
     apr_uint32_t sum = 2166136261u ^ turn;
     int i;
 
-    for (i = 0; i < STAPLE_CERT_ID_LEN; i++) {
+    for (i = 0; i < STAPLE_ID_LEN; i++) {
         sum = (sum ^ id[i]) * 16777619u;
     }
     return (int)((sum ^ (sum >> 16)) & 1023u);

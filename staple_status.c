@@ -20,6 +20,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "staple_text.h"
+
 APLOG_USE_MODULE(staple);
 
 #define TOKEN_BYTES 16
@@ -31,7 +33,7 @@ const char *staple_status_make_token(apr_pool_t *p)
     unsigned char bytes[TOKEN_BYTES];
 
     return apr_generate_random_bytes(bytes, sizeof(bytes))
-           ? NULL : staple_status_hex(bytes, sizeof(bytes), p);
+           ? NULL : staple_text_hex(bytes, sizeof(bytes), p);
 }
 
 /* ----- the query ----- */
@@ -205,23 +207,10 @@ static int answer(request_rec *r, int status, const char *text)
     return OK;
 }
 
-static const char *printable(const char *text, apr_pool_t *p)
-{
-    char *copy = apr_pstrdup(p, text);
-    char *c;
-
-    for (c = copy; *c; c++) {
-        if (!apr_isprint(*c) || *c & 0x80) {
-            *c = '?';
-        }
-    }
-    return copy;
-}
-
 static int refuse_query(request_rec *r, const char *wrong)
 {
     const char *text = apr_pstrcat(r->pool, "The query was not understood: ",
-                                   printable(wrong, r->pool),
+                                   staple_text_string(wrong, r->pool),
                                    ".\n\nThere is:\n", NULL);
     int i;
 
@@ -336,7 +325,7 @@ static int do_action(request_rec *r, const staple_status_conf_t *conf,
                   "%s on the status page%s%s", cert->name, cert->serial,
                   is_forget ? "its response is dropped" : "a new response is "
                   "asked for", r->user ? " by " : "",
-                  r->user ? printable(r->user, r->pool) : "");
+                  r->user ? staple_text_string(r->user, r->pool) : "");
     return see_other(r, cert, action);
 }
 

@@ -13,11 +13,12 @@
 #include "staple_words.h"
 
 #include <string.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <net/if.h>
+#include <netinet/in.h>
 
 #include <apr_strings.h>
+
+#include "staple_address.h"
 
 /* A phase that did not end, and the longest that is told apart. */
 #define NOT_ENDED 0xffff
@@ -54,18 +55,6 @@ static apr_uint16_t mark_of(const char *url)
     return (apr_uint16_t)(sum >> 16 ^ sum);
 }
 
-/* An address as text into 16 bytes; returns whether it is one. */
-static int read_address(unsigned char to[16], const char *text)
-{
-    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-    if (inet_pton(AF_INET6, text, to) == 1) {
-        return 1;
-    }
-    memcpy(to, mapped, sizeof(mapped));
-    return inet_pton(AF_INET, text, to + sizeof(mapped)) == 1;
-}
-
 static void note_peer(staple_cache_state_t *state, const char *peer)
 {
     const char *start = peer + (*peer == '[');
@@ -86,7 +75,7 @@ static void note_peer(staple_cache_state_t *state, const char *peer)
         *scope++ = '\0';
         state->peer_scope = if_nametoindex(scope);
     }
-    if (read_address(state->peer, text)) {
+    if (staple_address_read(state->peer, text)) {
         state->peer_port = (apr_uint16_t)apr_atoi64(end + 1);
     }
 }
@@ -161,19 +150,15 @@ const char *staple_words_outcome_text(const staple_cache_state_t *state,
 const char *staple_words_peer_text(const staple_cache_state_t *state,
                                    apr_pool_t *p)
 {
-    char text[INET6_ADDRSTRLEN];
-    struct in6_addr address;
+    const char *text = staple_address_text(state->peer, p);
     unsigned int port = state->peer_port;
 
     if (!port) {
         return "";
     }
-    memcpy(&address, state->peer, sizeof(address));
-    if (IN6_IS_ADDR_V4MAPPED(&address)) {
-        inet_ntop(AF_INET, state->peer + 12, text, sizeof(text));
+    if (staple_address_is_ipv4(state->peer)) {
         return apr_psprintf(p, "%s:%u", text, port);
     }
-    inet_ntop(AF_INET6, &address, text, sizeof(text));
     return state->peer_scope
            ? apr_psprintf(p, "[%s%%%u]:%u", text,
                           (unsigned)state->peer_scope, port)
@@ -213,17 +198,6 @@ void staple_words_phases(const staple_cache_state_t *state,
     phases->wait = unpack_span(state, state->wait_took);
 }
 
-const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p)
-{
-    int ms = (int)apr_time_as_msec(span);
-
-    if (span < 0) {
-        return "-";
-    }
-    return ms < 1000 ? apr_psprintf(p, "%d ms", ms)
-                     : apr_psprintf(p, "%d.%d s", ms / 1000, ms % 1000 / 100);
-}
-
 const char *staple_words_phases_text(const staple_cache_state_t *state,
                                      apr_pool_t *p)
 {
@@ -241,13 +215,63 @@ const char *staple_words_phases_text(const staple_cache_state_t *state,
                        NULL);
 }
 
-const char *staple_words_time_text(apr_time_t t, apr_pool_t *p)
+/* ----- moments and spans ----- */
+
+static const char *format(apr_time_t t, const char *how, apr_pool_t *p)
 {
     apr_time_exp_t at;
-    apr_size_t len;
     char text[40];
+    apr_size_t len;
 
-    apr_time_exp_gmt(&at, t);
-    apr_strftime(text, &len, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &at);
+    if (!t || apr_time_exp_gmt(&at, t)
+        || apr_strftime(text, &len, sizeof(text), how, &at)) {
+        return NULL;
+    }
     return apr_pstrdup(p, text);
+}
+
+const char *staple_words_time_text(apr_time_t t, apr_pool_t *p)
+{
+    return format(t, "%Y-%m-%d %H:%M:%S UTC", p);
+}
+
+const char *staple_words_iso_text(apr_time_t t, apr_pool_t *p)
+{
+    return format(t, "%Y-%m-%dT%H:%M:%SZ", p);
+}
+
+const char *staple_words_date_text(apr_time_t t, apr_pool_t *p)
+{
+    return format(t, "%Y-%m-%d", p);
+}
+
+/* Less than a minute, to the tenth of a second below ten seconds. */
+static const char *seconds_text(int ms, apr_pool_t *p)
+{
+    if (ms < 1000) {
+        return apr_psprintf(p, "%d ms", ms);
+    }
+    return ms < 10000 ? apr_psprintf(p, "%d.%d s", ms / 1000, ms % 1000 / 100)
+                      : apr_psprintf(p, "%d s", ms / 1000);
+}
+
+const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p)
+{
+    apr_int64_t minutes = apr_time_sec(span) / 60;
+    apr_int64_t hours = minutes / 60;
+
+    if (span < 0) {
+        return "-";
+    }
+    if (!minutes) {
+        return seconds_text((int)apr_time_as_msec(span), p);
+    }
+    if (!hours) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT " min", minutes);
+    }
+    return hours < 24
+           ? apr_psprintf(p, "%" APR_INT64_T_FMT " h %d min", hours,
+                          (int)(minutes % 60))
+           : apr_psprintf(p, "%" APR_INT64_T_FMT " d %d h", hours / 24,
+                          (int)(hours % 24));
 }

@@ -24,7 +24,7 @@ extern "C" {
 typedef apr_uint64_t pair_t __attribute__((vector_size(16)));
 
 #define BLOCK_PAIRS (STAPLE_CACHE_BLOCK_WORDS / 2)
-#define ID_WORDS (STAPLE_CACHE_ID_LEN / (int)sizeof(apr_uint64_t))
+#define ID_WORDS (STAPLE_ID_LEN / (int)sizeof(apr_uint64_t))
 
 typedef struct block_t {
     pair_t pair[BLOCK_PAIRS];
@@ -100,7 +100,7 @@ typedef struct sum_t {
 
 /** The lanes begin with the id, so a record fits no other certificate. */
 static inline void sum_begin(sum_t *sum,
-                             const unsigned char id[STAPLE_CACHE_ID_LEN])
+                             const unsigned char id[STAPLE_ID_LEN])
 {
     const pair_t one = { 0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu };
     const pair_t two = { 0x165667B19E3779F9u, 0x27D4EB2F165667C5u };
@@ -166,7 +166,7 @@ static inline void sum_first(sum_t *sum, block_t block)
 }
 
 /** A hash of an id, which need not be one already. */
-static inline apr_uint64_t hash_id(const unsigned char id[STAPLE_CACHE_ID_LEN])
+static inline apr_uint64_t hash_id(const unsigned char id[STAPLE_ID_LEN])
 {
     apr_uint64_t word[ID_WORDS];
 

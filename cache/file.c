@@ -28,6 +28,7 @@
 
 #include "file.h"
 #include "layout.h"
+#include "staple_text.h"
 
 #define NOTHING STAPLE_CACHE_FOUND_NOTHING
 #define RING STAPLE_CACHE_FOUND_RING
@@ -217,16 +218,12 @@ apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
 static const char *new_name(const char *path, apr_pool_t *p)
 {
     unsigned char bytes[NEW_DIGITS / 2];
-    char *digits = apr_palloc(p, NEW_DIGITS + 1);
-    unsigned int i;
 
     if (apr_generate_random_bytes(bytes, sizeof(bytes)) != APR_SUCCESS) {
         return NULL;
     }
-    for (i = 0; i < sizeof(bytes); i++) {
-        apr_snprintf(digits + 2 * i, 3, "%02x", bytes[i]);
-    }
-    return apr_pstrcat(p, path, NEW_INFIX, digits, NULL);
+    return apr_pstrcat(p, path, NEW_INFIX,
+                       staple_text_hex(bytes, sizeof(bytes), p), NULL);
 }
 
 static int is_new_name(const char *name, const char *base)
@@ -235,7 +232,7 @@ static int is_new_name(const char *name, const char *base)
 
     return !strncmp(name, base, len)
            && !strncmp(name + len, NEW_INFIX, strlen(NEW_INFIX))
-           && strspn(name + len + strlen(NEW_INFIX), "0123456789abcdef")
+           && strspn(name + len + strlen(NEW_INFIX), "0123456789ABCDEFabcdef")
               == NEW_DIGITS
            && strlen(name) == len + strlen(NEW_INFIX) + NEW_DIGITS;
 }

@@ -137,7 +137,7 @@ typedef struct staple_cache_slot_t {
     staple_cache_word_t pending; /* mark of the record that waits to be
                                     confirmed; means nothing once served is
                                     set */
-    unsigned char id[STAPLE_CACHE_ID_LEN]; /* never changes */
+    unsigned char id[STAPLE_ID_LEN]; /* never changes */
     _Atomic apr_uint32_t seq;    /* odd: the state is in the journal; goes up
                                     by 2 for each state, wraps harmlessly */
     _Atomic apr_uint32_t wanted; /* bytes of the record that was refused for
@@ -206,7 +206,7 @@ apr_uint64_t staple_cache_need(apr_size_t n, apr_uint64_t records,
 
 /** The checksum of a record: `blocks` blocks at `words`, the first of which is
  * a staple_cache_record_t whose sum counts as 0. */
-apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_CACHE_ID_LEN],
+apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_ID_LEN],
                               const void *words, apr_size_t blocks);
 
 /** The checksum over what never changes of a header. */

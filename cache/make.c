@@ -149,7 +149,7 @@ static void init_slot(staple_cache_t *cache, apr_uint32_t i,
     static const state_words_t no_state;
     slot_t *slot = &cache->slots[i];
 
-    memcpy(slot->id, conf->ids[i], STAPLE_CACHE_ID_LEN);
+    memcpy(slot->id, conf->ids[i], STAPLE_ID_LEN);
     if (conf->names) {
         write_name(slot, conf->names[i]);
     }

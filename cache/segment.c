@@ -116,7 +116,7 @@ void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
     header->header_size = sizeof(header_t);
     header->slot_size = sizeof(slot_t);
     header->record_size = sizeof(record_t);
-    header->id_len = STAPLE_CACHE_ID_LEN;
+    header->id_len = STAPLE_ID_LEN;
     header->segment_size = size;
     header->slots = slots;
     header->buckets = 2 * slots;
@@ -127,7 +127,7 @@ void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
                         / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
 }
 
-apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_CACHE_ID_LEN],
+apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_ID_LEN],
                               const void *words, apr_size_t blocks)
 {
     const unsigned char *from = words;
@@ -147,7 +147,7 @@ apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_CACHE_ID_LEN],
 
 apr_uint64_t staple_cache_header_sum(const header_t *header)
 {
-    static const unsigned char no_id[STAPLE_CACHE_ID_LEN];
+    static const unsigned char no_id[STAPLE_ID_LEN];
     unsigned char fixed[2 * STAPLE_CACHE_BLOCK];
 
     memcpy(fixed, header, sizeof(fixed));

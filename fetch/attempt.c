@@ -122,7 +122,7 @@ static void note_address_failure(attempt_t *attempt, apr_time_t now)
 void staple_fetch_attempt_end_all(staple_fetch_t *fetch, exchange_t *ex,
                                   int are_failed)
 {
-    apr_time_t now = clock_now();
+    apr_time_t now = staple_clock_now();
     attempt_t *attempt;
 
     for (attempt = ex->attempts; attempt; attempt = attempt->older) {
@@ -135,7 +135,7 @@ void staple_fetch_attempt_end_all(staple_fetch_t *fetch, exchange_t *ex,
 
 void staple_fetch_attempt_fail(staple_fetch_t *fetch, attempt_t *attempt)
 {
-    note_address_failure(attempt, clock_now());
+    note_address_failure(attempt, staple_clock_now());
     end_attempt(fetch, attempt);
     staple_fetch_attempt_next(fetch, attempt->ex);
 }
@@ -325,7 +325,7 @@ static staple_http_state_e feed(attempt_t *attempt, apr_status_t rv,
         return staple_http_close(attempt->parser);
     }
     if (!attempt->received_at) {
-        attempt->received_at = clock_now();
+        attempt->received_at = staple_clock_now();
     }
     attempt->received += len;
     state = staple_http_feed(attempt->parser, bytes, len, &used);
@@ -405,7 +405,7 @@ static int send_rest(staple_fetch_t *fetch, attempt_t *attempt)
         return 0;
     }
     if (attempt->sent == ex->request_len) {
-        attempt->sent_at = clock_now();
+        attempt->sent_at = staple_clock_now();
         staple_fetch_exchange_set_state(fetch, ex, RECEIVING, attempt);
     }
     return watch(fetch, attempt);
@@ -430,7 +430,7 @@ static void begin_sending(staple_fetch_t *fetch, attempt_t *attempt)
 
     staple_fetch_conn_lend(attempt->conn, attempt);
     attempt->is_reused = attempt->conn->is_reused;
-    attempt->connected_at = clock_now();
+    attempt->connected_at = staple_clock_now();
     attempt->parser = staple_http_parser_create(&limits, ex->pool);
     apr_cpystrn(ex->peer, attempt->peer, sizeof(ex->peer));
     end_slower(fetch, ex);
@@ -483,10 +483,10 @@ void staple_fetch_attempt_connected(staple_fetch_t *fetch, conn_t *conn)
 /* Nothing can be opened now: try the same address again in a moment. */
 static void retry_later(staple_fetch_t *fetch, exchange_t *ex)
 {
-    staple_fetch_conn_close_idle(&fetch->conns, clock_now());
+    staple_fetch_conn_close_idle(&fetch->conns, staple_clock_now());
     ex->attempts = ex->attempts->older;
     ex->next_waiting--;
-    ex->next_attempt = clock_now() + RETRY_ATTEMPT;
+    ex->next_attempt = staple_clock_now() + RETRY_ATTEMPT;
 }
 
 /* Connect to an address; whether there is anything to wait for. */
@@ -503,7 +503,7 @@ static int try_address(staple_fetch_t *fetch, exchange_t *ex,
     }
     if (APR_STATUS_IS_EINPROGRESS(rv)) {
         apr_cpystrn(ex->peer, attempt->peer, sizeof(ex->peer));
-        ex->next_attempt = clock_now() + NEXT_ATTEMPT;
+        ex->next_attempt = staple_clock_now() + NEXT_ATTEMPT;
         return 1;
     }
     staple_fetch_attempt_note_error(ex, attempt, rv);
@@ -511,7 +511,7 @@ static int try_address(staple_fetch_t *fetch, exchange_t *ex,
         retry_later(fetch, ex);
         return 1;
     }
-    note_address_failure(attempt, clock_now());
+    note_address_failure(attempt, staple_clock_now());
     return 0;
 }
 
@@ -537,7 +537,7 @@ void staple_fetch_attempt_next(staple_fetch_t *fetch, exchange_t *ex)
         if (!has_place(ex, &endpoint)
             && staple_fetch_queue_is_full(&fetch->queue, ex->site,
                                           endpoint.ip)) {
-            ex->next_attempt = clock_now() + RETRY_ATTEMPT;
+            ex->next_attempt = staple_clock_now() + RETRY_ATTEMPT;
             return;
         }
         ex->next_waiting++;

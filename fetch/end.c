@@ -88,7 +88,7 @@ static void init_failure(failure_t *failure, const exchange_t *ex,
             = staple_http_retry_after(response, apr_time_now());
 
         failure->http_status = response->status;
-        failure->retry_at = after < 0 ? 0 : clock_now() + after;
+        failure->retry_at = after < 0 ? 0 : staple_clock_now() + after;
     }
 }
 
@@ -116,7 +116,7 @@ void staple_fetch_leave(staple_fetch_t *fetch, exchange_t *ex)
     APR_RING_REMOVE(ex, link);
     ex->site->users--;
     staple_fetch_queue_leave(&fetch->queue, ex->responder, ex->is_probe,
-                             clock_now());
+                             staple_clock_now());
 }
 
 /* Whether a status says that the responder, not the certificate, is the
@@ -131,7 +131,7 @@ static int is_overload(int status)
 static void note_outcome(staple_fetch_t *fetch, exchange_t *ex,
                          const failure_t *failure)
 {
-    apr_time_t now = clock_now();
+    apr_time_t now = staple_clock_now();
 
     switch (failure->outcome) {
     case STAPLE_FETCH_NO_NAME:

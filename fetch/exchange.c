@@ -81,7 +81,7 @@ void staple_fetch_exchange_set_state(staple_fetch_t *fetch, exchange_t *ex,
         trace.to = state_text(state);
         trace.detail = state == ENDED && ex->has_failed ? ex->failure.reason
                                                         : "";
-        trace.took = clock_now() - ex->visited_at;
+        trace.took = staple_clock_now() - ex->visited_at;
         fetch->conf.trace(fetch->conf.trace_baton, &trace);
     }
     ex->state = state;
@@ -311,7 +311,7 @@ static void release_connection(staple_fetch_t *fetch, attempt_t *attempt,
     note_reuse(attempt);
     if (is_reusable
         && attempt->ex->site->reuse != STAPLE_FETCH_REUSE_FAILS) {
-        staple_fetch_conn_keep(&fetch->conns, attempt->conn, clock_now());
+        staple_fetch_conn_keep(&fetch->conns, attempt->conn, staple_clock_now());
     }
     else {
         staple_fetch_conn_close(&fetch->conns, attempt->conn);
@@ -393,7 +393,7 @@ static void leave_resolving(staple_fetch_t *fetch, exchange_t *ex,
 
 static void resolve(staple_fetch_t *fetch, exchange_t *ex)
 {
-    apr_time_t now = clock_now();
+    apr_time_t now = staple_clock_now();
     site_t *site = ex->site;
     apr_status_t rv;
 
@@ -459,7 +459,7 @@ static void enter_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
     ex->attempts = NULL;
     ex->waiting_count = ex->next_waiting = 0;
     ex->has_repeated = ex->is_slow = ex->is_resolved_again = 0;
-    ex->visited_at = clock_now();
+    ex->visited_at = staple_clock_now();
     ex->resolved_at = 0;
 }
 

@@ -23,13 +23,12 @@
 
 #include <stddef.h> /* first: the rings of APR want its offsetof */
 
-#include <time.h>
-
 #include <apr_poll.h>
 #include <apr_pools.h>
 #include <apr_ring.h>
 #include <apr_time.h>
 
+#include "staple_clock.h"
 #include "staple_fetch.h"
 #include "conn.h"
 #include "dns.h"
@@ -149,15 +148,6 @@ struct staple_fetch_t {
     staple_fetch_dns_t *dns;
     apr_pool_t *scratch;       /* for routing, cleared each time */
 };
-
-/** Deadlines must not jump with the wall clock. */
-static inline apr_time_t clock_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
-}
 
 /* ----- fetch/job.c ----- */
 

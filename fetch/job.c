@@ -150,7 +150,7 @@ static void init_answer(staple_fetch_answer_t *answer, const job_t *job,
     answer->retry_after = answer->fresh_for = -1;
     answer->resolve_took = answer->connect_took = answer->wait_took = -1;
     answer->is_asked = job->started != 0;
-    answer->took = job->started ? clock_now() - job->started : 0;
+    answer->took = job->started ? staple_clock_now() - job->started : 0;
 }
 
 void staple_fetch_job_init_answer(staple_fetch_answer_t *answer,
@@ -198,7 +198,7 @@ static void end_failed(staple_fetch_t *fetch, job_t *job,
     answer.connect_took = failure->connect_took;
     answer.wait_took = failure->wait_took;
     if (failure->retry_at) {
-        answer.retry_after = failure->retry_at - clock_now();
+        answer.retry_after = failure->retry_at - staple_clock_now();
         if (answer.retry_after < 0) {
             answer.retry_after = 0;
         }

@@ -27,12 +27,11 @@
 #include <apr_time.h>
 #include <apr_global_mutex.h>
 
+#include "staple_id.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/** Bytes of a certificate's id in the ring; shorter ids are padded with 0. */
-#define STAPLE_CACHE_ID_LEN 32
 
 /** Limits and default of mod_socache_shmcb, in bytes of the whole segment. */
 #define STAPLE_CACHE_SIZE_MIN ((apr_size_t)8192)
@@ -101,7 +100,7 @@ typedef struct staple_cache_conf_t {
     const char *path;      /* absolute; NULL: anonymous memory */
     apr_size_t size;       /* bytes asked for */
     int may_grow;          /* whether a segment too small for ids may grow */
-    const unsigned char (*ids)[STAPLE_CACHE_ID_LEN]; /* distinct, in order of
+    const unsigned char (*ids)[STAPLE_ID_LEN]; /* distinct, in order of
                               configuration: slot i belongs to ids[i] */
     const char *const *names; /* what people call them, in the same order; or
                               NULL. Of one that has no room the end is kept */
@@ -198,7 +197,7 @@ apr_size_t staple_cache_count(const staple_cache_t *cache);
  * @return the slot, or -1
  */
 int staple_cache_find(const staple_cache_t *cache,
-                      const unsigned char id[STAPLE_CACHE_ID_LEN]);
+                      const unsigned char id[STAPLE_ID_LEN]);
 
 /** The id of a slot; the bytes live as long as the mapping. */
 const unsigned char *staple_cache_id(const staple_cache_t *cache, int slot);

@@ -16,14 +16,12 @@
 #include <apr_tables.h>
 #include <apr_time.h>
 
+#include "staple_id.h"
 #include "staple_ocsp.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/** Bytes of a certificate's id; shorter ones are padded with 0. */
-#define STAPLE_CERT_ID_LEN 32
 
 /** Whether OCSP has anything to say about a certificate. */
 typedef enum {
@@ -67,7 +65,7 @@ typedef struct staple_cert_policy_t {
  * certificate held, so they may go into a log as they are.
  */
 typedef struct staple_cert_t {
-    unsigned char id[STAPLE_CERT_ID_LEN];
+    unsigned char id[STAPLE_ID_LEN];
     int slot;                  /* its place in the ring, set once the ring is
                                   there; -1: none */
     const char *name;          /* first DNS name, else common name, else

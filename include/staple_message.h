@@ -31,9 +31,6 @@
 extern "C" {
 #endif
 
-/** Bytes of a certificate's id. */
-#define STAPLE_MESSAGE_ID_LEN 32
-
 /** What has changed. */
 typedef enum {
     STAPLE_MESSAGE_RENEWED,   /* a newer response is stapled */
@@ -49,7 +46,7 @@ const char *staple_message_text(staple_message_e reason);
 
 /** One thing to tell. Read by staple_message_send, and copied. */
 typedef struct staple_message_note_t {
-    const unsigned char *id; /* STAPLE_MESSAGE_ID_LEN bytes */
+    const unsigned char *id; /* STAPLE_ID_LEN bytes */
     staple_message_e reason;
     const char *name;        /* of the certificate */
     const char *serial;      /* hexadecimal */

@@ -42,7 +42,7 @@ extern "C" {
  * Where that moment has passed already, an eighth after the middle, then at
  * half of what is left, and if it can be, not in the last tenth. Never at
  * once.
- * @param id STAPLE_CERT_ID_LEN bytes, from which the spread is taken
+ * @param id STAPLE_ID_LEN bytes, from which the spread is taken
  * @param fetched_at when the response was obtained
  * @param fresh_for what Cache-Control or Expires says; 0 or -1: nothing
  */

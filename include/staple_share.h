@@ -34,9 +34,6 @@
 extern "C" {
 #endif
 
-/** Bytes of a certificate's id. */
-#define STAPLE_SHARE_ID_LEN 32
-
 /** The longest response that is shared, in bytes of DER. mod_socache_dbm
  * itself takes less than 900. */
 #define STAPLE_SHARE_DER_MAX ((apr_size_t)64 * 1024)
@@ -122,7 +119,7 @@ typedef void staple_share_done_fn(void *baton,
 
 /**
  * Look for a certificate's response.
- * @param id STAPLE_SHARE_ID_LEN bytes; copied
+ * @param id STAPLE_ID_LEN bytes; copied
  * @param patience after how long nothing counts as NO_ANSWER
  * @param done called exactly once, from staple_share_run or _stop, if the
  *        return value is APR_SUCCESS; never if it is not

@@ -85,13 +85,6 @@ int staple_url_for_get(staple_url_t *url,
 /** Path and query of a URL, as they are asked for (RFC 9112 3.2.1). */
 const char *staple_url_target(const staple_url_t *url);
 
-/**
- * Any bytes as text that may reach a log: what is not printable ASCII, and
- * the backslash, as \xHH; "..." behind the first max bytes.
- */
-const char *staple_http_printable(const char *text, apr_size_t len,
-                                  apr_size_t max, apr_pool_t *p);
-
 #ifdef __cplusplus
 }
 #endif

@@ -74,15 +74,24 @@ typedef struct staple_words_phases_t {
 void staple_words_phases(const staple_cache_state_t *state,
                          staple_words_phases_t *phases);
 
-/** "2 ms", "1.2 s"; "-" for -1. */
-const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p);
-
 /** "resolve 0 ms, connect 1 ms, wait 1.2 s"; "" where nobody was asked. */
 const char *staple_words_phases_text(const staple_cache_state_t *state,
                                      apr_pool_t *p);
 
-/** "2026-01-31 12:00:00 UTC" */
+/* ----- moments and spans ----- */
+
+/** "2026-01-31 12:00:00 UTC", for people; NULL for 0. */
 const char *staple_words_time_text(apr_time_t t, apr_pool_t *p);
+
+/** "2026-01-31T12:00:00Z", for programs; NULL for 0. */
+const char *staple_words_iso_text(apr_time_t t, apr_pool_t *p);
+
+/** "2026-01-31"; NULL for 0. */
+const char *staple_words_date_text(apr_time_t t, apr_pool_t *p);
+
+/** "2 ms", "1.2 s", "12 s", "5 min", "3 h 4 min", "2 d 3 h"; "-" for less than
+ * 0. */
+const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p);
 
 #ifdef __cplusplus
 }

@@ -22,7 +22,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include "staple_url.h"
+#include "staple_x509.h"
 
 /* ----- the tree ----- */
 
@@ -170,68 +170,20 @@ static void read_all(chain_t *stack, const char *path)
     ERR_clear_error();
 }
 
-static X509 *find_issuer(const chain_t *stack, X509 *leaf)
-{
-    int i;
-
-    for (i = 1; i < sk_X509_num(stack); i++) {
-        X509 *x = sk_X509_value(stack, i);
-
-        if (X509_check_issued(x, leaf) == X509_V_OK) {
-            return x;
-        }
-    }
-    return NULL;
-}
-
-static const char *bio_text(BIO *bio, apr_pool_t *p)
-{
-    char *data;
-    long len = BIO_get_mem_data(bio, &data);
-
-    return apr_pstrmemdup(p, data, len > 0 ? (apr_size_t)len : 0);
-}
-
-static const char *pem_of(X509 *leaf, X509 *issuer, apr_pool_t *p)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    const char *text = NULL;
-
-    if (bio && PEM_write_bio_X509(bio, leaf)
-        && PEM_write_bio_X509(bio, issuer)) {
-        text = bio_text(bio, p);
-    }
-    BIO_free(bio);
-    return text;
-}
-
-static const char *subject_of(const X509 *x, apr_pool_t *p)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    const char *text = "";
-
-    if (bio && X509_NAME_print_ex(bio, X509_get_subject_name(x), 0,
-                                  XN_FLAG_RFC2253) >= 0) {
-        text = bio_text(bio, p);
-    }
-    BIO_free(bio);
-    return staple_http_printable(text, strlen(text), 500, p);
-}
-
 static void describe(staple_preflight_pair_t *pair, const chain_t *stack,
                      apr_pool_t *p)
 {
     X509 *leaf = sk_X509_value(stack, 0);
-    X509 *issuer = find_issuer(stack, leaf);
+    X509 *issuer = staple_x509_find_issuer(stack, leaf);
     unsigned char id[EVP_MAX_MD_SIZE];
 
     if (X509_digest(leaf, EVP_sha1(), id, NULL)) {
         memcpy(pair->id, id, sizeof(pair->id));
     }
-    pair->subject = subject_of(leaf, p);
+    pair->subject = staple_x509_name_text(X509_get_subject_name(leaf), p);
     pair->is_self_signed = !X509_NAME_cmp(X509_get_subject_name(leaf),
                                           X509_get_issuer_name(leaf));
-    pair->pem = issuer ? pem_of(leaf, issuer, p) : NULL;
+    pair->pem = issuer ? staple_x509_pem(leaf, issuer, p) : NULL;
 }
 
 const char *staple_preflight_load(staple_preflight_pair_t *pair,

@@ -15,9 +15,6 @@
 extern "C" {
 #endif
 
-/** mod_ssl's id of a certificate: its SHA-1 fingerprint. */
-#define STAPLE_PREFLIGHT_ID_LEN 20
-
 /* ----- preflight/conf.c ----- */
 
 /** What mod_ssl's directives say of one (virtual) server. */
@@ -43,7 +40,7 @@ staple_preflight_written_t *staple_preflight_read(const server_rec *main,
 
 /** A certificate as mod_ssl would hand it over. */
 typedef struct staple_preflight_pair_t {
-    unsigned char id[STAPLE_PREFLIGHT_ID_LEN];
+    unsigned char id[STAPLE_ID_SSL_LEN];
     const char *pem;       /* leaf and issuer; NULL: no issuer was found */
     const char *subject;   /* printable, for the report */
     int is_self_signed;

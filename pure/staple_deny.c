@@ -19,15 +19,14 @@
 #include <string.h>
 #include <strings.h>
 
-#include <arpa/inet.h>
-
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 
-#define BYTES 16
-#define BITS 128
-#define IPV4_BITS 32
+#include "staple_address.h"
+
+#define BYTES STAPLE_ADDRESS_LEN
+#define BITS STAPLE_ADDRESS_BITS
 
 #define ACCEPTED "loopback, private, link-local, an address, or a network " \
                  "such as 10.0.0.0/8 or fc00::/7"
@@ -74,16 +73,6 @@ static int is_inside(const network_t *network, const unsigned char *bytes)
                || !((network->bytes[whole] ^ bytes[whole]) & mask));
 }
 
-/* The most bits that the address has: 32 or 128; 0: it is none. */
-static int read_address(unsigned char bytes[BYTES], const char *text)
-{
-    memcpy(bytes, mapped.bytes, BYTES);
-    if (inet_pton(AF_INET, text, &bytes[BYTES - 4]) == 1) {
-        return IPV4_BITS;
-    }
-    return inet_pton(AF_INET6, text, bytes) == 1 ? BITS : 0;
-}
-
 /* The number behind the slash; -1: it is none. */
 static int read_bits(const char *text, int most)
 {
@@ -120,7 +109,7 @@ static const char *read_network(network_t *network, const char *word,
     const char *address = slash ? apr_pstrmemdup(p, word,
                                                  (apr_size_t)(slash - word))
                                 : word;
-    int most = read_address(network->bytes, address);
+    int most = staple_address_read(network->bytes, address);
     int bits = slash ? read_bits(slash + 1, most) : most;
 
     if (!most) {
@@ -180,7 +169,7 @@ int staple_deny_matches(const staple_deny_t *deny,
 {
     unsigned char bytes[BYTES];
 
-    if (!read_address(bytes, address) || is_listed(deny, bytes)) {
+    if (!staple_address_read(bytes, address) || is_listed(deny, bytes)) {
         return 1;
     }
     if (!is_inside(&nat64, bytes)) {

@@ -2,9 +2,8 @@
 
 /*
  * URLs (RFC 3986), see include/staple_url.h for the contract. What lives here:
- * taking one apart, what a redirect's reference means, the URL of a GET, and
- * how to show what is none. What does not: names, which the fetch engine
- * resolves.
+ * taking one apart, what a redirect's reference means, and the URL of a GET.
+ * What does not: names, which the fetch engine resolves.
  *
  * The one idea: a URL is checked byte by byte once, when it is taken apart,
  * and put together again from its parts. What a reference means has to pass
@@ -21,6 +20,8 @@
 
 #include <apr_base64.h>
 #include <apr_strings.h>
+
+#include "staple_address.h"
 
 /* A name has at most 253 bytes, each of its labels 63 (RFC 1035 2.3.4). */
 #define HOST_MAX 253
@@ -126,13 +127,13 @@ static int is_name(const char *host)
 static const char *bracketed_host(const char *text, apr_size_t len,
                                   apr_pool_t *p)
 {
-    struct in6_addr address;
+    unsigned char address[STAPLE_ADDRESS_LEN];
     char shortest[INET6_ADDRSTRLEN];
 
     if (len < 2 || text[len - 1] != ']'
-        || inet_pton(AF_INET6, apr_pstrmemdup(p, text + 1, len - 2),
-                     &address) != 1
-        || !inet_ntop(AF_INET6, &address, shortest, sizeof(shortest))) {
+        || staple_address_read(address, apr_pstrmemdup(p, text + 1, len - 2))
+           != STAPLE_ADDRESS_BITS
+        || !inet_ntop(AF_INET6, address, shortest, sizeof(shortest))) {
         return NULL;
     }
     return apr_pstrdup(p, shortest);
@@ -141,7 +142,7 @@ static const char *bracketed_host(const char *text, apr_size_t len,
 static const char *plain_host(const char *text, apr_size_t len,
                               int *is_address, apr_pool_t *p)
 {
-    struct in_addr address;
+    unsigned char address[STAPLE_ADDRESS_LEN];
     char *host = lower(text, len, p);
 
     if (len > 1 && host[len - 1] == '.') {
@@ -150,7 +151,7 @@ static const char *plain_host(const char *text, apr_size_t len,
     if (!is_name(host)) {
         return NULL;
     }
-    *is_address = inet_pton(AF_INET, host, &address) == 1;
+    *is_address = staple_address_read(address, host) > 0;
     return *is_address || !ends_in_number(host) ? host : NULL;
 }
 
@@ -428,29 +429,4 @@ int staple_url_for_get(staple_url_t *url,
     }
     *url = made;
     return 1;
-}
-
-const char *staple_http_printable(const char *text, apr_size_t len,
-                                  apr_size_t max, apr_pool_t *p)
-{
-    static const char hex[] = "0123456789abcdef";
-    apr_size_t shown = len < max ? len : max;
-    char *out = apr_palloc(p, shown * 4 + sizeof("..."));
-    char *to = out;
-    apr_size_t i;
-
-    for (i = 0; i < shown; i++) {
-        unsigned char c = (unsigned char)text[i];
-
-        if (c >= ' ' && c < 0x7f && c != '\\') {
-            *to++ = (char)c;
-            continue;
-        }
-        *to++ = '\\';
-        *to++ = 'x';
-        *to++ = hex[c >> 4];
-        *to++ = hex[c & 15];
-    }
-    strcpy(to, shown < len ? "..." : "");
-    return out;
 }

@@ -156,7 +156,9 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                                 const staple_ocsp_verdict_t *verdict,
                                 apr_pool_t *ptemp)
 {
-    const char *when = staple_words_time_text(verdict->revoked_at, ptemp);
+    const char *when = verdict->revoked_at
+                       ? staple_words_time_text(verdict->revoked_at, ptemp)
+                       : "1970-01-01 (it was never issued)";
     const char *why = staple_ocsp_crl_reason_text(verdict->crl_reason);
 
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, refresh->conf.server, "STP0202: %s "

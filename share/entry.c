@@ -60,9 +60,9 @@ static void write_head(unsigned char head[HEAD_LEN], char kind)
 void staple_share_write_key(unsigned char key[STAPLE_SHARE_KEY_LEN],
                             const unsigned char *id, staple_share_key_e kind)
 {
-    unsigned char *end = key + STAPLE_SHARE_ID_LEN;
+    unsigned char *end = key + STAPLE_ID_LEN;
 
-    memcpy(key, id, STAPLE_SHARE_ID_LEN);
+    memcpy(key, id, STAPLE_ID_LEN);
     memcpy(end, "staple", 6);
     end[6] = STAPLE_SHARE_VERSION;
     end[7] = (unsigned char)kind;

@@ -28,6 +28,7 @@
  * random bytes that each start of a share makes anew where none is set.
  */
 
+#include "staple_id.h"
 #include "staple_share.h"
 
 #ifdef __cplusplus
@@ -38,7 +39,7 @@ extern "C" {
  * see ours nor overwrite them. */
 #define STAPLE_SHARE_VERSION '1'
 
-#define STAPLE_SHARE_KEY_LEN (STAPLE_SHARE_ID_LEN + 8)
+#define STAPLE_SHARE_KEY_LEN (STAPLE_ID_LEN + 8)
 #define STAPLE_SHARE_HEAD_LEN 20
 #define STAPLE_SHARE_RECORD_MAX (STAPLE_SHARE_HEAD_LEN + STAPLE_SHARE_DER_MAX)
 #define STAPLE_SHARE_CLAIM_LEN 24
@@ -54,7 +55,7 @@ typedef enum {
 
 /**
  * Write a key.
- * @param id STAPLE_SHARE_ID_LEN bytes
+ * @param id STAPLE_ID_LEN bytes
  */
 void staple_share_write_key(unsigned char key[STAPLE_SHARE_KEY_LEN],
                             const unsigned char *id, staple_share_key_e kind);

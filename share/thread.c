@@ -16,6 +16,8 @@
 
 #include <apr_general.h>
 
+#include "staple_clock.h"
+
 /* How long a stop waits for the thread. */
 #define STOP_PATIENCE apr_time_from_msec(100)
 
@@ -190,12 +192,12 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
 
 void staple_share_dismiss(engine_t *engine)
 {
-    apr_time_t deadline = apr_time_now() + STOP_PATIENCE;
+    apr_time_t deadline = staple_clock_now() + STOP_PATIENCE;
     apr_time_t now;
 
     engine->is_stopped = 1;
     apr_thread_cond_signal(engine->work);
-    while (!engine->has_ended && (now = apr_time_now()) < deadline) {
+    while (!engine->has_ended && (now = staple_clock_now()) < deadline) {
         apr_thread_cond_timedwait(engine->done, engine->mutex, deadline - now);
     }
 }

@@ -17,45 +17,44 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-/* mod_ssl's id of a certificate, and so ours. */
-#define ID_LEN 20
+#include "staple_x509.h"
 
 struct staplectl_certs_t {
     apr_pool_t *pool;
-    apr_array_header_t *all;    /* X509 * */
+    STACK_OF(X509) *all;
     apr_array_header_t *leaves; /* staplectl_leaf_t */
     staple_cert_registry_t *registry;
 };
+
+static apr_status_t free_all(void *all)
+{
+    sk_X509_pop_free(all, X509_free);
+    return APR_SUCCESS;
+}
 
 staplectl_certs_t *staplectl_certs_make(apr_pool_t *p)
 {
     staplectl_certs_t *certs = apr_pcalloc(p, sizeof(*certs));
 
     certs->pool = p;
-    certs->all = apr_array_make(p, 4, sizeof(X509 *));
+    certs->all = sk_X509_new_null();
+    apr_pool_cleanup_register(p, certs->all, free_all, apr_pool_cleanup_null);
     certs->leaves = apr_array_make(p, 4, sizeof(staplectl_leaf_t));
     certs->registry = staple_cert_registry_make(p);
     return certs;
 }
 
-static apr_status_t free_x509(void *x)
-{
-    X509_free(x);
-    return APR_SUCCESS;
-}
-
 void staplectl_certs_add(staplectl_certs_t *certs, X509 *x)
 {
-    X509_up_ref(x);
-    apr_pool_cleanup_register(certs->pool, x, free_x509,
-                              apr_pool_cleanup_null);
-    APR_ARRAY_PUSH(certs->all, X509 *) = x;
+    if (sk_X509_push(certs->all, x)) {
+        X509_up_ref(x);
+    }
 }
 
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
 {
     BIO *bio = BIO_new_file(path, "r");
-    int before = certs->all->nelts;
+    int before = sk_X509_num(certs->all);
     X509 *x;
 
     if (!bio) {
@@ -69,40 +68,10 @@ const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
     }
     BIO_free(bio);
     ERR_clear_error();
-    return certs->all->nelts > before
+    return sk_X509_num(certs->all) > before
            ? NULL
            : apr_psprintf(certs->pool, "%s: there is no PEM certificate in it",
                           path);
-}
-
-static X509 *find_issuer(const staplectl_certs_t *certs, X509 *leaf)
-{
-    int i;
-
-    for (i = 0; i < certs->all->nelts; i++) {
-        X509 *x = APR_ARRAY_IDX(certs->all, i, X509 *);
-
-        if (X509_check_issued(x, leaf) == X509_V_OK) {
-            return x;
-        }
-    }
-    return NULL;
-}
-
-static const char *pem_of(X509 *leaf, X509 *issuer, apr_pool_t *p)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    const char *text = NULL;
-    char *data;
-    long len;
-
-    if (bio && PEM_write_bio_X509(bio, leaf)
-        && PEM_write_bio_X509(bio, issuer)) {
-        len = BIO_get_mem_data(bio, &data);
-        text = apr_pstrmemdup(p, data, (apr_size_t)len);
-    }
-    BIO_free(bio);
-    return text;
 }
 
 /* The registry wants an issuer; where there is none the leaf stands in, for
@@ -117,11 +86,12 @@ static const char *add_leaf(staplectl_certs_t *certs, X509 *leaf)
     const char *pem;
 
     added->leaf = leaf;
-    added->issuer = find_issuer(certs, leaf);
-    pem = pem_of(leaf, added->issuer ? added->issuer : leaf, p);
+    added->issuer = staple_x509_find_issuer(certs->all, leaf);
+    pem = staple_x509_pem(leaf, added->issuer ? added->issuer : leaf, p);
     if (!pem || !X509_digest(leaf, EVP_sha1(), id, NULL)
         || !(added->cert = staple_cert_add(certs->registry,
-                                           (const char *)id, ID_LEN, pem, "", 0,
+                                           (const char *)id,
+                                           STAPLE_ID_SSL_LEN, pem, "", 0,
                                            &policy, &reason))) {
         return apr_pstrcat(p, "a certificate cannot be used: ", reason, NULL);
     }
@@ -133,8 +103,8 @@ const char *staplectl_certs_finish(staplectl_certs_t *certs)
     const char *wrong = NULL;
     int i;
 
-    for (i = 0; !wrong && i < certs->all->nelts; i++) {
-        X509 *x = APR_ARRAY_IDX(certs->all, i, X509 *);
+    for (i = 0; !wrong && i < sk_X509_num(certs->all); i++) {
+        X509 *x = sk_X509_value(certs->all, i);
 
         if (!X509_check_ca(x)) {
             wrong = add_leaf(certs, x);
@@ -165,7 +135,7 @@ const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,
         const staplectl_leaf_t *leaf = &APR_ARRAY_IDX(certs->leaves, i,
                                                       staplectl_leaf_t);
 
-        if (!memcmp(leaf->cert->id, id, STAPLE_CACHE_ID_LEN)) {
+        if (!memcmp(leaf->cert->id, id, STAPLE_ID_LEN)) {
             return leaf;
         }
     }

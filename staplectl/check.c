@@ -84,7 +84,7 @@ static staplectl_exit_e check_time(const staplectl_entry_t *entry,
                                    apr_pool_t *p)
 {
     *words = apr_psprintf(p, "stapled, for another %s%s",
-                          staplectl_span_text(entry->until - now, p),
+                          staple_words_span_text(entry->until - now, p),
                           cause_text(entry, p));
     return is_below(&limits->critical, entry, now) ? STAPLECTL_CRITICAL
            : is_below(&limits->warning, entry, now) ? STAPLECTL_WARNING

@@ -16,13 +16,13 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
-#include "staple_url.h"
 #include "staple_rules.h"
+#include "staple_text.h"
+#include "staple_x509.h"
 
 /* The fewest digits of an id that stand for it, and the bytes that are shown
  * where it is all there is for a name. */
@@ -54,34 +54,6 @@ void staplectl_entry_set_cert(staplectl_entry_t *entry,
 
 /* ----- what a response says of itself ----- */
 
-static const char *name_text(const X509_NAME *name, apr_pool_t *p)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    const char *text = "";
-    char *data;
-    long len;
-
-    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0
-        && (len = BIO_get_mem_data(bio, &data)) > 0) {
-        text = staple_http_printable(data, (apr_size_t)len, 500, p);
-    }
-    BIO_free(bio);
-    return text;
-}
-
-static const char *hex_text(const unsigned char *bytes, apr_size_t len,
-                            apr_pool_t *p)
-{
-    char *text = apr_palloc(p, 2 * len + 1);
-    apr_size_t i;
-
-    for (i = 0; i < len; i++) {
-        apr_snprintf(text + 2 * i, 3, "%02X", bytes[i]);
-    }
-    text[2 * len] = '\0';
-    return text;
-}
-
 static const char *responder_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
 {
     const ASN1_OCTET_STRING *key = NULL;
@@ -90,38 +62,21 @@ static const char *responder_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
     if (!OCSP_resp_get0_id(basic, &key, &name)) {
         return "";
     }
-    return name ? name_text(name, p)
+    return name ? staple_x509_name_text(name, p)
                 : apr_pstrcat(p, "key ",
-                              hex_text(ASN1_STRING_get0_data(key),
-                                       (apr_size_t)ASN1_STRING_length(key),
-                                       p), NULL);
+                              staple_text_hex(
+                                  ASN1_STRING_get0_data(key),
+                                  (apr_size_t)ASN1_STRING_length(key), p),
+                              NULL);
 }
 
-static const char *algorithm_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
-{
-    const ASN1_OBJECT *object;
-    char text[80];
-
-    X509_ALGOR_get0(&object, NULL, NULL, OCSP_resp_get0_tbs_sigalg(basic));
-    OBJ_obj2txt(text, sizeof(text), object, 0);
-    return staple_http_printable(text, strlen(text), sizeof(text), p);
-}
-
-static const char *serial_text(OCSP_SINGLERESP *single, apr_pool_t *p)
+static const ASN1_INTEGER *serial_of(OCSP_SINGLERESP *single)
 {
     ASN1_INTEGER *serial = NULL;
-    BIGNUM *number;
-    const char *text;
-    char *hex;
 
     OCSP_id_get0_info(NULL, NULL, NULL, &serial,
                       (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single));
-    number = ASN1_INTEGER_to_BN(serial, NULL);
-    hex = number ? BN_bn2hex(number) : NULL;
-    text = apr_pstrdup(p, hex ? hex : "");
-    OPENSSL_free(hex);
-    BN_free(number);
-    return text;
+    return serial;
 }
 
 static staplectl_response_t *read_basic(OCSP_BASICRESP *basic, apr_pool_t *p)
@@ -129,13 +84,16 @@ static staplectl_response_t *read_basic(OCSP_BASICRESP *basic, apr_pool_t *p)
     staplectl_response_t *response = apr_pcalloc(p, sizeof(*response));
     OCSP_SINGLERESP *single = OCSP_resp_get0(basic, 0);
     ASN1_GENERALIZEDTIME *revoked_at = NULL;
+    const ASN1_OBJECT *algorithm;
     int reason = -1;
 
     response->responder = responder_text(basic, p);
-    response->algorithm = algorithm_text(basic, p);
+    X509_ALGOR_get0(&algorithm, NULL, NULL, OCSP_resp_get0_tbs_sigalg(basic));
+    response->algorithm = staple_x509_object_text(algorithm, p);
     staple_ocsp_read_time(OCSP_resp_get0_produced_at(basic),
                           &response->produced_at);
-    response->serial = single ? serial_text(single, p) : "";
+    response->serial = single ? staple_x509_serial_text(serial_of(single), p)
+                              : "";
     if (single
         && OCSP_single_get0_status(single, &reason, &revoked_at, NULL, NULL)
            == V_OCSP_CERTSTATUS_REVOKED) {
@@ -262,7 +220,7 @@ const char *staplectl_entry_name(const staplectl_entry_t *entry, apr_pool_t *p)
     }
     return *serial ? apr_pstrcat(p, "serial ", serial, NULL)
                    : apr_pstrcat(p, "fingerprint ",
-                                 hex_text(entry->id, ID_SHOWN, p), NULL);
+                                 staple_text_hex(entry->id, ID_SHOWN, p), NULL);
 }
 
 /* The next hexadecimal digit, in upper case; 0 at the end, -1 at anything
@@ -307,14 +265,11 @@ static int is_serial(const char *pattern, const char *serial)
            && digits && !left;
 }
 
-static int is_id(const char *pattern, const unsigned char *id)
+static int is_id(const char *pattern, const unsigned char *id, apr_pool_t *p)
 {
-    char hex[2 * STAPLE_CACHE_ID_LEN + 1];
-    int digits, left, i;
+    const char *hex = staple_text_hex(id, STAPLE_ID_LEN, p);
+    int digits, left;
 
-    for (i = 0; i < STAPLE_CACHE_ID_LEN; i++) {
-        apr_snprintf(hex + 2 * i, 3, "%02X", id[i]);
-    }
     return is_prefix(pattern, hex, &digits, &left) && digits >= ID_DIGITS_MIN;
 }
 
@@ -336,7 +291,7 @@ static int is_host(const char *pattern, const char *host)
 }
 
 int staplectl_entry_matches(const staplectl_entry_t *entry,
-                            const char *pattern)
+                            const char *pattern, apr_pool_t *p)
 {
     if (is_host(pattern, entry->host)) {
         return 1;
@@ -347,5 +302,5 @@ int staplectl_entry_matches(const staplectl_entry_t *entry,
         return 1;
     }
     return is_serial(pattern, staplectl_entry_serial(entry))
-           || is_id(pattern, entry->id);
+           || is_id(pattern, entry->id, p);
 }

@@ -34,18 +34,16 @@ static void put_member(const char *name, const char *value)
     put_string(value);
 }
 
-static void put_moment(const char *name, apr_time_t t)
+static void put_moment(const char *name, apr_time_t t, apr_pool_t *p)
 {
-    apr_time_exp_t at;
-    apr_size_t len;
-    char text[32];
+    const char *text = staple_words_iso_text(t, p);
 
-    if (!t || apr_time_exp_gmt(&at, t) != APR_SUCCESS) {
-        printf(",\"%s\":null", name);
-        return;
+    if (text) {
+        put_member(name, text);
     }
-    apr_strftime(text, &len, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &at);
-    put_member(name, text);
+    else {
+        printf(",\"%s\":null", name);
+    }
 }
 
 static void put_list(const char *name, const apr_array_header_t *list)
@@ -65,12 +63,12 @@ static const char *yes_no(int value)
     return value ? "true" : "false";
 }
 
-static void json_cert(const staple_cert_t *cert)
+static void json_cert(const staple_cert_t *cert, apr_pool_t *p)
 {
     put_member("name", cert->name);
     put_member("subject", cert->subject_dn);
     put_member("issuer", cert->issuer_dn);
-    put_moment("not_after", cert->not_after);
+    put_moment("not_after", cert->not_after, p);
     printf(",\"must_staple\":%s", yes_no(cert->is_must_staple));
     put_list("responders", cert->urls);
 }
@@ -83,15 +81,15 @@ static void json_response(const staplectl_entry_t *entry, apr_pool_t *p)
     if (entry->is_judged) {
         put_member("judgement", staplectl_judgement_text(entry, p));
     }
-    put_moment("this_update", entry->meta.this_update);
-    put_moment("next_update", entry->meta.next_update);
-    put_moment("served_until", entry->until);
-    put_moment("fetched", entry->meta.fetched_at);
+    put_moment("this_update", entry->meta.this_update, p);
+    put_moment("next_update", entry->meta.next_update, p);
+    put_moment("served_until", entry->until, p);
+    put_moment("fetched", entry->meta.fetched_at, p);
     if (entry->response) {
-        put_moment("produced", entry->response->produced_at);
+        put_moment("produced", entry->response->produced_at, p);
         put_member("responder", entry->response->responder);
         put_member("signature", entry->response->algorithm);
-        put_moment("revoked", entry->response->revoked_at);
+        put_moment("revoked", entry->response->revoked_at, p);
         if (entry->response->revoked_at) {
             put_member("reason", staple_ocsp_crl_reason_text(
                                      entry->response->crl_reason));
@@ -137,9 +135,9 @@ static void json_state(const staplectl_entry_t *entry, apr_pool_t *p)
     printf(",\"refresh\":{\"attempts\":%u,\"failures\":%u,\"failing\":%u",
            (unsigned)state->attempts, (unsigned)state->failures,
            (unsigned)state->failing);
-    put_moment("last_attempt", state->last_attempt);
-    put_moment("last_success", state->last_success);
-    put_moment("next_due", state->next_due);
+    put_moment("last_attempt", state->last_attempt, p);
+    put_moment("last_success", state->last_success, p);
+    put_moment("next_due", state->next_due, p);
     json_exchange(entry, p);
     putchar('}');
 }
@@ -162,7 +160,7 @@ static void json_entry(const staplectl_entry_t *entry,
         put_member("host", entry->host);
     }
     if (entry->cert) {
-        json_cert(entry->cert);
+        json_cert(entry->cert, p);
     }
     if (entry->der) {
         json_response(entry, p);
@@ -173,7 +171,7 @@ static void json_entry(const staplectl_entry_t *entry,
     putchar('}');
 }
 
-static void json_share(const staple_cache_share_t *share)
+static void json_share(const staple_cache_share_t *share, apr_pool_t *p)
 {
     printf(",\"share\":{\"hits\":%" APR_UINT64_T_FMT ",\"misses\":%"
            APR_UINT64_T_FMT ",\"odd\":%" APR_UINT64_T_FMT ",\"stored\":%"
@@ -182,12 +180,12 @@ static void json_share(const staple_cache_share_t *share)
            APR_UINT64_T_FMT ",\"silent\":%s", share->hits, share->misses,
            share->odd, share->stored, share->dropped, share->unanswered,
            share->errors, yes_no(share->is_silent));
-    put_moment("since", share->since);
-    put_moment("last_error", share->last_error);
+    put_moment("since", share->since, p);
+    put_moment("last_error", share->last_error, p);
     putchar('}');
 }
 
-static void json_ring(const staplectl_ring_t *ring)
+static void json_ring(const staplectl_ring_t *ring, apr_pool_t *p)
 {
     const staple_cache_usage_t *usage = &ring->usage;
 
@@ -196,10 +194,10 @@ static void json_ring(const staplectl_ring_t *ring)
            APR_SIZE_T_FMT ",\"certificates\":%d,\"generation\":%"
            APR_UINT64_T_FMT, usage->size, usage->data_size, usage->live,
            usage->records, ring->entries->nelts, usage->generation);
-    put_moment("created", usage->created);
+    put_moment("created", usage->created, p);
     put_member("path", ring->path);
     if (ring->share.since) {
-        json_share(&ring->share);
+        json_share(&ring->share, p);
     }
     putchar('}');
 }
@@ -212,9 +210,9 @@ void staplectl_print_json(const staplectl_ring_t *ring,
     int i;
 
     printf("{\"version\":%d", JSON_VERSION);
-    put_moment("time", now);
+    put_moment("time", now, p);
     if (ring) {
-        json_ring(ring);
+        json_ring(ring, p);
     }
     printf(",\"certificates\":[");
     for (i = 0; i < entries->nelts; i++) {

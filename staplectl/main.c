@@ -183,7 +183,8 @@ static int is_meant(const staplectl_t *ctl, const staplectl_entry_t *entry)
 
     for (i = 0; i < ctl->patterns->nelts; i++) {
         if (staplectl_entry_matches(entry, APR_ARRAY_IDX(ctl->patterns, i,
-                                                         const char *))) {
+                                                         const char *),
+                                    ctl->pool)) {
             return 1;
         }
     }
@@ -201,7 +202,8 @@ static const char *find_unmatched(const staplectl_t *ctl)
 
         for (j = 0; !found && j < ctl->entries->nelts; j++) {
             found = staplectl_entry_matches(
-                &APR_ARRAY_IDX(ctl->entries, j, staplectl_entry_t), pattern);
+                &APR_ARRAY_IDX(ctl->entries, j, staplectl_entry_t), pattern,
+                ctl->pool);
         }
         if (!found) {
             return pattern;

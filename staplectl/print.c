@@ -25,10 +25,11 @@ static const char *until_text(const staplectl_entry_t *entry, apr_time_t now,
         return "-";
     }
     return entry->until > now
-           ? apr_pstrcat(p, "for ", staplectl_span_text(entry->until - now, p),
+           ? apr_pstrcat(p, "for ",
+                         staple_words_span_text(entry->until - now, p),
                          NULL)
            : apr_pstrcat(p, "ended ",
-                         staplectl_span_text(now - entry->until, p), " ago",
+                         staple_words_span_text(now - entry->until, p), " ago",
                          NULL);
 }
 
@@ -41,9 +42,9 @@ static const char *last_text(const staplectl_entry_t *entry, apr_time_t now,
         return "never asked";
     }
     return apr_psprintf(p, "%s ago: %s",
-                        staplectl_span_text(now > state->last_attempt
-                                            ? now - state->last_attempt : 0,
-                                            p),
+                        staple_words_span_text(now > state->last_attempt
+                                               ? now - state->last_attempt : 0,
+                                               p),
                         staple_words_outcome_text(state, p));
 }
 

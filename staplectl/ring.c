@@ -19,7 +19,7 @@
 
 #include <apr_strings.h>
 
-#include "staple_url.h"
+#include "staple_text.h"
 
 /* How often a file is read before what is missing is taken to be missing. */
 #define TRIES 3
@@ -96,8 +96,8 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
         if (leaf) {
             staplectl_entry_set_cert(entry, leaf);
         }
-        entry->id = apr_pmemdup(p, id, STAPLE_CACHE_ID_LEN);
-        entry->host = staple_http_printable(name, strlen(name),
+        entry->id = apr_pmemdup(p, id, STAPLE_ID_LEN);
+        entry->host = staple_text_printable(name, strlen(name),
                                             STAPLE_CACHE_NAME_LEN, p);
         read_slot(cache, slot, entry, p);
         staplectl_entry_judge(entry, now, p);

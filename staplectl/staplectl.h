@@ -68,7 +68,7 @@ typedef struct staplectl_response_t {
 
 /** One certificate: what the ring holds, or a handshake brought. */
 typedef struct staplectl_entry_t {
-    const unsigned char *id;       /* STAPLE_CACHE_ID_LEN bytes */
+    const unsigned char *id;       /* STAPLE_ID_LEN bytes */
     const char *host;              /* what the ring calls it, printable: its
                                       first virtual host; "": nothing */
     const staple_cert_t *cert;     /* NULL: no certificate file was given */
@@ -125,7 +125,7 @@ typedef struct staplectl_leaf_t {
 const apr_array_header_t *staplectl_certs_leaves(
     const staplectl_certs_t *certs);
 
-/** The leaf of an id of STAPLE_CACHE_ID_LEN bytes; NULL: there is none. */
+/** The leaf of an id of STAPLE_ID_LEN bytes; NULL: there is none. */
 const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,
                                              const unsigned char *id);
 
@@ -168,7 +168,7 @@ void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
  * digits at least), hexadecimal with or without colons.
  */
 int staplectl_entry_matches(const staplectl_entry_t *entry,
-                            const char *pattern);
+                            const char *pattern, apr_pool_t *p);
 
 /** The best name for an entry: the certificate's, else what is known. */
 const char *staplectl_entry_name(const staplectl_entry_t *entry,
@@ -217,9 +217,6 @@ const char *staplectl_judgement_text(const staplectl_entry_t *entry,
 
 /** "2026-03-01 12:00:00 UTC", or "never". */
 const char *staplectl_time_text(apr_time_t t, apr_pool_t *p);
-
-/** "2d 4h", two units at most. */
-const char *staplectl_span_text(apr_interval_time_t span, apr_pool_t *p);
 
 /* ----- staplectl/print.c ----- */
 

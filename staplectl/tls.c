@@ -22,6 +22,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "staple_clock.h"
+
 static const char *error_text(apr_status_t rv, apr_pool_t *p)
 {
     char text[120];
@@ -44,7 +46,7 @@ static const char *reach(const staplectl_target_t *target, apr_time_t deadline,
         rv = apr_socket_create(socket, address->family, SOCK_STREAM,
                                APR_PROTO_TCP, p);
         if (!rv) {
-            apr_interval_time_t left = deadline - apr_time_now();
+            apr_interval_time_t left = deadline - staple_clock_now();
 
             apr_socket_timeout_set(*socket, left > 1 ? left : 1);
             rv = apr_socket_connect(*socket, address);
@@ -62,7 +64,7 @@ static const char *reach(const staplectl_target_t *target, apr_time_t deadline,
 static int await(int fd, short events, apr_time_t deadline)
 {
     struct pollfd pollfd = { .fd = fd, .events = events };
-    apr_interval_time_t left = deadline - apr_time_now();
+    apr_interval_time_t left = deadline - staple_clock_now();
 
     return left > 0
            && poll(&pollfd, 1, (int)apr_time_as_msec(left) + 1) > 0;
@@ -138,7 +140,7 @@ const char *staplectl_tls_ask(const staplectl_target_t *target,
                               const unsigned char **der, apr_size_t *len,
                               apr_pool_t *p)
 {
-    apr_time_t deadline = apr_time_now() + target->timeout;
+    apr_time_t deadline = staple_clock_now() + target->timeout;
     apr_socket_t *socket;
     apr_os_sock_t fd;
     SSL_CTX *ctx;

@@ -20,7 +20,7 @@ static void put_line(request_rec *r, const char *name, const char *value)
 static void put_moment(request_rec *r, const char *name, apr_time_t t,
                        apr_time_t now)
 {
-    const char *exact = staple_status_date(t, r->pool);
+    const char *exact = staple_words_time_text(t, r->pool);
 
     put_line(r, name, exact
              ? apr_pstrcat(r->pool, exact, " (",

@@ -32,14 +32,14 @@ static const char *escape(const char *text, apr_pool_t *p)
 static void put_time(request_rec *r, apr_time_t t, apr_time_t now,
                      apr_pool_t *p)
 {
-    const char *exact = staple_status_time(t, p);
+    const char *exact = staple_words_iso_text(t, p);
 
     if (!exact) {
         ap_rputs("never", r);
         return;
     }
     ap_rvputs(r, "<time datetime=\"", exact, "\" title=\"",
-              staple_status_date(t, p), "\">",
+              staple_words_time_text(t, p), "\">",
               staple_status_distance(t, now, p), "</time>", NULL);
 }
 
@@ -88,7 +88,8 @@ static void put_numbers(request_rec *r, const number_t *number,
     ap_rputs("<div class=\"grid\">\n", r);
     for (; number->name; number++) {
         const char *exact = number->unit == UNIT_TIME
-            ? staple_status_date(number_of(number, numbers), r->pool) : NULL;
+            ? staple_words_time_text(number_of(number, numbers), r->pool)
+            : NULL;
 
         if (number->label) {
             ap_rvputs(r, "<dl title=\"", number->meaning, exact ? " " : "",
@@ -112,12 +113,12 @@ void staple_status_put_head(request_rec *r, const char *title)
 
 void staple_status_put_foot(request_rec *r, const moment_t *moment)
 {
-    const char *time = staple_status_time(moment->now, r->pool);
+    const char *time = staple_words_iso_text(moment->now, r->pool);
 
     ap_rvputs(r, "</main>\n<footer>mod_staple/" STAPLE_VERSION ", ",
               escape(ap_get_server_description(), r->pool),
               ". As of <time datetime=\"", time, "\">",
-              staple_status_date(moment->now, r->pool), "</time>. "
+              staple_words_time_text(moment->now, r->pool), "</time>. "
               "For programs: <a href=\"?json\">JSON</a>, "
               "<a href=\"?metrics\">metrics</a>, <a href=\"?auto\">lines</a>."
               "</footer>\n</body>\n</html>\n", NULL);
@@ -226,8 +227,8 @@ static void put_validity(request_rec *r, const view_t *view, apr_time_t now,
     put_time(r, view->numbers.serve_until, now, p);
     put_bar(r, view, now);
     ap_rvputs(r, "<div class=\"dim fine\">from ",
-              staple_status_date(view->numbers.this_update, p), "<br>to ",
-              staple_status_date(view->numbers.serve_until, p),
+              staple_words_time_text(view->numbers.this_update, p), "<br>to ",
+              staple_words_time_text(view->numbers.serve_until, p),
               "</div></td>\n", NULL);
 }
 

@@ -118,7 +118,7 @@ static void put_numbers(json_t *json, const number_t *number,
         apr_int64_t value = number_of(number, numbers);
 
         if (number->unit == UNIT_TIME) {
-            member(json, number->name, staple_status_time(value, json->p));
+            member(json, number->name, staple_words_iso_text(value, json->p));
         }
         else if (number->unit == UNIT_SPAN) {
             put_span(json, number->name, value);
@@ -265,7 +265,7 @@ void staple_status_put_json(request_rec *r, const moment_t *moment,
     member(&json, "module", "mod_staple/" STAPLE_VERSION);
     member(&json, "server", ap_get_server_description());
     member(&json, "host", r->server->server_hostname);
-    member(&json, "time", staple_status_time(moment->now, json.p));
+    member(&json, "time", staple_words_iso_text(moment->now, json.p));
     member(&json, "summary", staple_status_summary(moment, json.p));
     member(&json, "ring_file", moment->conf->ring_path);
     member(&json, "share", moment->conf->share);

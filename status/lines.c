@@ -48,7 +48,7 @@ static const char *value_text(const number_t *number, const void *numbers,
     if (number->unit != UNIT_TIME) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT, value);
     }
-    time = staple_status_time(value, p);
+    time = staple_words_iso_text(value, p);
     return time ? time : "-";
 }
 

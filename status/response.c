@@ -11,13 +11,16 @@
 
 #include "status_int.h"
 
-#include <apr_lib.h>
 #include <apr_strings.h>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
+
+#include "staple_text.h"
+#include "staple_words.h"
+#include "staple_x509.h"
 
 /* Lines of a response, and where they are allocated. */
 typedef struct lines_t {
@@ -41,61 +44,24 @@ static void begin(lines_t *lines, const char *section)
     line->value = NULL;
 }
 
-/* What was printed, made printable; gives the BIO back. */
-static const char *take_text(BIO *bio, apr_pool_t *p)
-{
-    char *data, *text;
-    long len = bio ? BIO_get_mem_data(bio, &data) : 0;
-    long i;
-
-    text = len > 0 ? apr_pstrmemdup(p, data, (apr_size_t)len) : "?";
-    for (i = 0; i < len; i++) {
-        if (!apr_isprint(text[i]) || text[i] & 0x80) {
-            text[i] = '?';
-        }
-    }
-    BIO_free(bio);
-    return text;
-}
-
-static const char *name_text(const X509_NAME *name, apr_pool_t *p)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-
-    if (bio && name) {
-        X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253);
-    }
-    return take_text(bio, p);
-}
-
 static const char *time_text(const ASN1_TIME *time, apr_pool_t *p)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
+    apr_time_t t;
 
-    if (bio && time) {
-        ASN1_TIME_print(bio, time);
-    }
-    return take_text(bio, p);
-}
-
-static const char *object_text(const ASN1_OBJECT *object, apr_pool_t *p)
-{
-    char text[128];
-
-    OBJ_obj2txt(text, sizeof(text), object, 0);
-    return apr_pstrdup(p, text);
+    return staple_ocsp_read_time(time, &t) ? staple_words_time_text(t, p)
+                                           : NULL;
 }
 
 static const char *bytes_text(const ASN1_STRING *bytes, apr_pool_t *p)
 {
-    return staple_status_hex(ASN1_STRING_get0_data(bytes),
-                             (apr_size_t)ASN1_STRING_length(bytes), p);
+    return staple_text_hex(ASN1_STRING_get0_data(bytes),
+                           (apr_size_t)ASN1_STRING_length(bytes), p);
 }
 
 static void add_extension(lines_t *lines, X509_EXTENSION *extension)
 {
-    const char *name = object_text(X509_EXTENSION_get_object(extension),
-                                   lines->pool);
+    const char *name = staple_x509_object_text(
+        X509_EXTENSION_get_object(extension), lines->pool);
 
     add(lines, apr_pstrcat(lines->pool, "Extension ", name,
                            X509_EXTENSION_get_critical(extension)
@@ -112,7 +78,8 @@ static void add_responder_id(lines_t *lines, const OCSP_BASICRESP *basic)
 
     OCSP_resp_get0_id(basic, &key, &name);
     if (name) {
-        add(lines, "Responder, by name", name_text(name, lines->pool));
+        add(lines, "Responder, by name",
+            staple_x509_name_text(name, lines->pool));
     }
     else if (key) {
         add(lines, "Responder, by hash of key", bytes_text(key, lines->pool));
@@ -125,7 +92,8 @@ static void add_signature(lines_t *lines, const OCSP_BASICRESP *basic)
     const ASN1_OBJECT *object;
 
     X509_ALGOR_get0(&object, NULL, NULL, algorithm);
-    add(lines, "Signature algorithm", object_text(object, lines->pool));
+    add(lines, "Signature algorithm",
+        staple_x509_object_text(object, lines->pool));
     add(lines, "Signature", bytes_text(OCSP_resp_get0_signature(basic),
                                        lines->pool));
     if (sk_X509_num(OCSP_resp_get0_certs(basic)) <= 0) {
@@ -138,9 +106,9 @@ static void add_signer(lines_t *lines, const X509 *x)
     apr_pool_t *p = lines->pool;
 
     begin(lines, "Certificate included by the responder");
-    add(lines, "Subject", name_text(X509_get_subject_name(x), p));
-    add(lines, "Issuer", name_text(X509_get_issuer_name(x), p));
-    add(lines, "Serial", bytes_text(X509_get0_serialNumber(x), p));
+    add(lines, "Subject", staple_x509_name_text(X509_get_subject_name(x), p));
+    add(lines, "Issuer", staple_x509_name_text(X509_get_issuer_name(x), p));
+    add(lines, "Serial", staple_x509_serial_text(X509_get0_serialNumber(x), p));
     add(lines, "Not before", time_text(X509_get0_notBefore(x), p));
     add(lines, "Not after", time_text(X509_get0_notAfter(x), p));
 }
@@ -166,7 +134,8 @@ static void add_cert_id(lines_t *lines, OCSP_SINGLERESP *single)
 
     OCSP_id_get0_info(&name_hash, &hash, &key_hash, &serial, id);
     add(lines, "Serial", bytes_text(serial, lines->pool));
-    add(lines, "Hash of the CertID", object_text(hash, lines->pool));
+    add(lines, "Hash of the CertID",
+        staple_x509_object_text(hash, lines->pool));
     add(lines, "Hash of the issuer's name", bytes_text(name_hash,
                                                        lines->pool));
     add(lines, "Hash of the issuer's key", bytes_text(key_hash, lines->pool));

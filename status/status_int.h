@@ -210,10 +210,6 @@ const char *staple_status_responder_text(const responder_t *responder,
 /** A certificate's id in hexadecimal, without the zeros it is padded with. */
 const char *staple_status_id_text(const staple_cert_t *cert, apr_pool_t *p);
 
-/** Hexadecimal, upper case. */
-const char *staple_status_hex(const unsigned char *bytes, apr_size_t len,
-                              apr_pool_t *p);
-
 /* ----- words ----- */
 
 /** "not_applicable": for programs. */
@@ -240,12 +236,6 @@ const char *staple_status_share_text(const moment_t *moment, apr_pool_t *p);
 
 /** Why a call of the share's provider failed. */
 const char *staple_status_share_error(apr_status_t status, apr_pool_t *p);
-
-/** "2026-01-31T12:00:00Z"; NULL for 0. */
-const char *staple_status_time(apr_time_t t, apr_pool_t *p);
-
-/** "2026-01-31 12:00:00 UTC", for people; NULL for 0. */
-const char *staple_status_date(apr_time_t t, apr_pool_t *p);
 
 /** "in 3 d 4 h", "5 min ago", "now"; "never" for 0. */
 const char *staple_status_distance(apr_time_t t, apr_time_t now,

@@ -20,31 +20,18 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "staple_text.h"
+
 /* ----- one certificate ----- */
-
-const char *staple_status_hex(const unsigned char *bytes, apr_size_t len,
-                              apr_pool_t *p)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    char *text = apr_palloc(p, 2 * len + 1);
-    apr_size_t i;
-
-    for (i = 0; i < len; i++) {
-        text[2 * i] = digits[bytes[i] >> 4];
-        text[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    text[2 * len] = '\0';
-    return text;
-}
 
 const char *staple_status_id_text(const staple_cert_t *cert, apr_pool_t *p)
 {
-    apr_size_t len = STAPLE_CERT_ID_LEN;
+    apr_size_t len = STAPLE_ID_LEN;
 
     while (len > 1 && !cert->id[len - 1]) {
         len--;
     }
-    return staple_status_hex(cert->id, len, p);
+    return staple_text_hex(cert->id, len, p);
 }
 
 static int digit_of(char c)
@@ -55,7 +42,7 @@ static int digit_of(char c)
 const staple_cert_t *staple_status_find(const staple_status_conf_t *conf,
                                         const char *id)
 {
-    unsigned char bytes[STAPLE_CERT_ID_LEN];
+    unsigned char bytes[STAPLE_ID_LEN];
     apr_size_t len = strlen(id), i;
 
     if (len < 2 || len % 2 || len > 2 * sizeof(bytes)
@@ -171,7 +158,7 @@ static const char *revocation_text(const moment_t *moment, const view_t *view,
 
     staple_ocsp_judge(&verdict, view->cert->subject, &view->cert->policy.times,
                       moment->now, view->der, view->der_len);
-    when = staple_status_date(verdict.revoked_at, p);
+    when = staple_words_time_text(verdict.revoked_at, p);
     return apr_psprintf(p, "the CA revoked it%s%s (reason: %s)",
                         when ? " at " : "; it says it never issued it",
                         when ? when : "",
@@ -193,7 +180,7 @@ static const char *held_text(const moment_t *moment, const view_t *view,
     until = staple_rules_serve_until(&view->cert->policy, &view->meta);
     return until <= moment->now
            ? apr_pstrcat(p, "; the last response ended at ",
-                         staple_status_date(until, p), NULL)
+                         staple_words_time_text(until, p), NULL)
            : "";
 }
 

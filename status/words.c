@@ -212,52 +212,10 @@ const char *staple_status_share_text(const moment_t *moment, apr_pool_t *p)
     }
     return apr_pstrcat(p, numbers->silent ? "it has not answered since "
                                           : "in use since ",
-                       staple_status_date(numbers->since, p), error, NULL);
+                       staple_words_time_text(numbers->since, p), error, NULL);
 }
 
 /* ----- times ----- */
-
-static const char *format(apr_time_t t, const char *how, apr_pool_t *p)
-{
-    apr_time_exp_t at;
-    char text[32];
-    apr_size_t len;
-
-    if (!t || apr_time_exp_gmt(&at, t)
-        || apr_strftime(text, &len, sizeof(text), how, &at)) {
-        return NULL;
-    }
-    return apr_pstrdup(p, text);
-}
-
-const char *staple_status_time(apr_time_t t, apr_pool_t *p)
-{
-    return format(t, "%Y-%m-%dT%H:%M:%SZ", p);
-}
-
-const char *staple_status_date(apr_time_t t, apr_pool_t *p)
-{
-    return format(t, "%Y-%m-%d %H:%M:%S UTC", p);
-}
-
-/* Two units at most: "3 d 4 h". */
-static const char *span_text(apr_interval_time_t span, apr_pool_t *p)
-{
-    apr_int64_t seconds = apr_time_sec(span);
-
-    if (seconds < 60) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " s", seconds);
-    }
-    if (seconds < 3600) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " min", seconds / 60);
-    }
-    if (seconds < 86400) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " h %" APR_INT64_T_FMT
-                            " min", seconds / 3600, seconds % 3600 / 60);
-    }
-    return apr_psprintf(p, "%" APR_INT64_T_FMT " d %" APR_INT64_T_FMT " h",
-                        seconds / 86400, seconds % 86400 / 3600);
-}
 
 const char *staple_status_distance(apr_time_t t, apr_time_t now, apr_pool_t *p)
 {
@@ -265,8 +223,9 @@ const char *staple_status_distance(apr_time_t t, apr_time_t now, apr_pool_t *p)
         return "never";
     }
     if (t - now >= apr_time_from_sec(1)) {
-        return apr_pstrcat(p, "in ", span_text(t - now, p), NULL);
+        return apr_pstrcat(p, "in ", staple_words_span_text(t - now, p), NULL);
     }
     return now - t < apr_time_from_sec(1)
-           ? "now" : apr_pstrcat(p, span_text(now - t, p), " ago", NULL);
+           ? "now" : apr_pstrcat(p, staple_words_span_text(now - t, p), " ago",
+                                NULL);
 }

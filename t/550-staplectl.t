@@ -47,7 +47,7 @@ $httpd->wait_for_log(qr/STP0203: down.test/);
 for my $state ('beside the server', 'after its stop') {
     my ($exit, $out) = ctl('list', @certs);
     is($exit, 0, "list, $state");
-    like($out, qr/^stapled +for \dd \d+h +good\.test +\d+s ago: /m,
+    like($out, qr/^stapled +for \d d \d+ h +good\.test +[\d.]+ m?s ago: /m,
          '... the good one');
     like($out, qr/^revoked +for .*revoked\.test /m, '... the revoked one');
     like($out, qr/^missing +- +down\.test .*HTTP status 500/m,

@@ -19,6 +19,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "staple_text.h"
+
 /* Bytes of a line that are shown. */
 #define SHOWN 200
 
@@ -26,16 +28,21 @@ enum { DONE = 0, ATTENTION = 1, TROUBLE = 2, UNREADABLE = 3 };
 
 /* ----- what is kept of a line ----- */
 
+static const char *excerpt(const char *text, apr_pool_t *p)
+{
+    return staple_text_printable(text, strlen(text), SHOWN, p);
+}
+
 static staplectl_finding_t *add_finding(staplectl_lint_t *lint,
                                         const staplectl_line_t *line)
 {
     staplectl_finding_t *finding = apr_array_push(lint->findings);
 
     memset(finding, 0, sizeof(*finding));
-    finding->file = staplectl_lint_printable(line->file, lint->pool);
+    finding->file = staple_text_string(line->file, lint->pool);
     finding->line = line->number;
-    finding->text = staplectl_lint_excerpt(line->text, SHOWN, lint->pool);
-    finding->name = staplectl_lint_excerpt(line->name, SHOWN, lint->pool);
+    finding->text = excerpt(line->text, lint->pool);
+    finding->name = excerpt(line->name, lint->pool);
     finding->args = apr_pstrdup(lint->pool, line->args);
     finding->value = "";
     finding->section = line->section;
@@ -162,7 +169,7 @@ int staplectl_lint(const apr_array_header_t *files,
 
         if (wrong) {
             fprintf(stderr, "staplectl: %s: %s\n",
-                    staplectl_lint_printable(file, p), wrong);
+                    staple_text_string(file, p), wrong);
         }
     }
     staplectl_lint_judge(lint);

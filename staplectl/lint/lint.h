@@ -319,13 +319,6 @@ void staplectl_lint_judge(staplectl_lint_t *lint);
 
 /* ----- staplectl/lint/print.c ----- */
 
-/** As printable ASCII, other bytes as \xNN. */
-const char *staplectl_lint_printable(const char *text, apr_pool_t *p);
-
-/** The same of the first bytes only, and then three dots. */
-const char *staplectl_lint_excerpt(const char *text, apr_size_t most,
-                                   apr_pool_t *p);
-
 void staplectl_lint_print(const staplectl_lint_t *lint);
 void staplectl_lint_print_json(const staplectl_lint_t *lint);
 

@@ -15,6 +15,8 @@
 
 #include <apr_strings.h>
 
+#include "staple_text.h"
+
 /* Goes up when members of the JSON change their meaning or go away. */
 #define JSON_VERSION 1
 
@@ -25,41 +27,6 @@ const char *staplectl_lint_word(staplectl_lint_verdict_e verdict)
     };
 
     return words[verdict];
-}
-
-const char *staplectl_lint_printable(const char *text, apr_pool_t *p)
-{
-    return staplectl_lint_excerpt(text, strlen(text), p);
-}
-
-const char *staplectl_lint_excerpt(const char *text, apr_size_t most,
-                                   apr_pool_t *p)
-{
-    static const char digits[] = "0123456789abcdef";
-    apr_size_t len = strlen(text);
-    apr_size_t shown = len > most ? most : len;
-    char *result = apr_palloc(p, shown * 4 + 4);
-    char *out = result;
-    apr_size_t i;
-
-    for (i = 0; i < shown; i++) {
-        unsigned char c = (unsigned char)text[i];
-
-        if (c >= ' ' && c <= '~') {
-            *out++ = (char)c;
-        }
-        else if (c == '\t') {
-            *out++ = ' ';
-        }
-        else {
-            *out++ = '\\';
-            *out++ = 'x';
-            *out++ = digits[c >> 4];
-            *out++ = digits[c & 15];
-        }
-    }
-    strcpy(out, len > shown ? "..." : "");
-    return result;
 }
 
 static void count_verdicts(const staplectl_lint_t *lint, int *counts)
@@ -110,7 +77,7 @@ void staplectl_lint_print(const staplectl_lint_t *lint)
 
         printf("%s:%d: %s: %s\n    %s\n", finding->file, finding->line,
                staplectl_lint_word(finding->verdict), finding->text,
-               staplectl_lint_printable(finding->why, lint->pool));
+               staple_text_string(finding->why, lint->pool));
     }
     for (i = 0; i < notes->nelts; i++) {
         const staplectl_note_t *note = &APR_ARRAY_IDX(notes, i,
@@ -119,7 +86,7 @@ void staplectl_lint_print(const staplectl_lint_t *lint)
         if (note->file) {
             printf("%s:%d: ", note->file, note->line);
         }
-        printf("note: %s\n", staplectl_lint_printable(note->text, lint->pool));
+        printf("note: %s\n", staple_text_string(note->text, lint->pool));
     }
     print_summary(lint);
 }
@@ -152,10 +119,10 @@ static void put_finding(const staplectl_finding_t *finding, apr_pool_t *p)
     put_member("text", finding->text);
     put_member("directive", finding->name);
     put_member("server", staplectl_dialect_name(finding->dialect));
-    put_member("context", staplectl_lint_printable(
+    put_member("context", staple_text_string(
                               staplectl_section_text(finding->section, p), p));
     put_member("verdict", staplectl_lint_word(finding->verdict));
-    put_member("explanation", staplectl_lint_printable(finding->why, p));
+    put_member("explanation", staple_text_string(finding->why, p));
     putchar('}');
 }
 
@@ -165,7 +132,7 @@ static void put_note(const staplectl_note_t *note, apr_pool_t *p)
     if (note->file) {
         put_member("file", note->file);
     }
-    put_member("text", staplectl_lint_printable(note->text, p));
+    put_member("text", staple_text_string(note->text, p));
     putchar('}');
 }
 

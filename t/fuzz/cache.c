@@ -166,8 +166,8 @@ static void write_all(staple_cache_t *cache, unsigned char *buf)
 
 static void inherit_all(const char *path, apr_pool_t *p)
 {
-    static const unsigned char ids[3][STAPLE_CACHE_ID_LEN];
-    unsigned char own[4][STAPLE_CACHE_ID_LEN];
+    static const unsigned char ids[3][STAPLE_ID_LEN];
+    unsigned char own[4][STAPLE_ID_LEN];
     staple_cache_report_t report;
     staple_cache_conf_t conf;
     staple_cache_t *cache;
@@ -186,7 +186,7 @@ static void inherit_all(const char *path, apr_pool_t *p)
     conf.path = path;
     conf.size = STAPLE_CACHE_SIZE_MIN;
     conf.may_grow = 1;
-    conf.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])own;
+    conf.ids = (const unsigned char (*)[STAPLE_ID_LEN])own;
     conf.ids_count = 4;
     must(staple_cache_create(&cache, &conf, &report, p) == APR_SUCCESS,
          "a ring can always be made");

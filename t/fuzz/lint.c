@@ -17,6 +17,8 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "staple_text.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(int is_true)
@@ -43,8 +45,8 @@ static void check_finding(const staplectl_finding_t *finding, int *last,
     check_text(staplectl_lint_word(finding->verdict));
     check_text(finding->text);
     check_text(finding->name);
-    check_text(staplectl_lint_printable(finding->why, p));
-    check_text(staplectl_lint_printable(
+    check_text(staple_text_string(finding->why, p));
+    check_text(staple_text_string(
                    staplectl_section_text(finding->section, p), p));
 }
 

@@ -15,7 +15,7 @@
 
 #include "staple_cache.h"
 #include "../../cache/layout.h"
-#include "staple_http.h"
+#include "staple_text.h"
 #include "staple_words.h"
 
 static const char *moment(apr_time_t t, char text[APR_RFC822_DATE_LEN])
@@ -105,10 +105,10 @@ static void print_slot(const staple_cache_t *cache, int slot, apr_pool_t *p)
     int i;
 
     printf("\nslot %d, certificate ", slot);
-    for (i = 0; i < STAPLE_CACHE_ID_LEN; i++) {
+    for (i = 0; i < STAPLE_ID_LEN; i++) {
         printf("%02x", id[i]);
     }
-    printf("\n  %s\n", staple_http_printable(name, strlen(name),
+    printf("\n  %s\n", staple_text_printable(name, strlen(name),
                                             STAPLE_CACHE_NAME_LEN, p));
     print_response(cache, slot);
     print_state(cache, slot, p);

@@ -366,7 +366,7 @@ static void test_stray_writes(apr_pool_t *p)
             wrong += version_of(stray, i, (unsigned int)i, 0) != 99
                      /* an id in which a bit changed is another's */
                      && memcmp(staple_cache_id(stray, i), ids[i],
-                               STAPLE_CACHE_ID_LEN) == 0;
+                               STAPLE_ID_LEN) == 0;
         }
     }
     is_int(wrong, 0, "a stray write never gives a wrong response");

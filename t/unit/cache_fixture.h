@@ -22,7 +22,7 @@
 #include "staple_cache.h"
 #include "../../cache/layout.h"
 
-typedef unsigned char cert_id_t[STAPLE_CACHE_ID_LEN];
+typedef unsigned char cert_id_t[STAPLE_ID_LEN];
 
 /* Room for any response, and what a copy of whole words may need beyond. */
 #define DER_BUF (STAPLE_CACHE_DER_MAX + 8)
@@ -46,7 +46,7 @@ static inline void make_id(cert_id_t id, unsigned int n)
     apr_uint64_t state = n * 0x9E3779B97F4A7C15u + 1;
     unsigned int i;
 
-    for (i = 0; i < STAPLE_CACHE_ID_LEN; i++) {
+    for (i = 0; i < STAPLE_ID_LEN; i++) {
         id[i] = (unsigned char)next_random(&state);
     }
     memset(id, (int)(n / 16), 2);
@@ -152,7 +152,7 @@ static inline staple_cache_conf_t make_conf(const char *path, apr_size_t size,
     conf.path = path;
     conf.size = size;
     conf.may_grow = may_grow;
-    conf.ids = (const unsigned char (*)[STAPLE_CACHE_ID_LEN])ids;
+    conf.ids = (const unsigned char (*)[STAPLE_ID_LEN])ids;
     conf.names = NULL;
     conf.ids_count = count;
     conf.previous = previous;

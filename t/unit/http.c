@@ -7,7 +7,9 @@
  * replayed as well.
  */
 
+#include "staple_address.h"
 #include "staple_http.h"
+#include "staple_text.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -482,10 +484,51 @@ static void test_fields(void)
     is_str(response->last_modified, NULL, "nor is x a date");
     is_str(response->location, NULL, "nor a Location with a blank");
     ok(!response->is_typed, "another type");
-    is_str(staple_http_printable("a\r\n\x1b[1m\\\xff", 9, 100, pool),
-           "a\\x0d\\x0a\\x1b[1m\\x5c\\xff", "text for a log");
-    is_str(staple_http_printable("abcdef", 6, 3, pool), "abc...",
+}
+
+/* ---- bytes as text, and addresses ---- */
+
+static void test_bytes_as_text(void)
+{
+    static const unsigned char bytes[] = { 0x0a, 0xff, 0x00 };
+
+    is_str(staple_text_printable("a\r\n\x1b[1m\\\xff", 9, 100, pool),
+           "a\\x0d\\x0a\\x1b[1m\\\\xff", "text for a log");
+    is_str(staple_text_printable("abcdef", 6, 3, pool), "abc...",
            "... of limited length");
+    is_str(staple_text_string("a\tb\x7f", pool), "a b\\x7f",
+           "a string; a tab is a blank");
+    is_str(staple_text_hex(bytes, 3, pool), "0AFF00", "hexadecimal");
+    is_str(staple_text_hex(bytes, 0, pool), "", "... of nothing");
+    is_str(staple_text_fingerprint(bytes, 3, pool), "0A:FF:00",
+           "... as a fingerprint");
+}
+
+static void test_addresses(void)
+{
+    static const struct {
+        const char *text;
+        int bits;
+        const char *normal;
+    } cases_of[] = {
+        { "192.0.2.1", 32, "192.0.2.1" },
+        { "::ffff:192.0.2.1", 128, "192.0.2.1" },
+        { "2001:DB8:0::1", 128, "2001:db8::1" },
+        { "127.1", 0, NULL }, { "0x7f000001", 0, NULL }, { "", 0, NULL },
+        { "fe80::1%lo", 0, NULL }, { "[::1]", 0, NULL },
+        { "192.0.2.1 ", 0, NULL }
+    };
+    unsigned char bytes[STAPLE_ADDRESS_LEN];
+    size_t i;
+
+    for (i = 0; i < sizeof(cases_of) / sizeof(cases_of[0]); i++) {
+        ok(staple_address_read(bytes, cases_of[i].text) == cases_of[i].bits,
+           "address '%s'", cases_of[i].text);
+        if (cases_of[i].normal) {
+            is_str(staple_address_text(bytes, pool), cases_of[i].normal,
+                   "... as text");
+        }
+    }
 }
 
 /* ---- URLs ---- */
@@ -575,7 +618,7 @@ static void test_urls(void)
     for (i = 0; i < sizeof(cases_of) / sizeof(cases_of[0]); i++) {
         apr_size_t size = strlen(cases_of[i].text) + 1;
         const char *text = at_guard(cases_of[i].text, size);
-        const char *shown = staple_http_printable(text, size - 1, 100, pool);
+        const char *shown = staple_text_printable(text, size - 1, 100, pool);
         staple_url_t url;
         staple_url_e reason = staple_url_parse(&url, text, pool);
 
@@ -633,7 +676,7 @@ static void test_references(void)
                                     pool);
         ok(reason == cases_of[i].reason
            && (reason || !strcmp(url.text, cases_of[i].text)),
-           "reference %s", staple_http_printable(cases_of[i].reference,
+           "reference %s", staple_text_printable(cases_of[i].reference,
                strlen(cases_of[i].reference), 50, pool));
     }
 }
@@ -798,6 +841,8 @@ int main(void)
     test_references();
     test_get_urls();
     test_requests();
+    test_bytes_as_text();
+    test_addresses();
     test_texts();
     replay_seeds();
 

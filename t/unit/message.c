@@ -20,6 +20,7 @@
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 
+#include "staple_id.h"
 #include "staple_message.h"
 #include "tap.h"
 
@@ -96,7 +97,7 @@ static staple_message_t *make(const char *script, int concurrency,
 static void tell(staple_message_t *message, int number,
                  staple_message_e reason, const char *name)
 {
-    unsigned char id[STAPLE_MESSAGE_ID_LEN] = { 0 };
+    unsigned char id[STAPLE_ID_LEN] = { 0 };
     staple_message_note_t note;
 
     id[0] = (unsigned char)number;

@@ -35,11 +35,11 @@ static staple_cert_policy_t default_policy(void)
     return policy;
 }
 
-static void fill_id(unsigned char id[STAPLE_CERT_ID_LEN], int n)
+static void fill_id(unsigned char id[STAPLE_ID_LEN], int n)
 {
     int i;
 
-    for (i = 0; i < STAPLE_CERT_ID_LEN; i++) {
+    for (i = 0; i < STAPLE_ID_LEN; i++) {
         id[i] = (unsigned char)((unsigned)n >> 8 * (i % 2));
     }
 }
@@ -107,7 +107,7 @@ static void test_due(void)
         policy.refresh_age = c->refresh_age < 0 ? -1 : S(c->refresh_age);
         policy.times.max_age = c->max_age < 0 ? -1 : S(c->max_age);
         for (n = 0; n < 200; n++) {
-            unsigned char id[STAPLE_CERT_ID_LEN];
+            unsigned char id[STAPLE_ID_LEN];
             apr_time_t due;
 
             fill_id(id, n);
@@ -130,7 +130,7 @@ static void test_due(void)
 static void test_spread_ahead(void)
 {
     staple_cert_policy_t policy = default_policy();
-    unsigned char id[STAPLE_CERT_ID_LEN];
+    unsigned char id[STAPLE_ID_LEN];
     apr_time_t first = 0, last = 0, due;
     int n;
 
@@ -148,7 +148,7 @@ static void test_spread_ahead(void)
 static void test_spread(void)
 {
     staple_cert_policy_t policy = default_policy();
-    unsigned char id[STAPLE_CERT_ID_LEN];
+    unsigned char id[STAPLE_ID_LEN];
     apr_time_t first = 0, last = 0, due;
     int n;
 
@@ -205,7 +205,7 @@ static void test_backoff(void)
 
         policy.retry_cap = S(c->cap);
         for (n = 0; n < 200; n++) {
-            unsigned char id[STAPLE_CERT_ID_LEN];
+            unsigned char id[STAPLE_ID_LEN];
 
             fill_id(id, n);
             pause = (double)staple_rules_backoff(
@@ -459,6 +459,17 @@ static void test_phases(apr_pool_t *p)
     state = state_after(&answer);
     is_str(staple_words_phases_text(&state, p),
            "resolve 0 ms, connect 2 ms, wait 1.2 s", "phases that did");
+    is_str(staple_words_span_text(-1, p), "-", "no span");
+    is_str(staple_words_span_text(S(12), p), "12 s", "seconds");
+    is_str(staple_words_span_text(S(HOUR) - 1, p), "59 min", "minutes");
+    is_str(staple_words_span_text(S(HOUR) + S(240), p), "1 h 4 min", "hours");
+    is_str(staple_words_span_text(S(51 * HOUR), p), "2 d 3 h", "days");
+    is_str(staple_words_time_text(S(1), p), "1970-01-01 00:00:01 UTC",
+           "a moment for people");
+    is_str(staple_words_iso_text(S(1), p), "1970-01-01T00:00:01Z",
+           "a moment for programs");
+    is_str(staple_words_date_text(S(1), p), "1970-01-01", "a day");
+    is_str(staple_words_iso_text(0, p), NULL, "no moment");
     answer.wait_took = S(HOUR);
     state = state_after(&answer);
     staple_words_phases(&state, &phases);
@@ -518,7 +529,7 @@ static range_t due_range(long validity, long fetched)
     int n;
 
     for (n = 0; n < IDS; n++) {
-        unsigned char id[STAPLE_CERT_ID_LEN];
+        unsigned char id[STAPLE_ID_LEN];
 
         fill_id(id, n);
         widen(&range, (double)(staple_rules_due(&policy, id, T0,
@@ -538,7 +549,7 @@ static range_t pause_range(long cap, unsigned failing, long remaining,
 
     policy.retry_cap = S(cap);
     for (n = 0; n < IDS; n++) {
-        unsigned char id[STAPLE_CERT_ID_LEN];
+        unsigned char id[STAPLE_ID_LEN];
 
         fill_id(id, n);
         widen(&range, (double)staple_rules_backoff(

@@ -51,7 +51,7 @@ typedef struct weather_t {
 
 /* A certificate and how its CA answers for it. */
 typedef struct sim_cert_t {
-    unsigned char id[STAPLE_CERT_ID_LEN];
+    unsigned char id[STAPLE_ID_LEN];
     const weather_t *weather;
     int at;                  /* the outage that is next, or goes on */
     apr_interval_time_t validity;
@@ -135,7 +135,7 @@ static sim_cert_t make_cert(const struct kind_t *kind,
     int i;
 
     memset(&cert, 0, sizeof(cert));
-    for (i = 0; i < STAPLE_CERT_ID_LEN; i++) {
+    for (i = 0; i < STAPLE_ID_LEN; i++) {
         cert.id[i] = (unsigned char)(draw(state) >> 16);
     }
     cert.weather = weather;

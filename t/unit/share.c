@@ -299,7 +299,7 @@ static void hear(void *baton, const staple_share_answer_t *answer)
 
 static const unsigned char *id_of(int n)
 {
-    static unsigned char id[STAPLE_SHARE_ID_LEN];
+    static unsigned char id[STAPLE_ID_LEN];
 
     memset(id, n & 0xff, sizeof(id));
     id[0] = (unsigned char)(n >> 8);
@@ -369,8 +369,8 @@ static void poison(int n, char kind, const void *value, unsigned int len)
 {
     unsigned char key[STAPLE_SHARE_KEY_LEN];
 
-    memcpy(key, id_of(n), STAPLE_SHARE_ID_LEN);
-    memcpy(key + STAPLE_SHARE_ID_LEN, "staple1", 7);
+    memcpy(key, id_of(n), STAPLE_ID_LEN);
+    memcpy(key + STAPLE_ID_LEN, "staple1", 7);
     key[STAPLE_SHARE_KEY_LEN - 1] = (unsigned char)kind;
     apr_thread_mutex_lock(fake.mutex);
     set(&fake, key, value, len);

@@ -1,0 +1,41 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_TEXT_H
+#define STAPLE_TEXT_H
+
+/*
+ * Bytes of anybody as text that may reach a log, a terminal or a page. Pure;
+ * any thread may call any function, and what is returned lives in p.
+ */
+
+#include <apr_pools.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Printable ASCII: every other byte becomes \xHH, but a tab becomes a space. A
+ * backslash stays as it is, since names (RFC 4514) and directives have some of
+ * their own; so the text is to be read, and cannot be turned back.
+ * @param max what lies behind that many bytes of text becomes "..."
+ */
+const char *staple_text_printable(const char *text, apr_size_t len,
+                                  apr_size_t max, apr_pool_t *p);
+
+/** The same for a string, of whatever length. */
+const char *staple_text_string(const char *text, apr_pool_t *p);
+
+/** "0AFF" */
+const char *staple_text_hex(const unsigned char *bytes, apr_size_t len,
+                            apr_pool_t *p);
+
+/** "0A:FF", as fingerprints are written. */
+const char *staple_text_fingerprint(const unsigned char *bytes, apr_size_t len,
+                                    apr_pool_t *p);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STAPLE_TEXT_H */
