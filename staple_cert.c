@@ -243,7 +243,7 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
     cert->is_must_staple = is_must_staple(leaf);
     collect_urls(cert, leaf, p);
     cert->scope = scope_of(cert, leaf);
-    if (cert->scope == STAPLE_CERT_APPLIES) {
+    if (cert->scope == STAPLE_CERT_APPLIES && X509_cmp(leaf, issuer)) {
         if (staple_ocsp_subject_create(&subject, leaf, issuer, p)) {
             return "the certificate behind it is not its issuer's, "
                    "or OpenSSL can make no OCSP CertID of the two";

@@ -77,7 +77,8 @@ typedef struct staple_cert_t {
     apr_time_t not_after;
     int is_must_staple;        /* TLS feature status_request (RFC 7633) */
     staple_cert_scope_e scope;
-    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES */
+    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES and
+                                  the issuer is known */
     apr_array_header_t *urls;  /* const char *: the responders in order */
     int urls_refused;          /* URIs left out because of what is in them */
     apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port",
@@ -98,7 +99,8 @@ staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p);
  * already (the policy of the first one holds).
  * @param registry made by staple_cert_registry_make; its pool owns the record
  * @param id, id_len how the TLS module names the certificate; copied
- * @param pem the certificate's PEM, then its issuer's
+ * @param pem the certificate's PEM, then its issuer's; where the issuer is not
+ *        known, the certificate itself once more: there is no subject then
  * @param host the virtual host, "name:port"; copied
  * @param rank the virtual host's place in the configuration, smallest first;
  *        they may come in any order
