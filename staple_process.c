@@ -25,6 +25,8 @@
 #include <http_log.h>
 #include <mpm_common.h>
 
+#include "staple_clock.h"
+
 APLOG_USE_MODULE(staple);
 
 /* The longest that a fork waits after deaths without a heartbeat. */
@@ -91,7 +93,7 @@ static void fork_one(staple_process_t *process)
                      "is tried again");
         return;
     }
-    process->forked = staple_process_clock();
+    process->forked = staple_clock_now();
     watch(process);
 }
 
@@ -152,7 +154,7 @@ static apr_interval_time_t silence_of(const staple_process_t *process)
     staple_process_state_t state;
 
     if (!staple_process_has_beaten(process, process->proc.pid)) {
-        return staple_process_clock() - process->forked - process->pause;
+        return staple_clock_now() - process->forked - process->pause;
     }
     staple_process_state(process, &state);
     return state.silence;
@@ -205,7 +207,7 @@ void staple_process_supervise(staple_process_t *process)
 /* Whether it has been reaped. */
 static int has_ended(pid_t pid, apr_interval_time_t patience)
 {
-    apr_time_t end = staple_process_clock() + patience;
+    apr_time_t end = staple_clock_now() + patience;
 
     for (;;) {
         pid_t reaped = waitpid(pid, NULL, WNOHANG);
@@ -213,7 +215,7 @@ static int has_ended(pid_t pid, apr_interval_time_t patience)
         if (reaped == pid || (reaped < 0 && errno == ECHILD)) {
             return 1;
         }
-        if (staple_process_clock() >= end) {
+        if (staple_clock_now() >= end) {
             return 0;
         }
         apr_sleep(END_PAUSE);

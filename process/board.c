@@ -14,20 +14,13 @@
 #include "process_int.h"
 
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <ap_mpm.h>
 
+#include "staple_clock.h"
+
 typedef _Atomic apr_int32_t child_t;
-
-apr_time_t staple_process_clock(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return apr_time_from_sec((apr_time_t)t.tv_sec) + t.tv_nsec / 1000;
-}
 
 static board_t *board_of(const staple_process_t *process)
 {
@@ -92,7 +85,7 @@ int staple_process_has_beaten(const staple_process_t *process, pid_t pid)
 
 void staple_process_beat(staple_process_t *process)
 {
-    atomic_store_explicit(&board_of(process)->beat, staple_process_clock(),
+    atomic_store_explicit(&board_of(process)->beat, staple_clock_now(),
                           memory_order_relaxed);
 }
 
@@ -148,7 +141,7 @@ void staple_process_state(const staple_process_t *process,
     state->restarts = atomic_load_explicit(&board->restarts,
                                            memory_order_relaxed);
     state->silence = state->pid
-                     ? staple_process_clock()
+                     ? staple_clock_now()
                        - atomic_load_explicit(&board->beat,
                                               memory_order_relaxed)
                      : -1;

@@ -29,6 +29,8 @@
 #include <http_log.h>
 #include <mpm_common.h>
 
+#include "staple_clock.h"
+
 APLOG_USE_MODULE(staple);
 
 /* As ps -o comm shows it; 15 bytes at most. ps -ef shows httpd's arguments. */
@@ -150,10 +152,10 @@ int staple_process_is_ending(staple_process_t *process)
 /* After deaths without a heartbeat: not again at once. */
 static void await_turn(staple_process_t *process)
 {
-    apr_time_t end = staple_process_clock() + process->pause;
+    apr_time_t end = staple_clock_now() + process->pause;
 
     while (!staple_process_is_ending(process)
-           && staple_process_clock() < end) {
+           && staple_clock_now() < end) {
         wait_a_moment(IDLE_MSEC);
     }
 }

@@ -59,9 +59,6 @@ struct staple_process_t {
     int is_orphan;           /* the parent's end was told */
 };
 
-/** A clock that nobody sets. */
-apr_time_t staple_process_clock(void);
-
 /* ----- process/board.c ----- */
 
 /** Make the memory; in the parent, once per generation. */
