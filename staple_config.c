@@ -251,19 +251,31 @@ static const char *set_span(cmd_parms *cmd, void *dummy, const char *arg)
     return NULL;
 }
 
+/* -1: it is none. */
+static apr_int64_t whole_number(const char *arg)
+{
+    char *end;
+    apr_int64_t number;
+
+    if (!apr_isdigit(*arg)) {
+        return -1;
+    }
+    number = apr_strtoi64(arg, &end, 10);
+    return *end ? -1 : number;
+}
+
 static const char *set_count(cmd_parms *cmd, void *dummy, const char *arg)
 {
     const count_rule_t *rule = cmd->info;
     const char *misplaced = check_place(cmd, IN_MAIN);
-    char *end;
     apr_int64_t count;
 
     (void)dummy;
     if (misplaced) {
         return misplaced;
     }
-    count = apr_isdigit(*arg) ? apr_strtoi64(arg, &end, 10) : -1;
-    if (count < rule->min || count > rule->max || *end) {
+    count = whole_number(arg);
+    if (count < rule->min || count > rule->max) {
         return apr_psprintf(cmd->pool, "%s: '%s' is no whole number from %d "
                             "to %d", cmd->cmd->name, arg, rule->min,
                             rule->max);

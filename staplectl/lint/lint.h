@@ -7,7 +7,7 @@
  * The inside of `staplectl lint`: what mod_staple will make of the stapling
  * lines of a configuration. Its files:
  *
- *   staplectl/lint/lint.c          the command: files in, verdicts out, exit status
+ *   staplectl/lint/lint.c     the command: files in, verdicts out, exit status
  *   staplectl/lint/read.c     files become lines, each with its section
  *   staplectl/lint/section.c  what a section means for the lines in it
  *   staplectl/lint/table.c    what is known of each directive: the one table

@@ -459,7 +459,7 @@ static const char *read_whole(apr_file_t *in, char **text, apr_size_t *len,
     apr_status_t rv = APR_SUCCESS;
 
     *text = apr_palloc(p, room);
-    for (*len = 0; rv == APR_SUCCESS; ) {
+    for (*len = 0; rv == APR_SUCCESS;) {
         apr_size_t got = room - *len - 1;
 
         rv = apr_file_read_full(in, *text + *len, got, &got);
@@ -537,10 +537,10 @@ static const char *load_file(staplectl_reader_t *reader, const char *path,
 {
     const char *name = apr_pstrdup(reader->pool, path);
     const char *wrong;
-    apr_file_t *file;
+    apr_file_t *file = NULL;
     apr_size_t len = 0;
     apr_pool_t *p;
-    char *text;
+    char *text = NULL;
 
     if (depth > DEPTH_MAX || reader->files >= FILES_MAX
         || reader->bytes > BYTES_MAX) {

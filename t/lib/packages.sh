@@ -167,6 +167,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@" >>"$log" 2>&1 </dev/null
     elif have sudo; then
+        # shellcheck disable=SC2024 # the log is ours
         sudo "$@" >>"$log" 2>&1
     else
         ask_for "$@"

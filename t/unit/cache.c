@@ -1213,7 +1213,7 @@ typedef struct threads_t {
     torn_t *torn;
 } threads_t;
 
-static void * APR_THREAD_FUNC run_reader(apr_thread_t *thread, void *data)
+static void *APR_THREAD_FUNC run_reader(apr_thread_t *thread, void *data)
 {
     threads_t *threads = data;
     apr_uint64_t i;
@@ -1230,7 +1230,7 @@ static void * APR_THREAD_FUNC run_reader(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-static void * APR_THREAD_FUNC run_writer(apr_thread_t *thread, void *data)
+static void *APR_THREAD_FUNC run_writer(apr_thread_t *thread, void *data)
 {
     threads_t *threads = data;
     staple_cache_state_t state;

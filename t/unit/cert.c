@@ -264,9 +264,10 @@ static void test_bad_pem(void)
                         &reason)
        && reason, "text that is no PEM is refused with a reason");
     reason = NULL;
-    ok(!staple_cert_add(registry, "p", 1, pki_pem(&(pki_id_t){ leaf.cert, NULL },
-                                                  pool),
-                        "p:443", 0, &policy, &reason) && reason,
+    ok(!staple_cert_add(registry, "p", 1,
+                        pki_pem(&(pki_id_t){ leaf.cert, NULL }, pool),
+                        "p:443", 0, &policy, &reason)
+       && reason,
        "a certificate without its issuer is refused with a reason");
     is_int(staple_cert_list(registry)->nelts, 0, "neither leaves a record");
     ok(!ERR_peek_error(), "OpenSSL's error queue is empty");

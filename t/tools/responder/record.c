@@ -129,7 +129,7 @@ const char *run_last(FILE *out, char *args)
 
     (void)args;
     pthread_mutex_lock(&lock);
-    for (line = last_head ? last_head : ""; *line; ) {
+    for (line = last_head ? last_head : ""; *line;) {
         size_t len = strcspn(line, "\r\n");
 
         if (len) {
