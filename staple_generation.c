@@ -4,9 +4,10 @@
  * What a start or restart builds: the ring of the generation that begins.
  *
  * The one idea: pools and globals die with a generation, the parent process
- * does not. It keeps the address of the last ring's mapping, and the next ring
- * is seeded from there; only a first start has to trust a file. The children
- * of the old generation go on with the old mapping until they end.
+ * does not. It keeps the address of the last ring's memory and the descriptors
+ * of memory and file, and the next ring is seeded from there; only a first
+ * start has to trust a file. The children of the old generation go on with the
+ * old memory until they end.
  */
 
 #include <string.h>
@@ -26,8 +27,8 @@ APLOG_USE_MODULE(staple);
 
 /* What the parent keeps from one generation to the next. */
 typedef struct retained_t {
-    void *base;        /* the ring's mapping; NULL: none */
-    apr_size_t length;
+    staple_cache_kept_t kept; /* of the ring; no base: there is none */
+    char trouble[256];        /* why there is no file, as it was logged */
     unsigned char identity[STAPLE_SHARE_IDENTITY_LEN]; /* random */
 } retained_t;
 
@@ -35,11 +36,14 @@ typedef struct retained_t {
  * kept. */
 static retained_t *retained_get(void)
 {
-    static const char key[] = "mod_staple:1";
+    static const char key[] = "mod_staple:2";
     retained_t *retained = ap_retained_data_get(key);
 
     if (!retained) {
         retained = ap_retained_data_create(key, sizeof(*retained));
+        retained->kept.ring.fd = -1;
+        retained->kept.counters.fd = -1;
+        retained->kept.file = -1;
         ap_random_insecure_bytes(retained->identity,
                                  sizeof(retained->identity));
     }
@@ -51,16 +55,17 @@ const unsigned char *staple_generation_identity(void)
     return retained_get()->identity;
 }
 
-/* Take the mapping of the generation before. */
-static staple_cache_t *previous_ring(retained_t *retained, apr_pool_t *p)
-{
-    staple_cache_t *previous = NULL;
 
-    if (retained->base) {
-        staple_cache_attach(&previous, retained->base, retained->length, p);
-        retained->base = NULL;
+/* Whether this reason is another than the last one, which is remembered. */
+static int is_news(const char *why)
+{
+    retained_t *retained = retained_get();
+
+    if (!strncmp(retained->trouble, why, sizeof(retained->trouble) - 1)) {
+        return 0;
     }
-    return previous;
+    apr_cpystrn(retained->trouble, why, sizeof(retained->trouble));
+    return 1;
 }
 
 /* ----- what is said ----- */
@@ -150,6 +155,10 @@ static void log_ring(const staple_main_conf_t *conf,
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
                      "can be kept at %s: %s; responses stay in memory and "
                      "will not survive a stop", path, report->new_file);
+    }
+    if (report->weaker) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0145: a child could "
+                     "write to the ring if it meant to: %s", report->weaker);
     }
     if (report->left_out) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0106: %"
@@ -263,7 +272,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
 {
     const apr_array_header_t *list = staple_cert_list(registry);
     retained_t *retained = retained_get();
-    staple_cache_t *previous = previous_ring(retained, ptemp);
+    staple_cache_kept_t before = retained->kept;
     unsigned char (*ids)[STAPLE_ID_LEN];
     const char **names;
     staple_cache_report_t report;
@@ -279,18 +288,17 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     ring.ids_count = collect_ids(list, &ids, &names, ptemp);
     ring.ids = (const unsigned char (*)[STAPLE_ID_LEN])ids;
     ring.names = names;
-    ring.previous = previous;
+    ring.previous = before.ring.base ? &before : NULL;
     if (ring.ids_count) {
         rv = staple_cache_create(cache, &ring, &report, p);
     }
-    if (previous) {
-        staple_cache_unmap(previous);
-    }
+    staple_cache_release(&before);
+    retained->kept = *cache && !rv ? *staple_cache_kept(*cache) : before;
     if (rv || !ring.ids_count) {
         return rv;
     }
-    staple_cache_mapping(*cache, &retained->base, &retained->length);
     *file = report.new_file ? NULL : conf->cache.path;
+    (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
     log_ring(conf, &report, ring.ids_count, s);
     log_summary(conf, &report, ring.ids_count, s, ptemp);
@@ -299,35 +307,75 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
 
 /* ----- who writes it ----- */
 
-/* The ring is a file that every child has mapped, so there is nothing that a
- * writer would have to begin with or a reader to give up. */
+/* What the thread that copies needs to say. */
+typedef struct scribe_t {
+    const server_rec *server;
+    const char *path;
+} scribe_t;
+
+static void on_copied(void *baton, apr_status_t rv)
+{
+    const scribe_t *scribe = baton;
+
+    if (rv) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, scribe->server, "STP0140: "
+                     "the ring file %s cannot be written; responses stay in "
+                     "memory and will not survive a stop; it is tried again "
+                     "each second", scribe->path);
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, scribe->server, "STP0141: the "
+                 "ring file %s is complete again", scribe->path);
+}
+
 apr_status_t staple_generation_begin_writing(staple_cache_t *cache,
                                              const server_rec *s,
                                              apr_pool_t *p)
 {
-    (void)cache;
-    (void)s;
-    (void)p;
+    apr_status_t rv = staple_cache_begin_writing(cache);
+    scribe_t *scribe = apr_palloc(p, sizeof(*scribe));
+
+    if (rv) {
+        return rv;
+    }
+    scribe->server = s;
+    scribe->path = staple_cache_path(cache);
+    rv = staple_cache_begin_copying(cache, on_copied, scribe, p);
+    if (rv) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "STP0142: there is no "
+                     "thread that copies the ring to %s; responses stay in "
+                     "memory and will not survive a stop", scribe->path);
+    }
     return APR_SUCCESS;
 }
 
 void staple_generation_end_writing(staple_cache_t *cache,
                                    apr_interval_time_t patience)
 {
-    (void)cache;
-    (void)patience;
+    (void)staple_cache_end_copying(cache, patience);
 }
 
 void staple_generation_only_read(staple_cache_t *cache)
 {
-    (void)cache;
+    staple_cache_only_read(cache);
 }
 
 int staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
                                  apr_pool_t *ptemp)
 {
-    (void)cache;
-    (void)s;
-    (void)ptemp;
-    return 0;
+    const char *path = staple_cache_path(cache), *why;
+    staple_cache_file_e file = staple_cache_check_file(cache, &why, ptemp);
+
+    retained_get()->kept = *staple_cache_kept(cache);
+    if (file == STAPLE_CACHE_FILE_LOST && is_news(why)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0143: the ring file "
+                     "%s is gone, and none can be kept there: %s; responses "
+                     "stay in memory and will not survive a stop", path, why);
+    }
+    if (file == STAPLE_CACHE_FILE_MADE) {
+        (void)is_news("");
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0144: a new ring file "
+                     "was made at %s", path);
+    }
+    return file == STAPLE_CACHE_FILE_MADE;
 }

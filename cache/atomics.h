@@ -83,7 +83,7 @@ static inline void room_freed(void)
     atomic_thread_fence(memory_order_release);
 }
 
-/** A position under the lock; the release is for the next writer, see
+/** A position; the release is for the next writer, see
  * mark_publish. */
 static inline void position_put(word_t *position, apr_uint64_t value)
 {
@@ -144,15 +144,6 @@ static inline void count_add(word_t *counter, apr_uint64_t more)
 }
 
 /**
- * A number that nobody else is given. What it numbers was there before any
- * child began: relaxed.
- */
-static inline apr_uint64_t number_take(word_t *counter)
-{
-    return atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
-}
-
-/**
  * A request in its place, and out of it. Nothing else is read after it, but
  * what was done before it was put (a response that was dropped) is to be seen
  * by who takes it: release and acquire pair with each other.
@@ -171,7 +162,7 @@ static inline apr_uint64_t request_take(word_t *place)
     return atomic_exchange_explicit(place, 0, memory_order_acquire);
 }
 
-/** A counter of the writer's: the lock keeps others from it. */
+/** A counter of the writer's, which nobody else writes. */
 static inline void count_up(word_t *counter)
 {
     word_put(counter, word_get(counter) + 1);

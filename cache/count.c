@@ -1,29 +1,42 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What processes tell each other through the ring without its lock: counts of
- * what handshakes got and of how the share fares, requests to the refresher,
- * and who looks at which pending response. Nothing here touches a record.
+ * What is counted and asked for beside the records: what handshakes got and
+ * what an administrator wants of the refresher, which any process writes into
+ * the counters; and how the share fares, which the writer writes into the ring.
  *
- * The one idea: each number that is told is one word, added to or exchanged
- * whole. So nobody waits for anybody, and whoever is killed leaves a number
- * that is right or a little low, and no repair to make.
+ * The one idea: each number is one word, added to or exchanged whole. So
+ * nobody waits for anybody, and whoever is killed leaves a number that is
+ * right or a little low, and no repair to make.
  */
 
 #include "segment.h"
 
 /* ---- What handshakes got. ---- */
 
-void staple_cache_count_served(staple_cache_t *cache, int slot,
+apr_size_t staple_cache_counters_size(apr_size_t slots)
+{
+    return sizeof(staple_cache_counters_t)
+           + slots * sizeof(staple_cache_count_t);
+}
+
+/* NULL: nobody counts here. */
+static staple_cache_count_t *count_of(const staple_cache_t *cache, int slot)
+{
+    return slot >= 0 && (apr_uint32_t)slot < cache->counters_count
+           ? &cache->counters->slot[slot] : NULL;
+}
+
+void staple_cache_count_served(const staple_cache_t *cache, int slot,
                                const staple_cache_served_t *more)
 {
-    slot_t *s = slot_of(cache, slot);
+    staple_cache_count_t *count = count_of(cache, slot);
 
-    if (s && more->served) {
-        count_add(&s->served_count, more->served);
+    if (count && more->served) {
+        count_add(&count->served, more->served);
     }
-    if (s && more->missed) {
-        count_add(&s->missed_count, more->missed);
+    if (count && more->missed) {
+        count_add(&count->missed, more->missed);
     }
 }
 
@@ -31,9 +44,14 @@ void staple_cache_served(const staple_cache_t *cache, int slot,
                          staple_cache_served_t *sum)
 {
     const slot_t *s = slot_of(cache, slot);
+    const staple_cache_count_t *count = count_of(cache, slot);
 
     sum->served = s ? word_get(&s->served_count) : 0;
     sum->missed = s ? word_get(&s->missed_count) : 0;
+    if (count) {
+        sum->served += word_get(&count->served);
+        sum->missed += word_get(&count->missed);
+    }
 }
 
 /* ---- How the share fares. ---- */
@@ -79,16 +97,16 @@ void staple_cache_share(const staple_cache_t *cache, staple_cache_share_t *sum)
 
 /* ---- Requests. ---- */
 
-apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
+apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
                                   apr_uint32_t what)
 {
     int i;
 
-    if (!slot_of(cache, slot)) {
+    if (!count_of(cache, slot)) {
         return APR_EINVAL;
     }
     for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
-        if (request_put(&cache->header->requests[i],
+        if (request_put(&cache->counters->requests[i],
                         (apr_uint64_t)slot << 32 | what)) {
             return APR_SUCCESS;
         }
@@ -96,34 +114,20 @@ apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
     return APR_EAGAIN;
 }
 
-apr_uint32_t staple_cache_take_request(staple_cache_t *cache, int *slot)
+/* Whatever lies there, what comes back is known, for a slot that exists. */
+apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot)
 {
+    const apr_uint32_t known = STAPLE_CACHE_REFRESH | STAPLE_CACHE_FORGET;
     int i;
 
-    for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
-        word_t *place = &cache->header->requests[i];
+    for (i = 0; cache->counters && i < STAPLE_CACHE_REQUESTS; i++) {
+        word_t *place = &cache->counters->requests[i];
         apr_uint64_t request = word_get(place) ? request_take(place) : 0;
 
         *slot = (int)(request >> 32);
-        if (request && slot_of(cache, *slot)) {
-            return (apr_uint32_t)request;
+        if (request & known && slot_of(cache, *slot)) {
+            return (apr_uint32_t)request & known;
         }
     }
     return 0;
-}
-
-/* ---- The work of confirming. ---- */
-
-int staple_cache_claim_pending(staple_cache_t *cache)
-{
-    word_t *claim = &cache->header->claim;
-
-    while (word_get(claim) < cache->slots_count) {
-        apr_uint64_t slot = number_take(claim);
-
-        if (slot < cache->slots_count && is_pending(&cache->slots[slot])) {
-            return (int)slot;
-        }
-    }
-    return -1;
 }

@@ -9,7 +9,8 @@
  * truncated or written to where it lies: what is there is looked at through a
  * descriptor and copied whole, and what is new is made under a name that
  * nobody can guess and renamed into place. What is not plainly ours is left
- * alone.
+ * alone, and so is what another server has locked: a server holds the lock of
+ * its file for as long as one of its processes has the descriptor.
  */
 
 #include <errno.h>
@@ -27,7 +28,7 @@
 #include <apr_strings.h>
 
 #include "file.h"
-#include "layout.h"
+#include "segment.h"
 #include "staple_text.h"
 
 #define NOTHING STAPLE_CACHE_FOUND_NOTHING
@@ -37,8 +38,8 @@
 
 /* ---- The file that is found. ---- */
 
-typedef staple_cache_header_t header_t;
 typedef staple_cache_found_t found_t;
+typedef staple_cache_search_t search_t;
 
 static found_t found(staple_cache_found_e what, const char *why)
 {
@@ -82,7 +83,7 @@ static ssize_t read_at(int fd, void *to, apr_size_t size, apr_size_t offset)
 }
 
 /* Whether a file is one to look into at all; NULL, or what it is instead. */
-static const char *check_inode(const struct stat *st, int any_owner)
+static const char *check_inode(const struct stat *st, int is_visitor)
 {
     if (S_ISDIR(st->st_mode)) {
         return "is a directory";
@@ -90,7 +91,7 @@ static const char *check_inode(const struct stat *st, int any_owner)
     if (!S_ISREG(st->st_mode)) {
         return "is not a regular file";
     }
-    if (!any_owner && st->st_uid != geteuid()) {
+    if (!is_visitor && st->st_uid != geteuid()) {
         return "belongs to another user";
     }
     if (st->st_nlink > 1) { /* 0: another has just taken its place */
@@ -109,19 +110,18 @@ static int is_blank(const header_t *header, apr_size_t size)
 }
 
 /* Copy the whole file into memory of our own: what happens to it meanwhile
- * can make the copy wrong, never this process fail. */
+ * can make the copy wrong, never this process fail. Only the copy is used. */
 static found_t load(int fd, apr_size_t size, apr_pool_t *p)
 {
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *base = staple_cache_private(size);
     found_t result = found(RING, NULL);
 
-    if (base == MAP_FAILED) {
+    if (!base) {
         return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                           error_text(errno, p)));
+                                           error_text(ENOMEM, p)));
     }
     if (read_at(fd, base, size, 0) != (ssize_t)size
-        || staple_cache_check_header(base, size)) {
+        || staple_cache_update(&base, &size)) {
         munmap(base, size);
         return found(BROKEN, "changed while it was read");
     }
@@ -130,7 +130,47 @@ static found_t load(int fd, apr_size_t size, apr_pool_t *p)
     return result;
 }
 
-static found_t look_into(int fd, int any_owner, apr_pool_t *p)
+static int is_same_file(const struct stat *st, int fd)
+{
+    struct stat ours;
+
+    return fd >= 0 && fstat(fd, &ours) == 0 && ours.st_dev == st->st_dev
+           && ours.st_ino == st->st_ino;
+}
+
+/* A file system without locks has none that another could hold. */
+static int is_locked(int fd, const struct stat *st, const search_t *search)
+{
+    return !search->is_visitor && !is_same_file(st, search->held)
+           && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* What is there is a ring, by its first bytes. */
+static found_t look_into_ring(int fd, const struct stat *st,
+                              const header_t *header, const search_t *search,
+                              apr_pool_t *p)
+{
+    apr_size_t size = (apr_size_t)st->st_size;
+    const char *why;
+
+    if (is_locked(fd, st, search)) {
+        return found(FOREIGN, "is in use by another server");
+    }
+    if (st->st_mode & (S_IWGRP | S_IWOTH)) {
+        return found(BROKEN, "can be written by others than its owner");
+    }
+    why = staple_cache_check_header(header, size);
+    if (why) {
+        return found(BROKEN, why);
+    }
+    if (!search->size_max) {
+        return found(RING, NULL);
+    }
+    return size > search->size_max ? found(BROKEN, "is too large to be read")
+                                   : load(fd, size, p);
+}
+
+static found_t look_into(int fd, const search_t *search, apr_pool_t *p)
 {
     const char *why;
     struct stat st;
@@ -140,7 +180,7 @@ static found_t look_into(int fd, int any_owner, apr_pool_t *p)
     if (fstat(fd, &st) < 0) {
         return found(FOREIGN, error_text(errno, p));
     }
-    why = check_inode(&st, any_owner);
+    why = check_inode(&st, search->is_visitor);
     if (why) {
         return found(FOREIGN, why);
     }
@@ -157,21 +197,17 @@ static found_t look_into(int fd, int any_owner, apr_pool_t *p)
         || memcmp(header.magic, STAPLE_CACHE_MAGIC, sizeof(header.magic))) {
         return found(FOREIGN, "is not a ring file");
     }
-    if (st.st_mode & (S_IWGRP | S_IWOTH)) {
-        return found(BROKEN, "can be written by others than its owner");
-    }
-    why = staple_cache_check_header(&header, size);
-    return why ? found(BROKEN, why) : load(fd, size, p);
+    return look_into_ring(fd, &st, &header, search, p);
 }
 
 /*
  * Open what lies at path without being led elsewhere (O_NOFOLLOW), made to
  * wait (O_NONBLOCK: it might be a FIFO) or given a terminal.
  */
-found_t staple_cache_file_find(const char *path, int any_owner, apr_pool_t *p)
+found_t staple_cache_file_find(const search_t *search, apr_pool_t *p)
 {
     found_t result;
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+    int fd = open(search->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
                         | O_NOCTTY);
 
     if (fd < 0) {
@@ -187,7 +223,7 @@ found_t staple_cache_file_find(const char *path, int any_owner, apr_pool_t *p)
                                                error_text(errno, p)));
         }
     }
-    result = look_into(fd, any_owner, p);
+    result = look_into(fd, search, p);
     close(fd);
     return result;
 }
@@ -195,7 +231,8 @@ found_t staple_cache_file_find(const char *path, int any_owner, apr_pool_t *p)
 apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
                                     const char **reason, apr_pool_t *p)
 {
-    found_t there = staple_cache_file_find(path, 1, p);
+    search_t search = { path, 1, -1, APR_SIZE_MAX };
+    found_t there = staple_cache_file_find(&search, p);
 
     *cache = NULL;
     *reason = there.why;
@@ -284,9 +321,9 @@ static int is_above_limit(apr_size_t size)
 }
 
 /*
- * Reserve the blocks: a store into a mapping for which the disk has no room is
- * a SIGBUS. Where a file system cannot reserve, writing all bytes does it, and
- * it is done in any case, so that every error is one of write().
+ * Reserve the blocks, so that a disk that fills up later does not keep the copy
+ * from its own places. Where a file system cannot reserve, writing all bytes
+ * does it.
  */
 static int fill_file(int fd, const void *bytes, apr_size_t size)
 {
@@ -324,13 +361,12 @@ static const char *check_place(const char *path, apr_pool_t *p)
     return S_ISLNK(st.st_mode) ? "is a symbolic link" : check_inode(&st, 0);
 }
 
-/* Fill, map and rename the file that was opened under a temporary name. */
+/* Fill and rename the file that was opened under a temporary name. */
 static const char *finish_file(int fd, const char *path, const char *temp,
                                const void *bytes, apr_size_t size,
-                               void **mapping, apr_pool_t *p)
+                               apr_pool_t *p)
 {
     const char *why;
-    void *base;
     int rv;
 
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0) {
@@ -340,25 +376,15 @@ static const char *finish_file(int fd, const char *path, const char *temp,
     if (rv) {
         return error_text(rv, p);
     }
-    base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED) {
-        return error_text(errno, p);
-    }
     why = check_place(path, p);
     if (!why && rename(temp, path) < 0) {
         why = error_text(errno, p);
     }
-    if (why) {
-        munmap(base, size);
-        return why;
-    }
-    *mapping = base;
-    return NULL;
+    return why;
 }
 
 const char *staple_cache_file_make(const char *path, const void *bytes,
-                                   apr_size_t size, void **mapping,
-                                   apr_pool_t *p)
+                                   apr_size_t size, int *result, apr_pool_t *p)
 {
     const char *temp = new_name(path, p);
     const char *why;
@@ -375,12 +401,21 @@ const char *staple_cache_file_make(const char *path, const void *bytes,
     if (fd < 0) {
         return error_text(errno, p);
     }
-    why = finish_file(fd, path, temp, bytes, size, mapping, p);
+    why = finish_file(fd, path, temp, bytes, size, p);
     if (why) {
         unlink(temp);
+        close(fd);
+        return why;
     }
-    close(fd);
-    return why;
+    *result = fd;
+    return NULL;
+}
+
+int staple_cache_file_is_at(const char *path, int fd)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && is_same_file(&st, fd);
 }
 
 const char *staple_cache_file_set_aside(const char *path,

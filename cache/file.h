@@ -5,7 +5,8 @@
 
 /*
  * The file of the ring: finding the one that is there, and putting a new one
- * in its place. Of the room of the ring; only cache/make.c calls it.
+ * in its place. Of the room of the ring; only cache/make.c calls it, in the
+ * parent or in a program that is not the server.
  */
 
 #include <apr_pools.h>
@@ -17,7 +18,7 @@ extern "C" {
 /** What lies at the path of a ring. */
 typedef enum {
     STAPLE_CACHE_FOUND_NOTHING, /* no such file */
-    STAPLE_CACHE_FOUND_RING,    /* a ring, read into private memory */
+    STAPLE_CACHE_FOUND_RING,    /* a ring */
     STAPLE_CACHE_FOUND_BROKEN,  /* a ring of ours once, or the blank of one */
     STAPLE_CACHE_FOUND_FOREIGN  /* something that is not ours to touch */
 } staple_cache_found_e;
@@ -25,28 +26,42 @@ typedef enum {
 typedef struct staple_cache_found_t {
     staple_cache_found_e what;
     const char *why; /* unless RING: what it is, to finish "the file ..." */
-    void *base;      /* of a RING: a private mapping, the caller's to unmap; its
-                        header was checked, nothing else */
+    void *base;      /* of a RING that was read: a private mapping of the
+                        present layout, the caller's to unmap; its header was
+                        checked, nothing else */
     apr_size_t size;
 } staple_cache_found_t;
 
+/** What is looked for. */
+typedef struct staple_cache_search_t {
+    const char *path;
+    int is_visitor;      /* this program is not the server: a ring of another
+                            user is one, and so is one that a server has
+                            locked */
+    int held;            /* the descriptor of this server's own file, whose lock
+                            is no other's; -1: it has none */
+    apr_size_t size_max; /* read what is not larger; 0: do not read */
+} staple_cache_search_t;
+
 /**
- * Look what is at path, without following a link or waiting.
- * @param any_owner whether a ring of another user is one
+ * Look what is there, without following a link or waiting.
  * @param p for the reason
  */
-staple_cache_found_t staple_cache_file_find(const char *path, int any_owner,
+staple_cache_found_t staple_cache_file_find(const staple_cache_search_t *search,
                                             apr_pool_t *p);
 
 /**
  * Make a file of these bytes at path: mode 0600, all blocks reserved, under a
- * temporary name first. Replaces only what is a plain file of this user.
- * @param mapping the file, mapped shared; the caller's to unmap
+ * temporary name first, locked. Replaces only what is a plain file of this
+ * user.
+ * @param fd its descriptor, for reading and writing; no exec hands it on
  * @return NULL, or why it could not be made; nothing is left behind then
  */
 const char *staple_cache_file_make(const char *path, const void *bytes,
-                                   apr_size_t size, void **mapping,
-                                   apr_pool_t *p);
+                                   apr_size_t size, int *fd, apr_pool_t *p);
+
+/** Whether path is the file of this descriptor. */
+int staple_cache_file_is_at(const char *path, int fd);
 
 /**
  * Rename a broken file to path.bad, for somebody to look at.

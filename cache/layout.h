@@ -4,7 +4,8 @@
 #define STAPLE_CACHE_INT_H
 
 /*
- * The inside of the ring: how a segment lies in memory and in its file. Only
+ * The inside of the ring: how a segment lies in memory and in its file, and
+ * the counters beside it, which lie in no file. Only
  * the files of the room (cache/segment.h lists them), their tests, the
  * benchmark and the program that prints a ring may include this; everybody
  * else has staple_cache.h.
@@ -31,7 +32,7 @@ extern "C" {
 #define STAPLE_CACHE_MAGIC "STAPLRNG"
 
 /** Goes up with every change of what is laid out here. */
-#define STAPLE_CACHE_VERSION 3
+#define STAPLE_CACHE_VERSION 4
 
 /** Reads differently on a machine of another byte order. */
 #define STAPLE_CACHE_BYTE_ORDER 0x01020304u
@@ -44,10 +45,7 @@ extern "C" {
 #define STAPLE_CACHE_TYPICAL ((apr_size_t)2048)
 
 /** Words of a staple_cache_state_t. */
-#define STAPLE_CACHE_STATE_WORDS 9
-
-/** How many requests may wait for the refresher. */
-#define STAPLE_CACHE_REQUESTS 7
+#define STAPLE_CACHE_STATE_WORDS 10
 
 /** Bytes of the id that a record repeats. */
 #define STAPLE_CACHE_ID_MARK 16
@@ -58,8 +56,8 @@ typedef _Atomic apr_uint64_t staple_cache_word_t;
 /**
  * The start of a segment. The first two cache lines are written before anybody
  * else can see the segment and never again; then one for the writer, one for
- * the children that share the work of confirming, three for the journal and
- * for what the refresher says of its share.
+ * the thread that copies to the file, three for the journal and for what the
+ * writer says of its share.
  */
 typedef struct staple_cache_header_t {
     char magic[8];
@@ -84,30 +82,28 @@ typedef struct staple_cache_header_t {
     apr_uint64_t sum; /* over all of the above */
 
     /* Positions: count bytes ever written, only grow, never wrap in practice
-     * and harmlessly in tests. Under the lock. */
+     * and harmlessly in tests. */
     staple_cache_word_t head; /* where the next record goes */
     staple_cache_word_t tail; /* the oldest record that is still there */
     staple_cache_word_t longest; /* no living record has more bytes */
-    /* Counters since the segment was made. Under the lock. */
+    /* Counters since the segment was made. */
     staple_cache_word_t stored;
     staple_cache_word_t moved;
     staple_cache_word_t refused;
     apr_uint64_t unused[2];
 
-    /* Without the lock: the next slot to look at for a pending response;
-     * 0 .. slots, and above by as many as raced for the last one. */
-    staple_cache_word_t claim;
-    /* Without the lock: what an administrator asks of the refresher and it has
-     * not taken yet, (slot << 32) | staple_cache_request_e, or-ed; 0: free. */
-    staple_cache_word_t requests[STAPLE_CACHE_REQUESTS];
+    /* By the thread that copies, in memory only; 0 in the file. */
+    staple_cache_word_t copy_round;  /* when it last ended a round; 0: never */
+    staple_cache_word_t copy_status; /* apr_status_t of that round */
+    apr_uint64_t unused_copy[6];
 
     /* The journal: the state being written, whole before its slot's seq
-     * becomes odd. Under the lock. */
+     * becomes odd. */
     staple_cache_word_t journal_slot;
     staple_cache_word_t journal_sum;
     staple_cache_word_t journal[STAPLE_CACHE_STATE_WORDS];
 
-    /* Without the lock: the share of a fleet, as in staple_cache_share_t. */
+    /* The share of a fleet, as in staple_cache_share_t. */
     staple_cache_word_t share_hits;
     staple_cache_word_t share_misses;
     staple_cache_word_t share_odd;
@@ -118,13 +114,13 @@ typedef struct staple_cache_header_t {
     staple_cache_word_t share_last_error;
     staple_cache_word_t share_last_status;
     staple_cache_word_t share_since; /* << 1 | is_silent: they change as one */
-    apr_uint64_t unused_last[3];
+    apr_uint64_t unused_last[2];
 } staple_cache_header_t;
 
 _Static_assert(sizeof(staple_cache_header_t) == 448, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, sum) == 120, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, head) == 128, "header layout");
-_Static_assert(offsetof(staple_cache_header_t, claim) == 192, "header layout");
+_Static_assert(offsetof(staple_cache_header_t, copy_round) == 192, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, journal_slot) == 256,
                "header layout");
 
@@ -145,7 +141,8 @@ typedef struct staple_cache_slot_t {
                                     generation makes room for it. */
     staple_cache_word_t state_sum;
     staple_cache_word_t state[STAPLE_CACHE_STATE_WORDS];
-    /* Without the lock: what the children have counted. */
+    /* What was counted before this generation; in the file, until the slot was
+     * last copied. What is counted now is in the counters. */
     staple_cache_word_t served_count;
     staple_cache_word_t missed_count;
     char name[STAPLE_CACHE_NAME_LEN]; /* never changes; ends in 0 */
@@ -153,7 +150,7 @@ typedef struct staple_cache_slot_t {
 
 _Static_assert(sizeof(staple_cache_slot_t) == 208, "slot layout");
 _Static_assert(offsetof(staple_cache_slot_t, state) == 64, "slot layout");
-_Static_assert(offsetof(staple_cache_slot_t, served_count) == 136,
+_Static_assert(offsetof(staple_cache_slot_t, served_count) == 144,
                "slot layout");
 _Static_assert(sizeof(staple_cache_state_t)
                == STAPLE_CACHE_STATE_WORDS * sizeof(apr_uint64_t),
@@ -179,9 +176,36 @@ _Static_assert(STAPLE_CACHE_BLOCK
                == STAPLE_CACHE_BLOCK_WORDS * sizeof(apr_uint64_t),
                "block layout");
 
+/* ---- The counters, which every process may write. ---- */
+
+/** How many requests may wait for the refresher. */
+#define STAPLE_CACHE_REQUESTS 8
+
+/** What handshakes with one certificate got, since the segment was made. */
+typedef struct staple_cache_count_t {
+    staple_cache_word_t served;
+    staple_cache_word_t missed;
+} staple_cache_count_t;
+
 /**
- * Is this the start of a segment of `length` bytes? Only the fixed part is
- * looked at.
+ * Beside a segment. Any process may have written anything here, so nothing
+ * follows from it but a number on a page, or a request for a slot that exists.
+ */
+typedef struct staple_cache_counters_t {
+    /* What an administrator asks of the refresher and it has not taken yet,
+     * (slot << 32) | staple_cache_request_e, or-ed; 0: free. */
+    staple_cache_word_t requests[STAPLE_CACHE_REQUESTS];
+    staple_cache_count_t slot[]; /* as many as the segment has */
+} staple_cache_counters_t;
+
+_Static_assert(offsetof(staple_cache_counters_t, slot) == 64,
+               "the counters of slots begin a cache line");
+
+/* ---- What is common to the room and its tests. ---- */
+
+/**
+ * Is this the start of a segment of `length` bytes, in a layout that can be
+ * read? Only the fixed part is looked at.
  * @return NULL, or why not
  */
 const char *staple_cache_check_header(const staple_cache_header_t *header,
@@ -192,6 +216,24 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
                                     const staple_cache_conf_t *conf,
                                     staple_cache_report_t *report,
                                     apr_uint64_t start, apr_pool_t *p);
+
+/**
+ * A cache over bytes that lie somewhere, with neither counters nor a file.
+ * @return APR_SUCCESS, or APR_EINVAL where the bytes are no segment
+ */
+apr_status_t staple_cache_attach(staple_cache_t **cache, void *base,
+                                 apr_size_t length, apr_pool_t *p);
+
+/** Where the segment lies in this process. */
+void staple_cache_mapping(const staple_cache_t *cache, void **base,
+                          apr_size_t *length);
+
+/**
+ * Do what the thread that copies does each second, in the caller's thread.
+ * @param with_counts whether slots are copied of which only the counts differ
+ */
+apr_status_t staple_cache_copy_round(staple_cache_t *cache, int with_counts,
+                                     apr_pool_t *p);
 
 /** Bytes that a response takes in the data area. */
 apr_uint64_t staple_cache_record_bytes(apr_size_t der_len);

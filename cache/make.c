@@ -1,28 +1,30 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The segment of a new generation: which certificates it has room for, what it
- * takes over from the one before or from the file, and how it comes to lie in
- * a file of its own. Called in the parent, before children exist.
+ * The segment of a new generation: which certificates it has room for, what is
+ * carried over from the one before or from the file, and how the new one comes
+ * to have a file of its own. Called in the parent.
  *
- * The one idea: nothing is ever changed in a segment that others may see. All
- * that is worth keeping is copied out of the old one first, because its
- * writers go on and because it decides how large the new one has to be; the
- * new one is made whole in memory, and goes to the file last.
+ * The one idea: what others may write is read once. The old segment, or the
+ * file, is copied into private memory as it is; that copy is checked, and what
+ * the new one gets is taken from there alone. The new one is made whole in
+ * private memory too, and is then put where all can read it; a copy goes to the
+ * file last.
  */
 
 #include "segment.h"
 
+#include <unistd.h>
 #include <sys/mman.h>
 
 #include <apr_strings.h>
 
 #include "file.h"
 
-/* ---- The heirs. ---- */
+/* ---- What is carried over. ---- */
 
-/* What the new generation takes over for one certificate. */
-typedef struct heir_t {
+/* For one certificate. */
+typedef struct carried_t {
     unsigned char *der; /* NULL: no response */
     apr_size_t len;
     staple_cache_meta_t meta;
@@ -30,56 +32,80 @@ typedef struct heir_t {
     staple_cache_served_t served;
     apr_uint64_t bytes; /* of the record to make room for */
     int is_pending;
-} heir_t;
+} carried_t;
 
-/* Copy everything out first: the source may change under our hands, and the
- * new segment's size depends on what there is. */
-static void inherit(heir_t *heir, const staple_cache_t *from, int slot,
-                    unsigned char *buf, apr_pool_t *ptemp)
+/* How many bytes of records may be made room for because of what the old
+ * segment says: not more than it can have had, and what it had to refuse. */
+typedef struct budget_t {
+    apr_uint64_t held;
+    apr_uint64_t refused;
+} budget_t;
+
+/* A small segment may have refused a few responses that are large. */
+#define REFUSED_MIN ((apr_uint64_t)STAPLE_CACHE_SIZE_DEFAULT)
+
+/* Copied out, because the new segment's size depends on what there is. */
+static void carry_response(carried_t *carried, const staple_cache_t *from,
+                           int slot, budget_t *budget, apr_pool_t *ptemp)
 {
-    apr_uint32_t wanted = wanted_get(&from->slots[slot]);
-    apr_status_t rv;
+    unsigned char buf[STAPLE_CACHE_DER_MAX];
+    apr_status_t rv = staple_cache_read(from, slot, buf, sizeof(buf),
+                                        &carried->len, &carried->meta);
 
-    staple_cache_state(from, slot, &heir->state);
-    staple_cache_served(from, slot, &heir->served);
-    rv = staple_cache_read(from, slot, buf, STAPLE_CACHE_DER_MAX, &heir->len,
-                           &heir->meta);
     if (rv != APR_SUCCESS) {
-        rv = staple_cache_read_pending(from, slot, buf, STAPLE_CACHE_DER_MAX,
-                                       &heir->len, &heir->meta);
-        heir->is_pending = 1;
+        rv = staple_cache_read_pending(from, slot, buf, sizeof(buf),
+                                       &carried->len, &carried->meta);
+        carried->is_pending = 1;
     }
-    if (rv == APR_SUCCESS) {
-        heir->der = apr_pmemdup(ptemp, buf, heir->len);
-        heir->bytes = record_bytes(heir->len);
-    }
-    if (wanted <= record_bytes(STAPLE_CACHE_DER_MAX) && wanted > heir->bytes) {
-        heir->bytes = wanted;
+    if (rv == APR_SUCCESS && record_bytes(carried->len) <= budget->held) {
+        carried->der = apr_pmemdup(ptemp, buf, carried->len);
+        carried->bytes = record_bytes(carried->len);
+        budget->held -= carried->bytes;
     }
 }
 
-static heir_t *inherit_all(const staple_cache_conf_t *conf,
-                           const staple_cache_t *from, apr_pool_t *ptemp)
+static void carry(carried_t *carried, const staple_cache_t *from, int slot,
+                  budget_t *budget, apr_pool_t *ptemp)
 {
-    heir_t *heirs = apr_pcalloc(ptemp, (conf->ids_count + 1) * sizeof(*heirs));
-    unsigned char *buf = apr_palloc(ptemp, STAPLE_CACHE_DER_MAX);
+    apr_uint32_t wanted = wanted_get(&from->slots[slot]);
+
+    staple_cache_state(from, slot, &carried->state);
+    staple_cache_served(from, slot, &carried->served);
+    carry_response(carried, from, slot, budget, ptemp);
+    if (wanted <= record_bytes(STAPLE_CACHE_DER_MAX)
+        && wanted > carried->bytes && wanted <= budget->refused) {
+        carried->bytes = wanted;
+        budget->refused -= wanted;
+    }
+}
+
+static carried_t *carry_all(const staple_cache_conf_t *conf,
+                            const staple_cache_t *from, apr_pool_t *ptemp)
+{
+    carried_t *all = apr_pcalloc(ptemp, (conf->ids_count + 1) * sizeof(*all));
+    budget_t budget = { 0, REFUSED_MIN };
     apr_size_t i;
 
+    if (from) {
+        budget.held = from->data_size;
+        budget.refused = from->data_size > REFUSED_MIN ? from->data_size
+                                                       : REFUSED_MIN;
+    }
     for (i = 0; i < conf->ids_count; i++) {
         int slot = from ? staple_cache_find(from, conf->ids[i]) : -1;
 
         if (slot >= 0) {
-            inherit(&heirs[i], from, slot, buf, ptemp);
+            carry(&all[i], from, slot, &budget, ptemp);
         }
-        if (!heirs[i].bytes) {
-            heirs[i].bytes = record_bytes(STAPLE_CACHE_TYPICAL);
+        if (!all[i].bytes) {
+            all[i].bytes = record_bytes(STAPLE_CACHE_TYPICAL);
         }
     }
-    return heirs;
+    return all;
 }
 
 /* How many of the certificates, in their order, fit which size. */
-static apr_size_t plan(const staple_cache_conf_t *conf, const heir_t *heirs,
+static apr_size_t plan(const staple_cache_conf_t *conf, const carried_t *all,
                        staple_cache_report_t *report)
 {
     apr_uint64_t records = 0, longest = 0, need;
@@ -88,8 +114,8 @@ static apr_size_t plan(const staple_cache_conf_t *conf, const heir_t *heirs,
     size = size < STAPLE_CACHE_SIZE_MIN ? STAPLE_CACHE_SIZE_MIN : size;
     need = staple_cache_need(0, 0, 0);
     for (i = 0; i < conf->ids_count; i++) {
-        records += heirs[i].bytes;
-        longest = heirs[i].bytes > longest ? heirs[i].bytes : longest;
+        records += all[i].bytes;
+        longest = all[i].bytes > longest ? all[i].bytes : longest;
         need = staple_cache_need(i + 1, records, longest);
         if (need <= size) {
             fit = i + 1;
@@ -121,7 +147,7 @@ static void enter_bucket(staple_cache_t *cache, apr_uint32_t slot)
 }
 
 /* Of a name that is too long the end is kept: it says whose the host is. */
-static void write_name(slot_t *slot, const char *name)
+void staple_cache_write_name(slot_t *slot, const char *name)
 {
     apr_size_t len = strlen(name);
 
@@ -135,14 +161,6 @@ static void write_name(slot_t *slot, const char *name)
                 sizeof(slot->name));
 }
 
-static void *map_memory(apr_size_t size)
-{
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    return base == MAP_FAILED ? NULL : base;
-}
-
 static void init_slot(staple_cache_t *cache, apr_uint32_t i,
                       const staple_cache_conf_t *conf)
 {
@@ -151,51 +169,61 @@ static void init_slot(staple_cache_t *cache, apr_uint32_t i,
 
     memcpy(slot->id, conf->ids[i], STAPLE_ID_LEN);
     if (conf->names) {
-        write_name(slot, conf->names[i]);
+        staple_cache_write_name(slot, conf->names[i]);
     }
     word_put(&slot->state_sum, state_sum(slot, no_state));
     enter_bucket(cache, i);
 }
 
+/* What a segment is to be. */
+typedef struct shape_t {
+    apr_size_t size;
+    apr_uint32_t slots;
+    apr_uint64_t start;
+    apr_uint64_t generation;
+} shape_t;
+
 /* An empty segment with its slots, in memory that is all 0. */
-static void format(staple_cache_t *cache, void *base, apr_size_t size,
-                   const staple_cache_conf_t *conf, apr_uint32_t slots,
-                   apr_uint64_t start, apr_uint64_t generation)
+static void format(staple_cache_t *cache, void *base, const shape_t *shape,
+                   const staple_cache_conf_t *conf)
 {
     header_t *header = base;
     apr_uint32_t i;
 
-    staple_cache_lay_out(header, slots, size);
-    header->start = start;
-    header->generation = generation;
+    staple_cache_lay_out(header, shape->slots, shape->size);
+    header->start = shape->start;
+    header->generation = shape->generation;
     header->created = apr_time_now();
     header->sum = staple_cache_header_sum(header);
-    staple_cache_bind(cache, base, size);
-    position_put(&header->head, start);
-    position_put(&header->tail, start);
-    for (i = 0; i < slots; i++) {
+    cache->kept.ring.base = base;
+    cache->kept.ring.size = shape->size;
+    staple_cache_bind(cache, base, shape->size);
+    position_put(&header->head, shape->start);
+    position_put(&header->tail, shape->start);
+    for (i = 0; i < shape->slots; i++) {
         init_slot(cache, i, conf);
     }
 }
 
-/* Nobody else sees the segment yet, so there is nobody to lock out. */
-static apr_size_t seed(staple_cache_t *cache, const heir_t *heirs,
+static apr_size_t seed(staple_cache_t *cache, const carried_t *all,
                        int from_file)
 {
     apr_size_t seeded = 0;
     apr_uint32_t i;
 
     for (i = 0; i < cache->slots_count; i++) {
-        const heir_t *heir = &heirs[i];
+        const carried_t *carried = &all[i];
         slot_t *slot = &cache->slots[i];
-        word_t *mark = from_file || heir->is_pending
+        word_t *mark = from_file || carried->is_pending
                        ? &slot->pending : &slot->served;
 
-        staple_cache_write_state(cache, slot, &heir->state);
-        staple_cache_count_served(cache, (int)i, &heir->served);
-        if (heir->der
-            && staple_cache_append(cache, slot, mark, heir->der, heir->len,
-                                   &heir->meta) == APR_SUCCESS) {
+        staple_cache_write_state(cache, slot, &carried->state);
+        word_put(&slot->served_count, carried->served.served);
+        word_put(&slot->missed_count, carried->served.missed);
+        if (carried->der
+            && staple_cache_append(cache, slot, mark, carried->der,
+                                   carried->len, &carried->meta)
+               == APR_SUCCESS) {
             seeded++;
         }
     }
@@ -213,68 +241,116 @@ static void seed_share(staple_cache_t *cache, const staple_cache_t *from)
     staple_cache_count_share(cache, &sum);
 }
 
-/* ---- The file, and the whole. ---- */
+/* ---- The old segment. ---- */
 
-/* Make the ring lie in a file, or say why it does not. */
-static void settle_in_file(staple_cache_t *cache, const char *path,
-                           const staple_cache_found_t *old,
-                           staple_cache_report_t *report, apr_pool_t *p)
+/* A file is read if it can have come from a server of this kind. */
+static apr_size_t size_to_read(const staple_cache_conf_t *conf)
 {
-    apr_size_t length = cache->length;
-    const char *aside;
-    void *mapping = NULL;
+    const apr_size_t usual = (apr_size_t)64 * 1024 * 1024;
+    apr_uint64_t record = record_bytes(STAPLE_CACHE_DER_MAX);
+    apr_uint64_t most = staple_cache_need(conf->ids_count,
+                                          conf->ids_count * record, record);
+    apr_size_t size = conf->size > usual ? conf->size : usual;
 
-    staple_cache_file_reap(path, p);
-    if (old->what == STAPLE_CACHE_FOUND_FOREIGN) {
-        report->new_file = "what is there is not touched";
+    return most > size ? (apr_size_t)most : size;
+}
+
+/* What the path has to say, before it is decided what is used of it. */
+static staple_cache_found_t find_file(const staple_cache_conf_t *conf,
+                                      staple_cache_report_t *report,
+                                      apr_pool_t *p)
+{
+    staple_cache_search_t search = { conf->path, 0, -1, size_to_read(conf) };
+    staple_cache_found_t old;
+
+    memset(&old, 0, sizeof(old));
+    old.what = STAPLE_CACHE_FOUND_NOTHING;
+    if (!conf->path) {
+        return old;
     }
-    else if (old->what == STAPLE_CACHE_FOUND_BROKEN) {
-        report->new_file = staple_cache_file_set_aside(path, &aside, p);
-        if (!report->new_file) {
-            report->old_file = apr_psprintf(p, "%s; it was renamed to %s",
-                                            old->why, aside);
-        }
+    if (conf->previous) {
+        search.held = conf->previous->file;
+        search.size_max = 0;
     }
-    if (!report->new_file) {
-        report->new_file = staple_cache_file_make(path, cache->base, length,
-                                                  &mapping, p);
+    old = staple_cache_file_find(&search, p);
+    if (old.what == STAPLE_CACHE_FOUND_FOREIGN
+        || old.what == STAPLE_CACHE_FOUND_BROKEN) {
+        report->old_file = old.why;
     }
-    if (mapping) {
-        staple_cache_unmap(cache);
-        staple_cache_bind(cache, mapping, length);
+    return old;
+}
+
+/* What the counters say at this moment; nothing else of them is used. */
+static void copy_counters(staple_cache_t *cache, const staple_memory_t *from)
+{
+    apr_size_t size = from->size;
+
+    if (size < staple_cache_counters_size(0)) {
+        return;
+    }
+    cache->kept.counters.base = staple_cache_private(size);
+    if (cache->kept.counters.base) {
+        memcpy(cache->kept.counters.base, from->base, size);
+        staple_cache_bind_counters(cache, size);
     }
 }
 
-/* The file that may be there, as a cache of its own; NULL: none to use. */
-static staple_cache_t *find_old(const char *path, staple_cache_found_t *old,
-                                staple_cache_report_t *report, apr_pool_t *p)
+/* The generation before, as it is at this moment; NULL: it is of no use. */
+static staple_cache_t *copy_previous(const staple_cache_kept_t *previous,
+                                     apr_pool_t *p)
 {
+    apr_size_t size = previous->ring.size;
+    void *base = size >= sizeof(header_t) ? staple_cache_private(size) : NULL;
     staple_cache_t *cache = NULL;
 
-    memset(old, 0, sizeof(*old));
-    old->what = STAPLE_CACHE_FOUND_NOTHING;
-    if (path) {
-        *old = staple_cache_file_find(path, 0, p);
+    if (!base) {
+        return NULL;
     }
-    if (old->what == STAPLE_CACHE_FOUND_RING) {
-        staple_cache_attach(&cache, old->base, old->size, p);
+    memcpy(base, previous->ring.base, size);
+    if (staple_cache_update(&base, &size)
+        || staple_cache_attach(&cache, base, size, p)) {
+        munmap(base, size);
+        return NULL;
     }
-    else if (old->what != STAPLE_CACHE_FOUND_NOTHING) {
-        report->old_file = old->why;
-    }
+    copy_counters(cache, &previous->counters);
     return cache;
 }
 
-/* A segment in memory, with what `from` (NULL: nothing) has to leave. */
-static apr_status_t make(staple_cache_t **cache,
+/* ---- The new one. ---- */
+
+/* Let a new cache have memory that all can read, with what was made in
+ * private memory. */
+static apr_status_t publish(staple_cache_t *cache,
+                            staple_cache_report_t *report)
+{
+    void *made = cache->kept.ring.base;
+    apr_size_t size = cache->length;
+    apr_status_t rv = staple_memory_make(&cache->kept.ring, made, size,
+                                         &report->weaker);
+
+    munmap(made, size);
+    if (!rv) {
+        staple_cache_bind(cache, cache->kept.ring.base, size);
+        size = staple_cache_counters_size(cache->slots_count);
+        rv = staple_memory_make_open(&cache->kept.counters, size);
+    }
+    if (rv) {
+        staple_cache_unmap(cache);
+        return rv;
+    }
+    staple_cache_bind_counters(cache, size);
+    return APR_SUCCESS;
+}
+
+/* A segment with what `from` (NULL: nothing) has to leave. */
+static apr_status_t make(staple_cache_t *cache,
                          const staple_cache_conf_t *conf,
                          const staple_cache_t *from, apr_uint64_t start,
-                         staple_cache_report_t *report, apr_pool_t *p,
-                         apr_pool_t *ptemp)
+                         staple_cache_report_t *report, apr_pool_t *ptemp)
 {
-    heir_t *heirs = inherit_all(conf, from, ptemp);
-    apr_size_t fit = plan(conf, heirs, report);
-    void *base = map_memory(report->size_granted);
+    carried_t *all = carry_all(conf, from, ptemp);
+    shape_t shape = { 0, (apr_uint32_t)plan(conf, all, report), start, 1 };
+    void *base = staple_cache_private(report->size_granted);
     staple_cache_usage_t usage;
 
     if (!base) {
@@ -284,17 +360,128 @@ static apr_status_t make(staple_cache_t **cache,
     if (from) {
         staple_cache_usage(from, &usage);
     }
-    *cache = apr_pcalloc(p, sizeof(**cache));
-    format(*cache, base, report->size_granted, conf, (apr_uint32_t)fit, start,
-           usage.generation + 1);
-    report->seeded = seed(*cache, heirs,
-                          report->seed == STAPLE_CACHE_SEED_FILE);
+    shape.size = report->size_granted;
+    shape.generation += usage.generation;
+    format(cache, base, &shape, conf);
+    report->seeded = seed(cache, all, report->seed == STAPLE_CACHE_SEED_FILE);
     report->dropped = usage.records > report->seeded
                       ? usage.records - report->seeded : 0;
     if (from) {
-        seed_share(*cache, from);
+        seed_share(cache, from);
     }
-    return APR_SUCCESS;
+    return publish(cache, report);
+}
+
+/* From the generation before or from a file that was read, which is given
+ * back. */
+static apr_status_t make_from(staple_cache_t *cache,
+                              const staple_cache_conf_t *conf,
+                              const staple_cache_found_t *old,
+                              apr_uint64_t start,
+                              staple_cache_report_t *report,
+                              apr_pool_t *ptemp)
+{
+    staple_cache_t *from = NULL;
+    apr_status_t rv;
+
+    if (conf->previous) {
+        from = copy_previous(conf->previous, ptemp);
+        report->seed = from ? STAPLE_CACHE_SEED_MEMORY
+                            : STAPLE_CACHE_SEED_NONE;
+    }
+    else if (old->base) {
+        staple_cache_attach(&from, old->base, old->size, ptemp);
+        report->seed = STAPLE_CACHE_SEED_FILE;
+    }
+    rv = make(cache, conf, from, start, report, ptemp);
+    if (from) {
+        staple_cache_unmap(from);
+    }
+    return rv;
+}
+
+/* ---- Its file. ---- */
+
+/* Put a copy where `old` was found; NULL, or why there is none. */
+static const char *make_file(staple_cache_t *cache,
+                             const staple_cache_found_t *old,
+                             const char **aside, apr_pool_t *p)
+{
+    const char *why = NULL;
+
+    *aside = NULL;
+    if (old->what == STAPLE_CACHE_FOUND_FOREIGN) {
+        return apr_pstrcat(p, "what is there ", old->why, NULL);
+    }
+    if (old->what == STAPLE_CACHE_FOUND_BROKEN) {
+        why = staple_cache_file_set_aside(cache->path, aside, p);
+    }
+    return why ? why : staple_cache_file_make(cache->path,
+                                              cache->kept.ring.base,
+                                              cache->length,
+                                              &cache->kept.file, p);
+}
+
+static void settle_in_file(staple_cache_t *cache,
+                           const staple_cache_found_t *old,
+                           staple_cache_report_t *report, apr_pool_t *p)
+{
+    const char *aside;
+
+    staple_cache_file_reap(cache->path, p);
+    report->new_file = make_file(cache, old, &aside, p);
+    if (aside) {
+        report->old_file = apr_psprintf(p, "%s; it was renamed to %s",
+                                        old->why, aside);
+    }
+}
+
+/* A round that should have ended a second after the one before. */
+#define HANG_SPAN apr_time_from_sec(5)
+
+/* Whether the thread that copies waits for the file system. */
+static int is_hanging(const staple_cache_t *cache)
+{
+    apr_time_t ended = (apr_time_t)word_get(&cache->header->copy_round);
+
+    return ended && apr_time_now() - ended > HANG_SPAN;
+}
+
+staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
+                                            const char **why, apr_pool_t *p)
+{
+    staple_cache_search_t search = { cache->path, 0, cache->kept.file, 0 };
+    staple_cache_found_t old;
+    const char *aside;
+
+    *why = NULL;
+    if (!cache->path
+        || (cache->kept.file >= 0
+            && (is_hanging(cache)
+                || staple_cache_file_is_at(cache->path, cache->kept.file)))) {
+        return STAPLE_CACHE_FILE_FINE;
+    }
+    old = staple_cache_file_find(&search, p);
+    if (cache->kept.file >= 0) {
+        close(cache->kept.file);
+        cache->kept.file = -1;
+    }
+    *why = make_file(cache, &old, &aside, p);
+    return *why ? STAPLE_CACHE_FILE_LOST : STAPLE_CACHE_FILE_MADE;
+}
+
+/* ---- The whole. ---- */
+
+static staple_cache_t *make_cache(const staple_cache_conf_t *conf,
+                                  apr_pool_t *p)
+{
+    staple_cache_t *cache = apr_pcalloc(p, sizeof(*cache));
+
+    cache->kept.ring.fd = -1;
+    cache->kept.counters.fd = -1;
+    cache->kept.file = -1;
+    cache->path = apr_pstrdup(p, conf->path);
+    return cache;
 }
 
 apr_status_t staple_cache_create_at(staple_cache_t **cache,
@@ -302,7 +489,6 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
                                     staple_cache_report_t *report,
                                     apr_uint64_t start, apr_pool_t *p)
 {
-    staple_cache_t *from = conf->previous, *in_file;
     staple_cache_found_t old;
     apr_pool_t *ptemp;
     apr_status_t rv;
@@ -312,20 +498,11 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    in_file = find_old(conf->path, &old, report, p);
-    if (from) {
-        report->seed = STAPLE_CACHE_SEED_MEMORY;
-    }
-    else if (in_file) {
-        report->seed = STAPLE_CACHE_SEED_FILE;
-        from = in_file;
-    }
-    rv = make(cache, conf, from, start, report, p, ptemp);
+    *cache = make_cache(conf, p);
+    old = find_file(conf, report, p);
+    rv = make_from(*cache, conf, &old, start, report, ptemp);
     if (rv == APR_SUCCESS && conf->path) {
-        settle_in_file(*cache, conf->path, &old, report, p);
-    }
-    if (in_file) {
-        staple_cache_unmap(in_file);
+        settle_in_file(*cache, &old, report, p);
     }
     apr_pool_destroy(ptemp);
     return rv;

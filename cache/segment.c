@@ -2,7 +2,8 @@
 
 /*
  * A segment as a whole, whatever lies in it: how large it has to be and may
- * be, what its header says and whether that can be true, and its mapping.
+ * be, what its header says and whether that can be true, its mapping, and who
+ * may write it.
  *
  * The one idea: all of the layout follows from two numbers, how many slots
  * there are and how many bytes. So a header is checked by laying it out anew
@@ -12,6 +13,7 @@
 #include "segment.h"
 
 #include <errno.h>
+#include <unistd.h>
 #include <sys/mman.h>
 
 #include <apr_strings.h>
@@ -31,10 +33,10 @@ apr_uint64_t staple_cache_record_bytes(apr_size_t der_len)
     return record_bytes(der_len);
 }
 
-static apr_uint64_t data_offset(apr_uint64_t slots)
+static apr_uint64_t data_offset(apr_uint64_t slots, apr_uint64_t slot_size)
 {
     apr_uint64_t end = sizeof(header_t)
-                       + slots * (sizeof(slot_t) + 2 * sizeof(apr_uint32_t));
+                       + slots * (slot_size + 2 * sizeof(apr_uint32_t));
 
     return (end + STAPLE_CACHE_BLOCK - 1)
            / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
@@ -46,7 +48,7 @@ apr_uint64_t staple_cache_need(apr_size_t n, apr_uint64_t records,
     apr_uint64_t spare = records / SPARE_PART
                          / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
 
-    return data_offset(n) + records + spare + longest;
+    return data_offset(n, sizeof(slot_t)) + records + spare + longest;
 }
 
 apr_size_t staple_cache_size_for(apr_size_t certificates)
@@ -107,24 +109,39 @@ const char *staple_cache_parse_spec(staple_cache_spec_t *spec, const char *arg,
 
 /* ---- What the header says. ---- */
 
-void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
-                          apr_uint64_t size)
+/* Of all layouts that can be read, only the size of a slot differs. */
+static void lay_out(header_t *header, apr_uint32_t version,
+                    apr_uint32_t slots, apr_uint64_t size)
 {
+    apr_uint32_t slot_size = staple_cache_slot_size(version);
+
     memcpy(header->magic, STAPLE_CACHE_MAGIC, sizeof(header->magic));
-    header->version = STAPLE_CACHE_VERSION;
+    header->version = version;
     header->byte_order = STAPLE_CACHE_BYTE_ORDER;
     header->header_size = sizeof(header_t);
-    header->slot_size = sizeof(slot_t);
+    header->slot_size = slot_size;
     header->record_size = sizeof(record_t);
     header->id_len = STAPLE_ID_LEN;
     header->segment_size = size;
     header->slots = slots;
     header->buckets = 2 * slots;
     header->slots_offset = sizeof(header_t);
-    header->buckets_offset = sizeof(header_t) + slots * sizeof(slot_t);
-    header->data_offset = data_offset(slots);
+    header->buckets_offset = sizeof(header_t)
+                             + (apr_uint64_t)slots * slot_size;
+    header->data_offset = data_offset(slots, slot_size);
     header->data_size = (size - header->data_offset)
                         / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
+}
+
+void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
+                          apr_uint64_t size)
+{
+    lay_out(header, STAPLE_CACHE_VERSION, slots, size);
+}
+
+apr_uint64_t staple_cache_data_offset(apr_uint32_t slots)
+{
+    return data_offset(slots, sizeof(slot_t));
 }
 
 apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_ID_LEN],
@@ -155,11 +172,32 @@ apr_uint64_t staple_cache_header_sum(const header_t *header)
     return staple_cache_sum(no_id, fixed, 2) ^ header->version;
 }
 
-const char *staple_cache_check_header(const header_t *header,
-                                      apr_uint64_t length)
+/* Whether a header that is whole fits this many bytes. */
+static const char *check_layout(const header_t *header, apr_uint64_t length,
+                                apr_uint32_t slot_size)
 {
     const apr_size_t fixed = offsetof(header_t, generation);
     header_t should;
+
+    if (length != header->segment_size) {
+        return length < header->segment_size ? "is truncated"
+                                             : "is longer than it should be";
+    }
+    if (header->slots > length / slot_size
+        || data_offset(header->slots, slot_size) + STAPLE_CACHE_BLOCK > length
+        || header->start % STAPLE_CACHE_BLOCK) {
+        return "has an impossible header";
+    }
+    memset(&should, 0, sizeof(should));
+    lay_out(&should, header->version, header->slots, length);
+    should.start = header->start;
+    return memcmp(header, &should, fixed) ? "has an impossible header" : NULL;
+}
+
+const char *staple_cache_check_header(const header_t *header,
+                                      apr_uint64_t length)
+{
+    apr_uint32_t slot_size;
 
     if (length < sizeof(header->magic)
         || memcmp(header->magic, STAPLE_CACHE_MAGIC, sizeof(header->magic))) {
@@ -172,35 +210,31 @@ const char *staple_cache_check_header(const header_t *header,
         return "has a damaged header, or is from a machine of another byte "
                "order";
     }
-    if (header->version != STAPLE_CACHE_VERSION) {
+    slot_size = staple_cache_slot_size(header->version);
+    if (!slot_size) {
         return "was written by another version of the module";
     }
     if (header->sum != staple_cache_header_sum(header)) {
         return "has a damaged header";
     }
-    if (length != header->segment_size) {
-        return length < header->segment_size ? "is truncated"
-                                             : "is longer than it should be";
-    }
-    if (header->slots > length / sizeof(slot_t)
-        || data_offset(header->slots) + STAPLE_CACHE_BLOCK > length
-        || header->start % STAPLE_CACHE_BLOCK) {
-        return "has an impossible header";
-    }
-    memset(&should, 0, sizeof(should));
-    staple_cache_lay_out(&should, header->slots, length);
-    should.start = header->start;
-    return memcmp(header, &should, fixed) ? "has an impossible header" : NULL;
+    return check_layout(header, length, slot_size);
 }
 
 /* ---- Mappings. ---- */
+
+void *staple_cache_private(apr_size_t size)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return base == MAP_FAILED ? NULL : base;
+}
 
 void staple_cache_bind(staple_cache_t *cache, void *base, apr_size_t length)
 {
     char *bytes = base;
     header_t *header = base;
 
-    cache->base = base;
     cache->length = length;
     cache->header = header;
     cache->slots = (slot_t *)(bytes + header->slots_offset);
@@ -213,15 +247,32 @@ void staple_cache_bind(staple_cache_t *cache, void *base, apr_size_t length)
     cache->start = header->start;
 }
 
+void staple_cache_bind_counters(staple_cache_t *cache, apr_size_t size)
+{
+    apr_size_t count = (size - sizeof(staple_cache_counters_t))
+                       / sizeof(staple_cache_count_t);
+
+    cache->counters = cache->kept.counters.base;
+    cache->kept.counters.size = size;
+    cache->counters_count = count < cache->slots_count ? (apr_uint32_t)count
+                                                       : cache->slots_count;
+}
+
 apr_status_t staple_cache_attach(staple_cache_t **cache, void *base,
                                  apr_size_t length, apr_pool_t *p)
 {
     *cache = NULL;
     if (!base || (apr_uintptr_t)base % STAPLE_CACHE_BLOCK
-        || staple_cache_check_header(base, length)) {
+        || staple_cache_check_header(base, length)
+        || ((const header_t *)base)->version != STAPLE_CACHE_VERSION) {
         return APR_EINVAL;
     }
     *cache = apr_pcalloc(p, sizeof(**cache));
+    (*cache)->kept.ring.base = base;
+    (*cache)->kept.ring.size = length;
+    (*cache)->kept.ring.fd = -1;
+    (*cache)->kept.counters.fd = -1;
+    (*cache)->kept.file = -1;
     staple_cache_bind(*cache, base, length);
     return APR_SUCCESS;
 }
@@ -229,14 +280,49 @@ apr_status_t staple_cache_attach(staple_cache_t **cache, void *base,
 void staple_cache_mapping(const staple_cache_t *cache, void **base,
                           apr_size_t *length)
 {
-    *base = cache->base;
+    *base = cache->kept.ring.base;
     *length = cache->length;
+}
+
+const char *staple_cache_path(const staple_cache_t *cache)
+{
+    return cache->path;
+}
+
+const staple_cache_kept_t *staple_cache_kept(const staple_cache_t *cache)
+{
+    return &cache->kept;
+}
+
+static void close_file(staple_cache_kept_t *kept)
+{
+    if (kept->file >= 0) {
+        close(kept->file);
+        kept->file = -1;
+    }
+}
+
+void staple_cache_release(staple_cache_kept_t *kept)
+{
+    staple_memory_free(&kept->ring);
+    staple_memory_free(&kept->counters);
+    close_file(kept);
 }
 
 void staple_cache_unmap(staple_cache_t *cache)
 {
-    if (cache->base) {
-        munmap(cache->base, cache->length);
-        cache->base = NULL;
-    }
+    staple_cache_release(&cache->kept);
+}
+
+/* ---- Who may write. ---- */
+
+apr_status_t staple_cache_begin_writing(staple_cache_t *cache)
+{
+    return staple_memory_write(&cache->kept.ring);
+}
+
+void staple_cache_only_read(staple_cache_t *cache)
+{
+    staple_memory_disown(&cache->kept.ring);
+    close_file(&cache->kept);
 }

@@ -7,12 +7,14 @@
  * What the files of the room have in common and nobody else sees: a segment as
  * this process has it, and where in it things lie.
  *
- *   staple_cache.c          readers: they take no lock and write nothing
- *   cache/write.c    the one writer at a time, under the lock
- *   cache/count.c    what any process writes without the lock
+ *   staple_cache.c   readers: they take no lock and write nothing
+ *   cache/write.c    the one writer
+ *   cache/count.c    what any process writes, and what the writer counts
  *   cache/segment.c  how large it is, what its header says, its mapping
  *   cache/make.c     the segment of a new generation
  *   cache/file.c     the file: what is found, and what is put there
+ *   cache/copy.c     the thread of the writer that copies to the file
+ *   cache/older.c    what an older version of the module has left
  *
  * Below them are cache/layout.h, the layout, cache/atomics.h, how
  * what may change is loaded and stored, and cache/blocks.h, how it is
@@ -36,7 +38,9 @@ typedef staple_cache_record_t record_t;
  * checked: a stray write to the header cannot lead anybody out of bounds.
  */
 struct staple_cache_t {
-    void *base;
+    staple_cache_kept_t kept;
+    const char *path; /* of the file; NULL: none is wanted */
+    struct staple_cache_copy_t *copy; /* NULL: this process does not copy */
     apr_size_t length;
     header_t *header;
     slot_t *slots;
@@ -47,7 +51,8 @@ struct staple_cache_t {
     apr_uint64_t data_size;
     apr_uint64_t blocks; /* in the data area */
     apr_uint64_t start;
-    apr_global_mutex_t *lock;
+    staple_cache_counters_t *counters; /* NULL: nobody counts */
+    apr_uint32_t counters_count;       /* of slots, in there */
 };
 
 /* ---- Slots. ---- */
@@ -190,11 +195,43 @@ apr_uint64_t staple_cache_live_bytes(const staple_cache_t *cache,
 void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
                           apr_uint64_t size);
 
+/** Where the data begin that follow so many slots. */
+apr_uint64_t staple_cache_data_offset(apr_uint32_t slots);
+
 /** Let a cache have a segment whose header is right. From here on the header's
- * layout is not looked at again. */
+ * layout is not looked at again. What the cache keeps is not changed. */
 void staple_cache_bind(staple_cache_t *cache, void *base, apr_size_t length);
 
-/* ---- cache/write.c: for who has the lock, or is alone ---- */
+/** The same for the counters, of which so many bytes are mapped. */
+void staple_cache_bind_counters(staple_cache_t *cache, apr_size_t size);
+
+/** Private memory, all 0, to be given back with munmap; NULL: there is none. */
+void *staple_cache_private(apr_size_t size);
+
+/* ---- cache/make.c ---- */
+
+/** Into a slot that is all 0. */
+void staple_cache_write_name(slot_t *slot, const char *name);
+
+/* ---- cache/count.c ---- */
+
+/** Bytes of the counters beside a segment. */
+apr_size_t staple_cache_counters_size(apr_size_t slots);
+
+/* ---- cache/older.c ---- */
+
+/** Bytes of a slot in a layout that can be read; 0: it cannot. */
+apr_uint32_t staple_cache_slot_size(apr_uint32_t version);
+
+/**
+ * Make what was read into private memory a segment of the present layout.
+ * @param base the bytes; replaced, and the old ones given back, where they
+ *        were of an older layout
+ * @return NULL, or why they are no segment
+ */
+const char *staple_cache_update(void **base, apr_size_t *size);
+
+/* ---- cache/write.c: for the writer ---- */
 
 /**
  * Append a record and let one of its slot's marks point at it.

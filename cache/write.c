@@ -1,10 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The writer, one at a time under the lock: the log, what points into it, and
- * the state beside a slot with its journal. What it must not do to readers is
- * in staple_cache.c; what any process may write without the lock is in
- * cache/count.c.
+ * The writer, of which there is one at a time: the log, what points into it,
+ * and the state beside a slot with its journal. What it must not do to readers
+ * is in staple_cache.c; what any process may write is in cache/count.c.
  *
  * The one idea: it appends at the head of a log that goes round. To make room
  * it looks at the record at the tail: if a slot points there it is appended
@@ -27,28 +26,7 @@
 
 #include "segment.h"
 
-/* ---- The lock. ---- */
-
-/*
- * Where the owner was killed, APR's robust pthread mutex and the mutexes that
- * the kernel gives back are simply acquired; nothing need be repaired for it.
- */
-static apr_status_t writer_enter(staple_cache_t *cache)
-{
-    return cache->lock ? apr_global_mutex_lock(cache->lock) : APR_SUCCESS;
-}
-
-static apr_status_t writer_leave(staple_cache_t *cache)
-{
-    return cache->lock ? apr_global_mutex_unlock(cache->lock) : APR_SUCCESS;
-}
-
-void staple_cache_set_lock(staple_cache_t *cache, apr_global_mutex_t *lock)
-{
-    cache->lock = lock;
-}
-
-/* ---- The log: under the lock from here on. ---- */
+/* ---- The log. ---- */
 
 static apr_uint64_t free_bytes(const staple_cache_t *cache)
 {
@@ -394,54 +372,39 @@ apr_status_t staple_cache_store(staple_cache_t *cache, int slot,
     if (!s || der_len == 0 || der_len > STAPLE_CACHE_DER_MAX) {
         return APR_EINVAL;
     }
-    rv = writer_enter(cache);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     rv = staple_cache_append(cache, s, &s->served, der, der_len, meta);
     if (rv == APR_SUCCESS) {
         mark_publish(&s->pending, 0);
         wanted_put(s, 0);
     }
-    writer_leave(cache);
     return rv;
 }
 
 apr_status_t staple_cache_forget(staple_cache_t *cache, int slot)
 {
     slot_t *s = slot_of(cache, slot);
-    apr_status_t rv;
 
     if (!s) {
         return APR_EINVAL;
     }
-    rv = writer_enter(cache);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     /* In this order: what was served must not come back as pending. */
     mark_publish(&s->pending, 0);
     mark_publish(&s->served, 0);
-    return writer_leave(cache);
+    return APR_SUCCESS;
 }
 
 apr_status_t staple_cache_confirm(staple_cache_t *cache, int slot, int is_true)
 {
     slot_t *s = slot_of(cache, slot);
-    apr_status_t rv;
 
     if (!s) {
         return APR_EINVAL;
-    }
-    rv = writer_enter(cache);
-    if (rv != APR_SUCCESS) {
-        return rv;
     }
     if (is_true && is_pending(s)) {
         mark_publish(&s->served, mark_take(&s->pending));
     }
     mark_publish(&s->pending, 0);
-    return writer_leave(cache);
+    return APR_SUCCESS;
 }
 
 /* ---- The state beside the slot. ---- */
@@ -497,16 +460,11 @@ apr_status_t staple_cache_set_state(staple_cache_t *cache, int slot,
                                     const staple_cache_state_t *state)
 {
     slot_t *s = slot_of(cache, slot);
-    apr_status_t rv;
 
     if (!s) {
         return APR_EINVAL;
     }
-    rv = writer_enter(cache);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     finish_journal(cache);
     staple_cache_write_state(cache, s, state);
-    return writer_leave(cache);
+    return APR_SUCCESS;
 }

@@ -8,14 +8,21 @@
  * certificate, behind `SSLStaplingCache shmcb:path(size)`.
  *
  * The one idea: a response is copied out by readers that take no lock, write
- * nothing and make no system call, while one writer at a time appends to a
- * cyclic log whose positions only grow. docs/ring.md draws the segment and
- * proves the orderings; this header is the contract.
+ * nothing and make no system call, while the one process that may write
+ * appends to a cyclic log whose positions only grow. docs/ring.md draws the
+ * segment and proves the orderings; this header is the contract.
  *
  * A segment belongs to one generation of the server. Its set of certificates
  * is fixed when it is made (staple_cache_create) and never changes; a restart
- * makes the next segment, seeded from this one. Children reach a segment by
- * inheriting the parent's mapping.
+ * makes the next segment, seeded from this one. It lies in memory that the
+ * parent and its children can only read; a process that was forked to be the
+ * writer can write it (staple_cache_begin_writing). What every process may
+ * write, counts and requests, lies beside it, and nobody trusts it.
+ *
+ * The file at the path of `shmcb:` is a copy, for the next start and for
+ * staplectl. Nobody maps it: a thread of the writer brings it up to date
+ * (staple_cache_begin_copying), the parent reads it once, into memory of its
+ * own, at a start. So what happens to the file happens to the copy alone.
  *
  * This room knows nothing of OCSP: it keeps bytes, their times and a status
  * whose meaning belongs to the caller. It opens its own file and nothing else,
@@ -25,7 +32,8 @@
 
 #include <apr_pools.h>
 #include <apr_time.h>
-#include <apr_global_mutex.h>
+
+#include "staple_memory.h"
 
 #include "staple_id.h"
 
@@ -90,10 +98,20 @@ typedef struct staple_cache_state_t {
     apr_uint16_t peer_port;  /* the address asked last; 0: none was */
     apr_uint32_t peer_scope; /* of a link-local address; 0: none */
     unsigned char peer[16];  /* IPv6, or IPv4 mapped into it */
+    apr_time_t begun_at;     /* an exchange that has not ended, with the URL of
+                                url_index, began then; 0: there is none */
 } staple_cache_state_t;
 
 /** One generation's segment as this process sees it. */
 typedef struct staple_cache_t staple_cache_t;
+
+/** What a process has of a segment. Plain values, so that the parent can keep
+ * them from one generation to the next, while its pools come and go. */
+typedef struct staple_cache_kept_t {
+    staple_memory_t ring;
+    staple_memory_t counters;
+    int file; /* the descriptor of the ring's file; -1: there is none */
+} staple_cache_kept_t;
 
 /** What staple_cache_create shall build. */
 typedef struct staple_cache_conf_t {
@@ -105,13 +123,13 @@ typedef struct staple_cache_conf_t {
     const char *const *names; /* what people call them, in the same order; or
                               NULL. Of one that has no room the end is kept */
     apr_size_t ids_count;
-    staple_cache_t *previous; /* the generation before, still mapped; or NULL */
+    const staple_cache_kept_t *previous; /* the generation before; or NULL */
 } staple_cache_conf_t;
 
 /** Where the records of a new generation came from. */
 typedef enum {
     STAPLE_CACHE_SEED_NONE,   /* nothing to take over */
-    STAPLE_CACHE_SEED_MEMORY, /* the previous generation's mapping */
+    STAPLE_CACHE_SEED_MEMORY, /* the previous generation's memory */
     STAPLE_CACHE_SEED_FILE    /* the file at path: pending until confirmed */
 } staple_cache_seed_e;
 
@@ -127,8 +145,10 @@ typedef struct staple_cache_report_t {
                                   used, and where it is now: finishes "what
                                   is at PATH ..." ("is a symbolic link") */
     const char *new_file;      /* NULL, or why no file could be made at path:
-                                  the ring is anonymous memory then ("No
+                                  the ring is in memory alone then ("No
                                   space left on device") */
+    const char *weaker;        /* NULL, or why a child could make its mapping
+                                  writable, as in staple_memory_make */
 } staple_cache_report_t;
 
 /** Bytes of a segment for so many certificates, of whose responses none has
@@ -139,20 +159,24 @@ apr_size_t staple_cache_size_for(apr_size_t certificates);
  * Make the segment of a new generation and seed it: from conf->previous where
  * there is one, else from the file at conf->path. Records from memory are
  * served at once; records from a file are pending until staple_cache_confirm.
- * The new segment is written under a temporary name and renamed to
- * conf->path; the old file's mappings stay as they are. What is found there and
- * is not a ring file of this user is left alone, and the ring is anonymous; a
- * ring file that cannot be used is renamed to path.bad.
+ * What is used of either is copied to private memory first, once, and checked
+ * there; the next segment never becomes larger than the old one's size and
+ * the number of certificates justify. Files of layout 3 and later are read.
  *
- * Called in the parent, before children exist. The mapping is inherited by
- * children and lives until staple_cache_unmap: no pool cleanup touches it.
+ * A copy of the new segment is written under a temporary name, locked (flock)
+ * and renamed to conf->path. What is found there and is not a ring file of
+ * this user is left alone, and so is one that another server has locked; there
+ * is no file then. A ring file that cannot be used is renamed to path.bad.
+ *
+ * Called in the parent, before children exist. It can only read the segment
+ * afterwards, and so can its children. The mappings live until
+ * staple_cache_unmap or staple_cache_release: no pool cleanup touches them.
  * A failure with the file is no failure: see report->new_file.
  *
  * @param cache the result, allocated from p
  * @param conf what to build; nothing of it is kept but by copy
  * @param report what was done; filled in on APR_SUCCESS
- * @return APR_SUCCESS; APR_ENOMEM and the like where not even anonymous
- *         memory could be had
+ * @return APR_SUCCESS; APR_ENOMEM and the like where no memory could be had
  */
 apr_status_t staple_cache_create(staple_cache_t **cache,
                                  const staple_cache_conf_t *conf,
@@ -166,28 +190,77 @@ apr_status_t staple_cache_create(staple_cache_t **cache,
 apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
                                     const char **reason, apr_pool_t *p);
 
-/**
- * Wrap a mapping that outlived its staple_cache_t (the parent keeps address
- * and length across restarts, because pools do not).
- * @return APR_SUCCESS, or APR_EINVAL where the bytes are no segment
- */
-apr_status_t staple_cache_attach(staple_cache_t **cache, void *base,
-                                 apr_size_t length, apr_pool_t *p);
+/** Where its file is or is to be; NULL: none is wanted. */
+const char *staple_cache_path(const staple_cache_t *cache);
 
-/** The mapping behind a cache, for a later staple_cache_attach. */
-void staple_cache_mapping(const staple_cache_t *cache, void **base,
-                          apr_size_t *length);
+/** What this process has of a segment at this moment. */
+const staple_cache_kept_t *staple_cache_kept(const staple_cache_t *cache);
 
-/** Give the mapping back to the system; the cache must not be used again. */
+/** Give back what was kept of a generation; other processes keep theirs. */
+void staple_cache_release(staple_cache_kept_t *kept);
+
+/** The same for a cache; it must not be used again. */
 void staple_cache_unmap(staple_cache_t *cache);
 
+/* ---- Who writes. ---- */
+
 /**
- * The lock that writers take. Without it (NULL, the state after create) the
- * caller promises that there is one writer. A child sets it again after
- * apr_global_mutex_child_init, which may replace it. posixsem mutexes stay with
- * an owner that was killed: choose another mechanism for this one.
+ * Become the writer. In a process that was forked for it, after the writer
+ * before has ended; what that one had half done is finished by the calls that
+ * follow. Threads of the process write one at a time; what several may call
+ * at once says so.
  */
-void staple_cache_set_lock(staple_cache_t *cache, apr_global_mutex_t *lock);
+apr_status_t staple_cache_begin_writing(staple_cache_t *cache);
+
+/** Give up all descriptors. In each child that is not the writer. */
+void staple_cache_only_read(staple_cache_t *cache);
+
+/**
+ * How the copy fares, called in the thread that copies when that changes.
+ * @param rv why the file could not be written; APR_SUCCESS: it is whole again
+ */
+typedef void staple_cache_copied_fn(void *baton, apr_status_t rv);
+
+/**
+ * Begin to copy the segment to its file, in a thread of its own: once a second
+ * what has changed, at once all of it if somebody else has written to the
+ * file, and its time alone now and then while nothing changes. No fsync: a
+ * checksum says what a crash has torn. In the writer; without a file, nothing
+ * happens. SIGXFSZ must be ignored.
+ * @param p lives as long as the process writes
+ */
+apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
+                                        staple_cache_copied_fn *report,
+                                        void *baton, apr_pool_t *p);
+
+/**
+ * Copy what is missing, with the counts of handshakes, and end the thread. If
+ * that takes longer than `patience`, it is left to itself: the process has to
+ * end by _exit.
+ * @return whether the copy is complete
+ */
+int staple_cache_end_copying(staple_cache_t *cache,
+                             apr_interval_time_t patience);
+
+/** What became of a ring's file. */
+typedef enum {
+    STAPLE_CACHE_FILE_FINE, /* it is where it was, or none is wanted */
+    STAPLE_CACHE_FILE_MADE, /* a new one was made: the writer has to be
+                               replaced by one that is forked now */
+    STAPLE_CACHE_FILE_LOST  /* none can be made at present */
+} staple_cache_file_e;
+
+/**
+ * Look whether the file still has its name, and make a new one if not, or if
+ * there has been none. Where the thread that copies has not ended a round for
+ * some seconds, nothing is looked at: the file system may hang.
+ *
+ * In the parent, now and then.
+ * @param why LOST: why, to finish "no ring file can be kept at PATH: ...";
+ *        from p
+ */
+staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
+                                            const char **why, apr_pool_t *p);
 
 /** How many slots there are; slots are 0 .. count-1. */
 apr_size_t staple_cache_count(const staple_cache_t *cache);
@@ -203,7 +276,7 @@ int staple_cache_find(const staple_cache_t *cache,
 const unsigned char *staple_cache_id(const staple_cache_t *cache, int slot);
 
 /** Bytes of a name in the ring, the final 0 included. */
-#define STAPLE_CACHE_NAME_LEN 56
+#define STAPLE_CACHE_NAME_LEN 48
 
 /** What a name begins with whose beginning had no room. */
 #define STAPLE_CACHE_NAME_CUT ".."
@@ -237,26 +310,20 @@ apr_status_t staple_cache_read_pending(const staple_cache_t *cache, int slot,
                                        apr_size_t *len,
                                        staple_cache_meta_t *meta);
 
-/**
- * Take the next slot whose pending response nobody has looked at yet, so that
- * children share the work of verifying a file. Lock-free.
- * @return a slot with a pending response, or -1: all are taken
- */
-int staple_cache_claim_pending(staple_cache_t *cache);
-
 /** How many slots still have a pending response. */
 apr_size_t staple_cache_pending(const staple_cache_t *cache);
 
 /**
  * Say what became of a pending response: true makes it the slot's response
- * (unless a newer one was stored meanwhile), false drops it. Takes the lock.
+ * (unless a newer one was stored meanwhile), false drops it. Threads of the
+ * writer may call it at once for different slots, while none stores.
  */
 apr_status_t staple_cache_confirm(staple_cache_t *cache, int slot, int is_true);
 
 /**
- * Publish a verified response to every process at once. Takes the lock for
- * the time of a few copies. The caller decides whether it is newer than what
- * is held; a pending response of the slot is dropped.
+ * Publish a verified response to every process at once. In the writer. The
+ * caller decides whether it is newer than what is held; a pending response of
+ * the slot is dropped.
  * @return APR_SUCCESS; APR_ENOSPC: the live responses do not leave room (the
  *         old one stays); APR_EINVAL: der_len is 0 or above
  *         STAPLE_CACHE_DER_MAX
@@ -265,14 +332,14 @@ apr_status_t staple_cache_store(staple_cache_t *cache, int slot,
                                 const unsigned char *der, apr_size_t der_len,
                                 const staple_cache_meta_t *meta);
 
-/** Drop the response of a slot, pending or not. Takes the lock. */
+/** Drop the response of a slot, pending or not. In the writer. */
 apr_status_t staple_cache_forget(staple_cache_t *cache, int slot);
 
 /** Copy the refresh state of a slot; lock-free as staple_cache_read. */
 void staple_cache_state(const staple_cache_t *cache, int slot,
                         staple_cache_state_t *state);
 
-/** Replace the refresh state of a slot. Takes the lock. */
+/** Replace the refresh state of a slot. In the writer. */
 apr_status_t staple_cache_set_state(staple_cache_t *cache, int slot,
                                     const staple_cache_state_t *state);
 
@@ -287,14 +354,17 @@ typedef struct staple_cache_served_t {
  * system call, any thread of any process. The sums are taken over by the next
  * generation; what an old child counts after that is lost.
  */
-void staple_cache_count_served(staple_cache_t *cache, int slot,
+void staple_cache_count_served(const staple_cache_t *cache, int slot,
                                const staple_cache_served_t *more);
 
-/** What was counted of a slot so far. Lock-free. */
+/**
+ * What was counted of a slot so far, generations before this one included.
+ * Lock-free. Any process may have written anything there: good for a page.
+ */
 void staple_cache_served(const staple_cache_t *cache, int slot,
                          staple_cache_served_t *sum);
 
-/** How the share fares, over all refreshers of this server. */
+/** How the share fares, over all writers of this server. */
 typedef struct staple_cache_share_t {
     apr_uint64_t hits;       /* these seven as in staple_share_state_t */
     apr_uint64_t misses;
@@ -311,8 +381,8 @@ typedef struct staple_cache_share_t {
 } staple_cache_share_t;
 
 /**
- * Add what the refresher has counted of its share; the rest of `more` takes the
- * place of what was said before (an error only if there is one). Lock-free.
+ * Add what the writer has counted of its share; the rest of `more` takes the
+ * place of what was said before (an error only if there is one). In the writer.
  * Counters and the last error are taken over by the next generation.
  */
 void staple_cache_count_share(staple_cache_t *cache,
@@ -326,17 +396,16 @@ void staple_cache_share(const staple_cache_t *cache,
 /** What an administrator asks of the refresher. */
 typedef enum {
     STAPLE_CACHE_REFRESH = 1, /* ask for a new response at once */
-    STAPLE_CACHE_FORGET = 2 /* drop the held response first, and what is
-                                 remembered of it (validators) */
+    STAPLE_CACHE_FORGET = 2   /* drop the held response before that */
 } staple_cache_request_e;
 
 /**
- * Leave a request for the refresher, in whatever process it lives. Lock-free.
+ * Leave a request for the refresher, in any thread of any process. Lock-free.
  * @param what staple_cache_request_e, or-ed
  * @return APR_SUCCESS; APR_EINVAL: no such slot; APR_EAGAIN: too many wait to
  *         be taken
  */
-apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
+apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
                                   apr_uint32_t what);
 
 /**
@@ -345,7 +414,7 @@ apr_status_t staple_cache_request(staple_cache_t *cache, int slot,
  * @param slot whose request it is
  * @return staple_cache_request_e, or-ed; 0: there is none
  */
-apr_uint32_t staple_cache_take_request(staple_cache_t *cache, int *slot);
+apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot);
 
 /** How full the ring is; a snapshot, exact only while nobody writes. */
 typedef struct staple_cache_usage_t {

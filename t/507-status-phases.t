@@ -154,8 +154,12 @@ is($status->cert('forced.test')->{url}, $responder->url('/forced/'),
    'SSLStaplingForceURL is named');
 
 my $ring = $httpd->dir . '/logs/stapling_cache';
-my (undef, $shown) = run(build_dir() . '/staplectl/staplectl', 'show', '-r', $ring,
-                         'second.test', '-c', $leaf{second}{chain});
+my $shown;
+wait_for(sub { # the file of the ring is a copy
+    (undef, $shown) = run(build_dir() . '/staplectl/staplectl', 'show', '-r',
+                          $ring, 'second.test', '-c', $leaf{second}{chain});
+    return $shown =~ /^  responder +http/m;
+});
 like($shown, qr/^  responder +\Q$url\E$/m, 'staplectl names it');
 like($shown, qr/^  took +resolve \d+ ms, connect \d+ ms, wait [\d.]+ m?s$/m,
      '... and says what took how long');

@@ -72,8 +72,9 @@ sub ctl
                            $_[0]->dir . '/logs/stapling_cache', @_[1 .. $#_]);
     return $out;
 }
-like(ctl($first), qr/^share: 0 found, 1 not found, .* 1 given,.*in use since/m,
-     'staplectl has it');
+ok(wait_for(sub {
+    ctl($first) =~ /^share: 0 found, 1 not found, .* 1 given,.*in use since/m
+}), 'staplectl has it');
 is(decode_json(ctl($first, '--json'))->{ring}{share}{stored}, 1,
    '... as JSON, too');
 
@@ -113,7 +114,8 @@ like($status->json->{share_state}{words},
      '... which is said');
 like($status->page('metrics'), qr/^staple_share_silent 1$/m,
      '... in the metrics');
-like(ctl($first), qr/^share: .*; silent since 20/m, '... by staplectl');
+ok(wait_for(sub { ctl($first) =~ /^share: .*; silent since 20/m }),
+   '... by staplectl');
 $store->thaw;
 ok(wait_for(sub { $status->act('refresh', $id); !numbers()->{silent} }, 90),
    '... until it answers again');

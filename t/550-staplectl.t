@@ -43,6 +43,10 @@ my $served = wait_for_staple($httpd, 'good', name => 'good.test');
 wait_for_staple($httpd, 'revoked', name => 'revoked.test');
 $responder->wait_for_request($leaf{down}, 0);
 $httpd->wait_for_log(qr/STP0203: down.test/);
+ok(wait_for(sub {
+    my ($exit, $out) = ctl('list', @certs);
+    return $out =~ /^stapled/m && $out =~ /^revoked/m && $out =~ /status 500/;
+}), 'the file of the ring has what happened');
 
 for my $state ('beside the server', 'after its stop') {
     my ($exit, $out) = ctl('list', @certs);

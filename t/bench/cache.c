@@ -149,7 +149,7 @@ static staple_cache_t *make_ring(const bench_t *bench,
                                          (unsigned int)bench->count, previous);
     staple_cache_report_t report;
     staple_cache_t *ring;
-    apr_status_t rv = staple_cache_create(&ring, &conf, &report, bench->p);
+    apr_status_t rv = create(&ring, &conf, &report, bench->p);
 
     if (rv != APR_SUCCESS) {
         die("cannot make a ring", rv);
@@ -569,7 +569,7 @@ static void report_seeding(void)
                      bench.ids, 10000, bench.ring);
     for (i = 0; i < 2; i++) {
         start = now_ns();
-        if (staple_cache_create(&next, &conf, &report, bench.p)
+        if (create(&next, &conf, &report, bench.p)
             != APR_SUCCESS) {
             die("cannot seed", APR_EGENERAL);
         }

@@ -3,16 +3,13 @@
 /*
  * Any bytes may be found at the path of the ring. Whatever they are: nothing
  * crashes, what is taken for a record is bounded, and once opened the ring can
- * be read, written and inherited from.
+ * be read, written and carried over.
  *
  * The first byte of an input says what is put right before the rest goes into
  * a file, or checksums would keep a fuzzer out forever: 1 the header's
  * checksum and the segment's size, 2 the checksums of all records and states.
  *
- *   clang -fsanitize=fuzzer,address,undefined -g -O1 -Iinclude \
- *       $(apr-1-config --cppflags --includes) t/fuzz/cache.c staple_cache*.c \
- *       $(apr-1-config --link-ld) -o fuzz-cache
- *   ./fuzz-cache -max_len=16384 t/fuzz/corpus/cache
+ *   make fuzz && t/fuzz/cache -max_len=16384 t/fuzz/corpus/cache
  */
 
 #include <fcntl.h>
@@ -145,7 +142,7 @@ static void write_all(staple_cache_t *cache, unsigned char *buf)
     int i;
 
     memset(&state, 0, sizeof(state));
-    while ((i = staple_cache_claim_pending(cache)) >= 0) {
+    for (i = 0; i < (int)staple_cache_count(cache) && i < 50; i++) {
         staple_cache_confirm(cache, i, i % 2);
     }
     for (i = 0; i < (int)staple_cache_count(cache) && i < 50; i++) {
@@ -164,7 +161,7 @@ static void write_all(staple_cache_t *cache, unsigned char *buf)
     }
 }
 
-static void inherit_all(const char *path, apr_pool_t *p)
+static void carry_over(const char *path, apr_pool_t *p)
 {
     static const unsigned char ids[3][STAPLE_ID_LEN];
     unsigned char own[4][STAPLE_ID_LEN];
@@ -190,6 +187,11 @@ static void inherit_all(const char *path, apr_pool_t *p)
     conf.ids_count = 4;
     must(staple_cache_create(&cache, &conf, &report, p) == APR_SUCCESS,
          "a ring can always be made");
+    must(staple_cache_begin_writing(cache) == APR_SUCCESS, "and be written");
+    if (!report.new_file) {
+        must(staple_cache_copy_round(cache, 1, p) == APR_SUCCESS,
+             "and be copied");
+    }
     staple_cache_unmap(cache);
 }
 
@@ -242,7 +244,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else {
         must(reason != NULL, "a reason is given");
     }
-    inherit_all(path, p);
+    carry_over(path, p);
     unlink(path);
     unlink(apr_pstrcat(p, path, ".bad", NULL));
     apr_pool_clear(p);

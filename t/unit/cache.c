@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <apr_global_mutex.h>
 
 #include "tap.h"
 #include "cache_fixture.h"
@@ -76,7 +75,7 @@ static staple_cache_t *make_ring(const char *path, apr_size_t size, int grow,
                                          previous);
     staple_cache_t *cache = NULL;
 
-    if (staple_cache_create(&cache, &conf, report, p) != APR_SUCCESS) {
+    if (create(&cache, &conf, report, p) != APR_SUCCESS) {
         abort();
     }
     return cache;
@@ -305,7 +304,7 @@ static void test_model(apr_pool_t *p)
                 int step;
 
                 memset(&model, 0, sizeof(model));
-                staple_cache_create_at(&cache, &conf, &report, starts[i], p);
+                create_at(&cache, &conf, &report, starts[i], p);
                 staple_cache_usage(cache, &usage);
                 for (step = 0; step < 400 && staple_cache_count(cache);
                      step++) {
@@ -434,6 +433,14 @@ static void fill_ring(staple_cache_t *cache, unsigned int count,
     }
 }
 
+/* What the writer has, the file has. */
+static void copy_ring(staple_cache_t *cache, apr_pool_t *p)
+{
+    if (staple_cache_copy_round(cache, 1, p) != APR_SUCCESS) {
+        abort();
+    }
+}
+
 static void test_from_memory(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(12, p), *other = make_ids(12, p);
@@ -528,7 +535,7 @@ static const char *name_in_ring(const char *name, apr_pool_t *p)
     const char *found;
 
     conf.names = &name;
-    staple_cache_create(&cache, &conf, &report, p);
+    create(&cache, &conf, &report, p);
     found = apr_pstrdup(p, staple_cache_name(cache, 0));
     staple_cache_unmap(cache);
     return found;
@@ -537,7 +544,7 @@ static const char *name_in_ring(const char *name, apr_pool_t *p)
 static void test_names(apr_pool_t *p)
 {
     static const char longest[] =
-        "a123456789b123456789c123456789d123456789e123456789.test";
+        "a123456789b123456789c123456789d123456789e1.test";
     cert_id_t *ids = make_ids(2, p);
     staple_cache_report_t report;
     staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
@@ -744,7 +751,6 @@ static void test_from_file(apr_pool_t *p)
     staple_cache_usage_t usage;
     const char *reason;
     struct stat st;
-    int i, claimed = 0, sum = 0;
 
     cache = make_ring(path, 65536, 0, ids, 5, NULL, &report, p);
     ok(report.seed == STAPLE_CACHE_SEED_NONE && !report.new_file
@@ -754,6 +760,7 @@ static void test_from_file(apr_pool_t *p)
        "of mode 0600 and all its size, and nothing is left beside it");
     ok(st.st_blocks * 512 >= st.st_size, "its blocks are reserved");
     fill_ring(cache, 5, 1500);
+    copy_ring(cache, p);
     ok(staple_cache_open_file(&seen, path, &reason, p) == APR_SUCCESS
        && version_of(seen, 4, 4, 0) == 5, "what is stored is in the file");
     staple_cache_unmap(seen);
@@ -766,12 +773,6 @@ static void test_from_file(apr_pool_t *p)
     is_int((long long)staple_cache_pending(cache), 4, "pending, all of them");
     is_int(version_of(cache, 0, 1, 0), 0, "not served unconfirmed");
     is_int(version_of(cache, 0, 1, 1), 2, "but there to be verified");
-    while ((i = staple_cache_claim_pending(cache)) >= 0 && claimed < 100) {
-        claimed++;
-        sum += i;
-    }
-    ok(claimed == 4 && sum == 0 + 1 + 2 + 3, "each is claimed once");
-    is_int(staple_cache_claim_pending(cache), -1, "and never again");
     staple_cache_confirm(cache, 0, 1);
     staple_cache_confirm(cache, 1, 0);
     store_der(cache, 2, 900, 3, 77);
@@ -940,7 +941,7 @@ static const struct {
     { "some text", spoil_text, 0, 0, 0, "not a ring" },
 };
 
-static int has_works(staple_cache_t *cache)
+static int is_working(staple_cache_t *cache)
 {
     return store_der(cache, 0, 500, 0, 9) == APR_SUCCESS
            && version_of(cache, 0, 0, 0) == 9;
@@ -964,6 +965,7 @@ static void test_spoilt_files(apr_pool_t *p)
         }
         cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
         fill_ring(cache, 2, 500);
+        copy_ring(cache, p);
         staple_cache_unmap(cache);
         spoils[i].spoil(path);
         there = lstat(path, &before) == 0;
@@ -987,7 +989,7 @@ static void test_spoilt_files(apr_pool_t *p)
         ok(!spoils[i].is_aside
            || (lstat(apr_pstrcat(p, path, ".bad", NULL), &after) == 0
                && after.st_ino == before.st_ino), "the old one is kept");
-        ok(has_works(cache), "and the ring works");
+        ok(is_working(cache), "and the ring works");
         staple_cache_unmap(cache);
         empty_scratch(p);
     }
@@ -1008,6 +1010,7 @@ static void test_flipped_file(apr_pool_t *p)
 
     apr_pool_create(&ptemp, p);
     fill_ring(cache, 2, 500);
+    copy_ring(cache, p);
     staple_cache_unmap(cache);
     fd = open(path, O_RDONLY);
     if (read(fd, good, 8192) != 8192) {
@@ -1021,7 +1024,7 @@ static void test_flipped_file(apr_pool_t *p)
         write_file(path, bad, 8192);
         cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, ptemp);
         fixed += at < 2 * STAPLE_CACHE_BLOCK && report.old_file
-                 && report.seeded == 0 && has_works(cache);
+                 && report.seeded == 0 && is_working(cache);
         if (at >= 2 * STAPLE_CACHE_BLOCK) {
             seeded += (int)report.seeded;
             for (i = 0; i < 2; i++) {
@@ -1088,7 +1091,7 @@ static void no_file(const char *what, const char *path, apr_size_t size,
     staple_cache_report_t report;
     staple_cache_t *cache = make_ring(path, size, 0, ids, 2, NULL, &report, p);
 
-    ok(report.new_file != NULL && has_works(cache),
+    ok(report.new_file != NULL && is_working(cache),
        "%s: anonymous memory, and why is said", what);
     diag("%s", report.new_file ? report.new_file : "-");
     staple_cache_unmap(cache);
@@ -1128,7 +1131,7 @@ static void test_bad_places(apr_pool_t *p)
         setrlimit(RLIMIT_FSIZE, &limit);
         cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 2, NULL,
                           &report, p);
-        _exit(!(report.new_file && has_works(cache)));
+        _exit(!(report.new_file && is_working(cache)));
     }
     waitpid(child, &status, 0);
     is_int(status, 0, "a limit on the size of files: no signal, no file");
@@ -1145,7 +1148,7 @@ static void test_bad_places(apr_pool_t *p)
         }
         cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 2, NULL,
                           &report, p);
-        _exit(!(report.new_file && has_works(cache)));
+        _exit(!(report.new_file && is_working(cache)));
     }
     waitpid(child, &status, 0);
     chmod(scratch, 0700);
@@ -1153,54 +1156,468 @@ static void test_bad_places(apr_pool_t *p)
     empty_scratch(p);
 }
 
-/* ---- The lock. ---- */
+/* ---- One writer. ---- */
 
-#define LOCK_WRITERS 3
-#define LOCK_STORES 300
-
-static void test_lock(apr_pool_t *p)
+/* In a process of its own; its exit status. */
+static int write_in_child(staple_cache_t *cache, apr_uint32_t version)
 {
-    cert_id_t *ids = make_ids(LOCK_WRITERS, p);
-    staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 16384, 0, ids, LOCK_WRITERS, NULL,
-                                      &report, p);
-    apr_global_mutex_t *lock;
-    pid_t writer[LOCK_WRITERS];
-    int i, j, status, well = 0, newest = 0;
+    pid_t writer = fork();
+    int status = -1;
 
-    apr_global_mutex_create(&lock, NULL, APR_LOCK_DEFAULT, p);
-    staple_cache_set_lock(cache, lock);
-    for (i = 0; i < LOCK_WRITERS; i++) {
-        writer[i] = fork();
-        if (writer[i] == 0) {
-            apr_global_mutex_child_init(&lock, NULL, p);
-            for (j = 1; j <= LOCK_STORES; j++) {
-                if (store_der(cache, i, 800, (apr_uint32_t)i,
-                              (apr_uint32_t)j) != APR_SUCCESS) {
-                    _exit(1);
-                }
-            }
-            _exit(0);
+    if (writer == 0) {
+        _exit(staple_cache_begin_writing(cache)
+              || store_der(cache, 0, 800, 0, version));
+    }
+    waitpid(writer, &status, 0);
+    return status;
+}
+
+static void test_one_writer(apr_pool_t *p)
+{
+    const staple_cache_served_t more = { 1, 0 };
+    cert_id_t *ids = make_ids(2, p);
+    staple_cache_conf_t conf = make_conf(NULL, 16384, 0, ids, 2, NULL);
+    staple_cache_report_t report;
+    staple_cache_served_t sum;
+    staple_cache_t *cache;
+    pid_t child;
+    int status;
+
+    staple_cache_create(&cache, &conf, &report, p);
+    is_int(write_in_child(cache, 1), 0, "a process becomes the writer");
+    is_int(write_in_child(cache, 2), 0, "another one follows it");
+    is_int(version_of(cache, 0, 0, 0), 2, "the parent reads what it wrote");
+    child = fork();
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        staple_cache_only_read(cache);
+        staple_cache_forget(cache, 0);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    ok(WIFSIGNALED(status), "who only reads cannot write");
+    child = fork();
+    if (child == 0) {
+        staple_cache_only_read(cache);
+        staple_cache_count_served(cache, 0, &more);
+        _exit(staple_cache_request(cache, 1, STAPLE_CACHE_FORGET));
+    }
+    waitpid(child, &status, 0);
+    staple_cache_served(cache, 0, &sum);
+    ok(status == 0 && sum.served == 1, "but it counts");
+    ok(staple_cache_take_request(cache, &status) == STAPLE_CACHE_FORGET
+       && status == 1, "and asks");
+    staple_cache_unmap(cache);
+}
+
+/* ---- The copy. ---- */
+
+/* The version that the file has of a slot, as a start would find it. */
+static int version_in(const char *path, int slot, unsigned int cert,
+                      apr_pool_t *p)
+{
+    staple_cache_t *seen;
+    const char *reason;
+    int version;
+
+    if (staple_cache_open_file(&seen, path, &reason, p) != APR_SUCCESS) {
+        return -2;
+    }
+    version = version_of(seen, slot, cert, 0);
+    staple_cache_unmap(seen);
+    return version;
+}
+
+/* Whether the file has just what the ring has. */
+static int is_copied(const staple_cache_t *cache, const char *path,
+                     apr_pool_t *p)
+{
+    staple_cache_t *seen;
+    const char *reason;
+    int i, same;
+
+    if (staple_cache_open_file(&seen, path, &reason, p) != APR_SUCCESS) {
+        return 0;
+    }
+    same = staple_cache_count(seen) == staple_cache_count(cache);
+    for (i = 0; same && i < (int)staple_cache_count(cache); i++) {
+        staple_cache_state_t a, b;
+
+        staple_cache_state(cache, i, &a);
+        staple_cache_state(seen, i, &b);
+        same = version_of(seen, i, (unsigned int)i, 0)
+               == version_of(cache, i, (unsigned int)i, 0)
+               && !memcmp(&a, &b, sizeof(a))
+               && staple_cache_find(seen, staple_cache_id(cache, i)) == i;
+    }
+    staple_cache_unmap(seen);
+    return same;
+}
+
+static void test_copy(apr_pool_t *p)
+{
+    const staple_cache_served_t more = { 7, 5 };
+    cert_id_t *ids = make_ids(5, p);
+    const char *path = in_scratch("ring", p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
+                                      p);
+    staple_cache_served_t sum;
+    apr_uint64_t random = 7;
+    struct stat before, after;
+    int i, copied = 0;
+
+    store_der(cache, 1, 500, 1, 1);
+    is_int(version_in(path, 1, 1, p), 0, "what is stored is in memory");
+    copy_ring(cache, p);
+    is_int(version_in(path, 1, 1, p), 1, "and, after a round, in the file");
+    stat(path, &before);
+    copy_ring(cache, p);
+    stat(path, &after);
+    ok(!memcmp(&before.st_mtim, &after.st_mtim, sizeof(before.st_mtim)),
+       "where nothing has changed nothing is written");
+    for (i = 0; i < 300; i++) {
+        int slot = (int)random_below(&random, 5);
+        staple_cache_state_t state = a_state((unsigned int)i);
+
+        store_der(cache, slot, 8 + random_below(&random, 2500),
+                  (apr_uint32_t)slot, (apr_uint32_t)i);
+        staple_cache_set_state(cache, slot, &state);
+        if (random_below(&random, 9) == 0) {
+            staple_cache_forget(cache, slot);
+        }
+        if (i % 3 == 0) {
+            copy_ring(cache, p);
+            copied += is_copied(cache, path, p);
         }
     }
-    for (i = 0; i < LOCK_WRITERS; i++) {
-        well += waitpid(writer[i], &status, 0) == writer[i] && status == 0;
-        newest += version_of(cache, i, (unsigned int)i, 0) == LOCK_STORES;
-    }
-    is_int(well, LOCK_WRITERS, "writers of several processes take turns");
-    is_int(newest, LOCK_WRITERS, "and lose nothing");
-
-    writer[0] = fork();
-    if (writer[0] == 0) {
-        apr_global_mutex_lock(lock);
-        raise(SIGKILL);
-    }
-    waitpid(writer[0], &status, 0);
-    alarm(60); /* it would hang here */
-    ok(WIFSIGNALED(status) && has_works(cache),
-       "a writer killed under the lock does not keep it");
-    alarm(0);
+    is_int(copied, 100, "whatever happens, a round copies it");
+    staple_cache_count_served(cache, 2, &more);
+    copy_ring(cache, p);
     staple_cache_unmap(cache);
+    cache = make_ring(path, 16384, 0, ids, 5, NULL, &report, p);
+    staple_cache_served(cache, 2, &sum);
+    ok(sum.served == 7 && sum.missed == 5, "counts come back from the file");
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
+static void interfere_truncate(const char *path)
+{
+    if (truncate(path, 0)) {
+        abort();
+    }
+}
+
+static void interfere_shorten(const char *path)
+{
+    if (truncate(path, 5000)) {
+        abort();
+    }
+}
+
+static void interfere_lengthen(const char *path)
+{
+    if (truncate(path, 1000000)) {
+        abort();
+    }
+}
+
+static void interfere_overwrite(const char *path)
+{
+    static unsigned char garbage[30000];
+    int fd = open(path, O_WRONLY);
+
+    memset(garbage, 0x5A, sizeof(garbage));
+    if (write(fd, garbage, sizeof(garbage)) != sizeof(garbage)) {
+        abort();
+    }
+    close(fd);
+}
+
+static void interfere_text(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC);
+
+    if (write(fd, "root:x:0:0:\n", 12) != 12) {
+        abort();
+    }
+    close(fd);
+}
+
+static void interfere_byte(const char *path)
+{
+    poke(path, 448 + 16, 0xFF); /* of the first id */
+}
+
+static void test_interference(apr_pool_t *p)
+{
+    static const struct {
+        const char *name;
+        void (*act)(const char *path);
+    } cases[] = {
+        { "cut to nothing", interfere_truncate },
+        { "cut short", interfere_shorten },
+        { "made longer", interfere_lengthen },
+        { "overwritten", interfere_overwrite },
+        { "replaced by some text in its place", interfere_text },
+        { "changed in one byte", interfere_byte },
+    };
+    cert_id_t *ids = make_ids(5, p);
+    const char *path = in_scratch("ring", p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
+                                      p);
+    unsigned int i;
+
+    fill_ring(cache, 5, 1500);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        copy_ring(cache, p);
+        cases[i].act(path);
+        ok(!is_copied(cache, path, p), "a file that is %s", cases[i].name);
+        is_int(version_of(cache, 3, 3, 0), 4, "is not what is served");
+        copy_ring(cache, p);
+        ok(is_copied(cache, path, p), "and is put right by the next round");
+    }
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
+/* What the thread that copies has said. */
+typedef struct said_t {
+    _Atomic int times;
+    _Atomic int last;
+} said_t;
+
+static void hear(void *baton, apr_status_t rv)
+{
+    said_t *said = baton;
+
+    atomic_store(&said->last, rv);
+    atomic_fetch_add(&said->times, 1);
+}
+
+static int wait_for_said(said_t *said, int times)
+{
+    int i;
+
+    for (i = 0; i < 3000 && atomic_load(&said->times) < times; i++) {
+        usleep(10000);
+    }
+    return atomic_load(&said->times) == times;
+}
+
+/* In a child: a limit on the size of files that comes and goes. */
+static int copy_under_limit(const char *path, apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(5, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
+                                      p);
+    struct rlimit limit = { 64, RLIM_INFINITY };
+    said_t said = { 0, 0 };
+
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    if (staple_cache_begin_copying(cache, hear, &said, p)) {
+        return 1;
+    }
+    fill_ring(cache, 5, 1500);
+    if (!wait_for_said(&said, 1) || atomic_load(&said.last) != EFBIG) {
+        return 2;
+    }
+    limit.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    if (!wait_for_said(&said, 2) || atomic_load(&said.last) != APR_SUCCESS) {
+        return 3;
+    }
+    store_der(cache, 0, 700, 0, 77);
+    if (!staple_cache_end_copying(cache, apr_time_from_sec(30))) {
+        return 4;
+    }
+    return is_copied(cache, path, p) ? 0 : 5;
+}
+
+static void test_copy_thread(apr_pool_t *p)
+{
+    pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        _exit(copy_under_limit(in_scratch("ring", p), p));
+    }
+    waitpid(child, &status, 0);
+    is_int(status, 0, "a thread copies; what it cannot write it says once, and "
+           "writes later; at the end nothing is missing");
+    empty_scratch(p);
+}
+
+static staple_cache_file_e check(staple_cache_t *cache, const char **why,
+                                 apr_pool_t *p)
+{
+    return staple_cache_check_file(cache, why, p);
+}
+
+static void test_name_of_file(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(5, p);
+    const char *path = in_scratch("ring", p);
+    const char *other = in_scratch("other", p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
+                                      p);
+    const char *why;
+
+    fill_ring(cache, 5, 1500);
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE, "a file in its place");
+    unlink(path);
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+           "one that was deleted is made anew");
+    ok(is_copied(cache, path, p), "with what there is");
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE, "and is in its place");
+
+    write_file(other, (const unsigned char *)"", 0);
+    rename(other, path);
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+           "one that was replaced by an empty file is made anew");
+    ok(is_copied(cache, path, p), "with what there is");
+
+    write_file(other, (const unsigned char *)"some text\n", 10);
+    rename(other, path);
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST,
+           "what is not a ring is left alone");
+    ok(strstr(why, "is not a ring file") != NULL, "and why is said");
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST, "as long as it lies there");
+    unlink(path);
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE, "and not longer");
+    ok(is_copied(cache, path, p), "the file has what there is");
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
+static void test_locked_file(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    const char *path = in_scratch("ring", p);
+    staple_cache_report_t report;
+    staple_cache_t *first = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *second, *third;
+    const char *why;
+
+    second = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+    ok(report.new_file && report.old_file
+       && strstr(report.old_file, "another server"),
+       "the file of a running server is left alone");
+    third = make_ring(path, 8192, 0, ids, 2, first, &report, p);
+    ok(!report.new_file && !report.old_file, "but not by its own next start");
+    is_int(check(second, &why, p), STAPLE_CACHE_FILE_LOST,
+           "the other one tries again");
+    staple_cache_unmap(first);
+    staple_cache_unmap(third);
+    is_int(check(second, &why, p), STAPLE_CACHE_FILE_MADE,
+           "until the first has ended");
+    staple_cache_unmap(second);
+    empty_scratch(p);
+}
+
+/* Of an upgrade: t/unit/data/ring-3 was made by the last version that wrote
+ * layout 3, with versions 43 and 42 of the first two of three certificates. */
+static void test_layout_3(apr_pool_t *p)
+{
+    const char *srcdir = getenv("STAPLE_SRCDIR");
+    unsigned char *bytes = apr_palloc(p, 8192);
+    const char *path = in_scratch("ring", p);
+    cert_id_t *ids = make_ids(3, p);
+    staple_cache_report_t report;
+    staple_cache_served_t sum;
+    staple_cache_state_t state;
+    staple_cache_share_t share;
+    staple_cache_t *cache;
+    const char *reason;
+    int fd = open(apr_pstrcat(p, srcdir ? srcdir : ".", "/t/unit/data/ring-3",
+                              NULL), O_RDONLY);
+
+    if (fd < 0 || read(fd, bytes, 8192) != 8192) {
+        ok(0, "t/unit/data/ring-3 can be read");
+        return;
+    }
+    close(fd);
+    write_file(path, bytes, 8192);
+    ok(staple_cache_open_file(&cache, path, &reason, p) == APR_SUCCESS
+       && version_of(cache, 0, 0, 0) == 43 && version_of(cache, 1, 1, 0) == 42,
+       "a file of layout 3 can be read");
+    is_str(staple_cache_name(cache, 1), "two.example:8443", "with its names");
+    staple_cache_unmap(cache);
+    cache = make_ring(path, 16384, 0, ids, 3, NULL, &report, p);
+    ok(report.seed == STAPLE_CACHE_SEED_FILE && report.seeded == 2
+       && !report.old_file && version_of(cache, 0, 0, 1) == 43
+       && version_of(cache, 1, 1, 1) == 42, "and a start takes it over");
+    staple_cache_state(cache, 1, &state);
+    ok(state.last_attempt == 11 && state.next_due == 13 && state.attempts == 3
+       && state.url_index == 1 && state.begun_at == 0, "with the states");
+    staple_cache_served(cache, 1, &sum);
+    staple_cache_share(cache, &share);
+    ok(sum.served == 5 && sum.missed == 7 && share.hits == 21,
+       "and what was counted");
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
+/* ---- What a hostile process can do. ---- */
+
+/* Where memory is weaker, a child may have written anything into it: the next
+ * generation must neither fail nor grow beyond measure. */
+static void test_hostile_memory(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(50, p);
+    apr_uint64_t random = 99;
+    apr_size_t largest = 0;
+    apr_pool_t *ptemp;
+    int round, made = 0;
+
+    apr_pool_create(&ptemp, p);
+    for (round = 0; round < 300; round++) {
+        staple_cache_report_t report;
+        staple_cache_t *old = make_ring(NULL, 65536, 1, ids, 50, NULL,
+                                        &report, ptemp);
+        staple_cache_conf_t conf = make_conf(NULL, 65536, 1, ids, 50, old);
+        staple_cache_t *next;
+        apr_size_t length, hits = 1 + random_below(&random, 3000);
+        unsigned char *bytes;
+        void *base;
+
+        fill_ring(old, 50, 300);
+        staple_cache_mapping(old, &base, &length);
+        bytes = base;
+        while (hits--) {
+            apr_size_t at = round % 2 ? random_below(&random, 20000)
+                                      : 128 + random_below(&random, 20000);
+
+            bytes[at] = (unsigned char)next_random(&random);
+        }
+        if (round % 3 == 0) { /* each asks for all the room there can be */
+            staple_cache_slot_t *slots = (staple_cache_slot_t *)(bytes + 448);
+            int i;
+
+            for (i = 0; i < 50; i++) {
+                atomic_store(&slots[i].wanted, 65600);
+            }
+        }
+        memset(staple_cache_kept(old)->counters.base, 0xFF, 64);
+        if (staple_cache_create(&next, &conf, &report, ptemp)
+            == APR_SUCCESS) {
+            made++;
+            largest = report.size_granted > largest ? report.size_granted
+                                                    : largest;
+            staple_cache_unmap(next);
+        }
+        staple_cache_unmap(old);
+        apr_pool_clear(ptemp);
+    }
+    is_int(made, 300, "whatever lies in the old memory, there is a new ring");
+    ok(largest < 2 * (STAPLE_CACHE_SIZE_DEFAULT + 300000),
+       "of a size that stays within bounds (%lu)", (unsigned long)largest);
+    apr_pool_destroy(ptemp);
 }
 
 /* ---- Threads, for ThreadSanitizer: all in one process. ---- */
@@ -1331,7 +1748,14 @@ int main(void)
     test_flipped_file(p);
     test_left_overs(p);
     test_bad_places(p);
-    test_lock(p);
+    test_one_writer(p);
+    test_copy(p);
+    test_interference(p);
+    test_copy_thread(p);
+    test_name_of_file(p);
+    test_locked_file(p);
+    test_layout_3(p);
+    test_hostile_memory(p);
 #if APR_HAS_THREADS
     test_threads(p);
 #endif

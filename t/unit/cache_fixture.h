@@ -155,8 +155,26 @@ static inline staple_cache_conf_t make_conf(const char *path, apr_size_t size,
     conf.ids = (const unsigned char (*)[STAPLE_ID_LEN])ids;
     conf.names = NULL;
     conf.ids_count = count;
-    conf.previous = previous;
+    conf.previous = previous ? staple_cache_kept(previous) : NULL;
     return conf;
+}
+
+/* Make a ring in a process that is parent and writer at once. */
+static inline apr_status_t create_at(staple_cache_t **cache,
+                                     const staple_cache_conf_t *conf,
+                                     staple_cache_report_t *report,
+                                     apr_uint64_t start, apr_pool_t *p)
+{
+    apr_status_t rv = staple_cache_create_at(cache, conf, report, start, p);
+
+    return rv ? rv : staple_cache_begin_writing(*cache);
+}
+
+static inline apr_status_t create(staple_cache_t **cache,
+                                  const staple_cache_conf_t *conf,
+                                  staple_cache_report_t *report, apr_pool_t *p)
+{
+    return create_at(cache, conf, report, 0, p);
 }
 
 static inline void *shared_memory(apr_size_t size)
@@ -257,7 +275,7 @@ static inline staple_cache_t *torn_create(cert_id_t *ids, apr_size_t size,
     staple_cache_report_t report;
     staple_cache_t *cache;
 
-    if (staple_cache_create_at(&cache, &conf, &report, start, p)
+    if (create_at(&cache, &conf, &report, start, p)
         != APR_SUCCESS) {
         abort();
     }

@@ -5,14 +5,12 @@
  * a writer is traced step by step, and whenever it changed the segment, a copy
  * of it must be good for readers and for the next writer, exactly as if the
  * writer had been killed there. Then at a thousand random moments, with
- * SIGKILL, while readers read and the lock may be held.
+ * SIGKILL, while readers read.
  */
 
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
-
-#include <apr_global_mutex.h>
 
 #include "tap.h"
 #include "cache_fixture.h"
@@ -49,7 +47,7 @@ static staple_cache_t *tight_ring(apr_pool_t *p)
     void *base;
     int slot;
 
-    staple_cache_create(&first, &conf, &report, p);
+    create(&first, &conf, &report, p);
     for (slot = 0; slot < CERTS; slot++) {
         store_der(first, slot, CERT_LEN, (apr_uint32_t)slot, 1);
     }
@@ -63,7 +61,7 @@ static staple_cache_t *tight_ring(apr_pool_t *p)
     /* What is needed is below the least size, so hold the rest with longer
      * records until the data area is tight. */
     conf = make_conf(NULL, STAPLE_CACHE_SIZE_MIN, 1, ids, CERTS, first);
-    staple_cache_create(&second, &conf, &report, p);
+    create(&second, &conf, &report, p);
     staple_cache_unmap(first);
     for (slot = 0; slot < 3; slot++) {
         store_der(second, 1, CERT_LEN * 2, 1, 1);
@@ -386,12 +384,9 @@ static void kill_at_random(apr_pool_t *p)
     staple_cache_t *cache = torn_ring(&arena->torn, 0, p);
     apr_uint64_t random = 88172645463325252u;
     staple_cache_usage_t usage;
-    apr_global_mutex_t *lock;
     int life, killed = 0, whole = 0, status;
     pid_t reader;
 
-    apr_global_mutex_create(&lock, NULL, APR_LOCK_DEFAULT, p);
-    staple_cache_set_lock(cache, lock);
     reader = fork();
     if (reader == 0) {
         torn_read(cache, &arena->torn, 0, (apr_uint64_t)1 << 60);
@@ -431,7 +426,7 @@ int main(void)
 
     apr_initialize();
     apr_pool_create(&p, NULL);
-    /* A lock that stays with its dead owner would hang here. */
+    /* A writer that waits for something would hang here. */
     alarm(600);
     for (i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
         step_through(&scenes[i], p);

@@ -1,0 +1,516 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The copy of the ring in its file: the thread of the writer that brings it up
+ * to date, once a second.
+ *
+ * The one idea: the file is laid out as the segment is, so each slot and each
+ * record has its place in both, and what this process believes the file to
+ * contain is kept in memory. A round writes what differs: of each slot that
+ * changed, first the record and then the slot, at last the header. Nobody else
+ * writes the file. So when it has another size or other times than this
+ * process left it with, somebody has interfered: then nothing is believed, the
+ * next round reads the file and writes whatever is not as it should be.
+ *
+ * A crash between the two writes leaves a slot whose record is missing or
+ * torn; the checksum of the record says so to whoever reads it. No fsync is
+ * worth its price here: what a crash can lose is fetched again.
+ */
+
+#include "segment.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+#include <sys/stat.h>
+
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <apr_thread_proc.h>
+#include <apr_time.h>
+
+#define ROUND_SPAN apr_time_from_sec(1)
+
+/* While nothing changes, the file's time says that the server lives. */
+#define TOUCH_SPAN apr_time_from_sec(10)
+
+/* A change of the file that left no other times: looked for this often. */
+#define DOUBT_SPAN apr_time_from_sec(600)
+
+/* The largest record: its first block, and the response in blocks. */
+#define RECORD_MAX (sizeof(record_t) + STAPLE_CACHE_DER_MAX)
+
+/* How often a record is copied anew because it was replaced meanwhile. */
+#define COPY_TRIES 8
+
+typedef struct staple_cache_copy_t {
+    staple_cache_t *cache;
+    slot_t *slots;         /* what the file has of each slot */
+    header_t header;       /* and of the header */
+    int is_known;          /* whether it has that: else it has to be read */
+    struct stat left;      /* how the last round left the file */
+    apr_time_t written_at; /* when something was written last */
+    apr_time_t read_at;    /* when all of it was compared last */
+    int has_written;       /* in this round */
+    unsigned char record[RECORD_MAX], there[RECORD_MAX];
+
+    staple_cache_copied_fn *report;
+    void *baton;
+    apr_status_t reported;
+
+    apr_thread_mutex_t *lock; /* guards what follows */
+    apr_thread_cond_t *cond;
+    int is_to_end;
+    int has_ended;
+    int is_complete; /* of the last round */
+} copy_t;
+
+/* ----- the file ----- */
+
+static apr_status_t write_whole(int fd, const void *from, apr_size_t size,
+                                apr_uint64_t offset)
+{
+    apr_size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pwrite(fd, (const char *)from + done, size - done,
+                           (off_t)(offset + done));
+
+        if (n == 0 || (n < 0 && errno != EINTR)) {
+            return n < 0 ? errno : ENOSPC;
+        }
+        done += n > 0 ? (apr_size_t)n : 0;
+    }
+    return APR_SUCCESS;
+}
+
+/* Whether the file has these bytes; an error of the disk is a no. */
+static int has_bytes(copy_t *copy, const void *bytes, apr_size_t size,
+                     apr_uint64_t offset)
+{
+    apr_size_t done = 0;
+
+    while (done < size) {
+        apr_size_t left = size - done;
+        ssize_t n = pread(copy->cache->kept.file, copy->there,
+                          left < RECORD_MAX ? left : RECORD_MAX,
+                          (off_t)(offset + done));
+
+        if (n <= 0 || memcmp(copy->there, (const char *)bytes + done,
+                             (apr_size_t)n)) {
+            return 0;
+        }
+        done += (apr_size_t)n;
+    }
+    return 1;
+}
+
+static apr_status_t put_bytes(copy_t *copy, const void *bytes,
+                              apr_size_t size, apr_uint64_t offset)
+{
+    if (!copy->is_known && has_bytes(copy, bytes, size, offset)) {
+        return APR_SUCCESS;
+    }
+    copy->has_written = 1;
+    return write_whole(copy->cache->kept.file, bytes, size, offset);
+}
+
+static int same_moment(const struct stat *a, const struct stat *b)
+{
+    return a->st_mtim.tv_sec == b->st_mtim.tv_sec
+           && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
+           && a->st_ctim.tv_sec == b->st_ctim.tv_sec
+           && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Where somebody has interfered, nothing is believed; the size is put right
+ * at once, because the rest is written in its place. */
+static apr_status_t look_at_file(copy_t *copy, apr_time_t now)
+{
+    off_t size = (off_t)copy->cache->length;
+    struct stat st;
+
+    if (fstat(copy->cache->kept.file, &st)) {
+        return errno;
+    }
+    if (!same_moment(&st, &copy->left) || st.st_size != size
+        || now - copy->read_at > DOUBT_SPAN) {
+        copy->is_known = 0;
+    }
+    if (st.st_size == size) {
+        return APR_SUCCESS;
+    }
+    return ftruncate(copy->cache->kept.file, size) ? errno : APR_SUCCESS;
+}
+
+/* ----- a record ----- */
+
+static void copy_blocks(const copy_t *copy, unsigned char *to,
+                        apr_uint64_t block, apr_size_t count)
+{
+    apr_size_t i;
+
+    for (i = 0; i < count; i++) {
+        block_t bytes = block_get(block_words(copy->cache, block));
+
+        block_copy(to + i * STAPLE_CACHE_BLOCK, &bytes);
+        block = next_block(copy->cache, block);
+    }
+}
+
+/* Copy the record that a mark names to copy->record; 0 bytes: there is none. */
+static apr_size_t copy_record(copy_t *copy, apr_uint32_t slot,
+                              apr_uint64_t mark)
+{
+    record_t record;
+    apr_uint64_t bytes;
+
+    if (!is_mark(mark)) {
+        return 0;
+    }
+    bytes = look_at(copy->cache, marked(mark), &record);
+    if (!bytes || record.slot != slot || bytes > RECORD_MAX) {
+        return 0;
+    }
+    copy_blocks(copy, copy->record, block_at(copy->cache, marked(mark)),
+                (apr_size_t)bytes / STAPLE_CACHE_BLOCK);
+    return (apr_size_t)bytes;
+}
+
+/* A record that reaches the end of the data area goes on at its beginning. */
+static apr_status_t put_record(copy_t *copy, apr_uint64_t mark,
+                               apr_size_t bytes)
+{
+    const staple_cache_t *cache = copy->cache;
+    apr_uint64_t begin = cache->header->data_offset;
+    apr_uint64_t at = block_at(cache, marked(mark)) * STAPLE_CACHE_BLOCK;
+    apr_size_t run = cache->data_size - at < bytes
+                     ? (apr_size_t)(cache->data_size - at) : bytes;
+    apr_status_t rv = put_bytes(copy, copy->record, run, begin + at);
+
+    return rv || run == bytes
+           ? rv : put_bytes(copy, copy->record + run, bytes - run, begin);
+}
+
+/* ----- a slot ----- */
+
+static apr_uint64_t mark_in(const slot_t *image)
+{
+    apr_uint64_t served = word_get(&image->served);
+
+    return served ? served : word_get(&image->pending);
+}
+
+static void picture_state(const staple_cache_t *cache, apr_uint32_t i,
+                          slot_t *image)
+{
+    staple_cache_state_t state;
+    state_words_t words;
+    unsigned int word;
+
+    staple_cache_state(cache, (int)i, &state);
+    memcpy(words, &state, sizeof(words));
+    for (word = 0; word < STAPLE_CACHE_STATE_WORDS; word++) {
+        word_put(&image->state[word], words[word]);
+    }
+    word_put(&image->state_sum, state_sum(image, words));
+}
+
+/* The slot as it is to be in the file. */
+static void picture_slot(const staple_cache_t *cache, apr_uint32_t i,
+                         slot_t *image)
+{
+    const slot_t *slot = &cache->slots[i];
+    staple_cache_served_t sum;
+
+    memset(image, 0, sizeof(*image));
+    word_put(&image->served, mark_take(&slot->served));
+    word_put(&image->pending, mark_take(&slot->pending));
+    memcpy(image->id, slot->id, sizeof(image->id));
+    wanted_put(image, wanted_get(slot));
+    picture_state(cache, i, image);
+    staple_cache_served(cache, (int)i, &sum);
+    word_put(&image->served_count, sum.served);
+    word_put(&image->missed_count, sum.missed);
+    memcpy(image->name, slot->name, sizeof(image->name));
+}
+
+/*
+ * Take the slot's picture, and the record that it points at. The picture
+ * counts only if the slot points there still when the record has been copied.
+ * @return whether it does
+ */
+static int picture(copy_t *copy, apr_uint32_t i, slot_t *image,
+                   apr_size_t *bytes)
+{
+    const slot_t *slot = &copy->cache->slots[i];
+    apr_uint64_t mark;
+    const word_t *word;
+    int tries;
+
+    for (tries = 0; tries < COPY_TRIES; tries++) {
+        picture_slot(copy->cache, i, image);
+        mark = mark_in(image);
+        word = word_get(&image->served) ? &slot->served : &slot->pending;
+        *bytes = copy_record(copy, i, mark);
+        if (mark_still(word, mark)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether the file has this already; counts alone are no reason to write. */
+static int is_copied(const copy_t *copy, const slot_t *image,
+                     const slot_t *there, int with_counts)
+{
+    apr_size_t size = with_counts ? sizeof(*image)
+                                  : offsetof(slot_t, served_count);
+
+    return copy->is_known && !memcmp(image, there, size);
+}
+
+static apr_status_t put_slot(copy_t *copy, apr_uint32_t i, int with_counts)
+{
+    slot_t *there = &copy->slots[i];
+    apr_uint64_t offset = copy->cache->header->slots_offset
+                          + i * sizeof(slot_t);
+    apr_status_t rv = APR_SUCCESS;
+    apr_size_t bytes;
+    slot_t image;
+
+    picture_slot(copy->cache, i, &image);
+    if (is_copied(copy, &image, there, with_counts)
+        || !picture(copy, i, &image, &bytes)) {
+        return APR_SUCCESS; /* the next round will meet it in a calmer moment */
+    }
+    if (bytes && (!copy->is_known || mark_in(&image) != mark_in(there))) {
+        rv = put_record(copy, mark_in(&image), bytes);
+    }
+    if (!rv) {
+        rv = put_bytes(copy, &image, sizeof(image), offset);
+    }
+    if (!rv) {
+        memcpy(there, &image, sizeof(image));
+    }
+    return rv;
+}
+
+/* ----- the header ----- */
+
+/* Without the journal, which no slot of the file refers to, and without what
+ * is said of the copy. */
+static void picture_header(const staple_cache_t *cache, header_t *image)
+{
+    const apr_size_t first = offsetof(header_t, head);
+    const word_t *from = &cache->header->head;
+    word_t *to = &image->head;
+    apr_size_t i;
+
+    memset(image, 0, sizeof(*image));
+    memcpy(image, cache->header, first);
+    for (i = 0; i < (sizeof(*image) - first) / sizeof(*to); i++) {
+        word_put(&to[i], word_get(&from[i]));
+    }
+    memset(&image->copy_round, 0,
+           offsetof(header_t, share_hits) - offsetof(header_t, copy_round));
+}
+
+static apr_status_t put_header(copy_t *copy, apr_time_t now)
+{
+    int is_late = now - copy->written_at > TOUCH_SPAN;
+    apr_status_t rv;
+    header_t image;
+
+    picture_header(copy->cache, &image);
+    if (copy->is_known && !memcmp(&image, &copy->header, sizeof(image))
+        && (copy->has_written || !is_late)) {
+        return APR_SUCCESS;
+    }
+    rv = is_late ? write_whole(copy->cache->kept.file, &image, sizeof(image),
+                               0)
+                 : put_bytes(copy, &image, sizeof(image), 0);
+    copy->has_written |= is_late;
+    memcpy(&copy->header, &image, sizeof(image));
+    return rv;
+}
+
+/* ----- a round ----- */
+
+static apr_status_t put_buckets(copy_t *copy)
+{
+    const staple_cache_t *cache = copy->cache;
+
+    return put_bytes(copy, cache->buckets,
+                     cache->buckets_count * sizeof(*cache->buckets),
+                     cache->header->buckets_offset);
+}
+
+static apr_status_t put_all(copy_t *copy, int with_counts, apr_time_t now)
+{
+    apr_status_t rv = copy->is_known ? APR_SUCCESS : put_buckets(copy);
+    apr_uint32_t i;
+
+    for (i = 0; !rv && i < copy->cache->slots_count; i++) {
+        rv = put_slot(copy, i, with_counts);
+    }
+    return rv ? rv : put_header(copy, now);
+}
+
+static apr_status_t round_of(copy_t *copy, int with_counts)
+{
+    header_t *header = copy->cache->header;
+    apr_time_t now = apr_time_now();
+    apr_status_t rv;
+
+    copy->has_written = 0;
+    rv = look_at_file(copy, now);
+    if (!copy->is_known) {
+        copy->read_at = now;
+        memset(copy->slots, 0, copy->cache->slots_count * sizeof(slot_t));
+    }
+    if (!rv) {
+        rv = put_all(copy, with_counts, now);
+    }
+    if (!rv && fstat(copy->cache->kept.file, &copy->left)) {
+        rv = errno;
+    }
+    if (!rv && copy->has_written) {
+        copy->written_at = now;
+    }
+    copy->is_known = !rv;
+    word_put(&header->copy_status, (apr_uint64_t)rv);
+    word_put(&header->copy_round, (apr_uint64_t)apr_time_now());
+    return rv;
+}
+
+static copy_t *make_copy(staple_cache_t *cache, apr_pool_t *p)
+{
+    copy_t *copy = apr_pcalloc(p, sizeof(*copy));
+
+    copy->cache = cache;
+    copy->slots = apr_pcalloc(p, (cache->slots_count + (apr_size_t)1)
+                                 * sizeof(*copy->slots));
+    return copy;
+}
+
+apr_status_t staple_cache_copy_round(staple_cache_t *cache, int with_counts,
+                                     apr_pool_t *p)
+{
+    if (!cache->copy) {
+        cache->copy = make_copy(cache, p);
+    }
+    return round_of(cache->copy, with_counts);
+}
+
+/* ----- the thread ----- */
+
+static void report(copy_t *copy, apr_status_t rv)
+{
+    if (copy->report && rv != copy->reported) {
+        copy->report(copy->baton, rv);
+    }
+    copy->reported = rv;
+}
+
+/* @return whether to go on */
+static int wait_for_round(copy_t *copy)
+{
+    int is_to_end;
+
+    apr_thread_mutex_lock(copy->lock);
+    if (!copy->is_to_end) {
+        apr_thread_cond_timedwait(copy->cond, copy->lock, ROUND_SPAN);
+    }
+    is_to_end = copy->is_to_end;
+    apr_thread_mutex_unlock(copy->lock);
+    return !is_to_end;
+}
+
+static void *APR_THREAD_FUNC copy_on(apr_thread_t *thread, void *data)
+{
+    copy_t *copy = data;
+    apr_status_t rv;
+    int goes_on;
+
+    do {
+        goes_on = wait_for_round(copy);
+        rv = round_of(copy, !goes_on);
+        report(copy, rv);
+    } while (goes_on);
+    apr_thread_mutex_lock(copy->lock);
+    copy->is_complete = !rv;
+    copy->has_ended = 1;
+    apr_thread_cond_broadcast(copy->cond);
+    apr_thread_mutex_unlock(copy->lock);
+    (void)thread;
+    return NULL;
+}
+
+/* Signals are for the thread that was there before. */
+static apr_status_t start_thread(copy_t *copy, apr_pool_t *p)
+{
+    sigset_t all, before;
+    apr_thread_t *thread;
+    apr_threadattr_t *attr;
+    apr_status_t rv = apr_threadattr_create(&attr, p);
+
+    if (!rv) {
+        rv = apr_threadattr_detach_set(attr, 1);
+    }
+    if (rv) {
+        return rv;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rv = apr_thread_create(&thread, attr, copy_on, copy, p);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rv;
+}
+
+apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
+                                        staple_cache_copied_fn *report_to,
+                                        void *baton, apr_pool_t *p)
+{
+    copy_t *copy;
+    apr_status_t rv;
+
+    if (cache->kept.file < 0) {
+        return APR_SUCCESS;
+    }
+    copy = make_copy(cache, p);
+    copy->report = report_to;
+    copy->baton = baton;
+    rv = apr_thread_mutex_create(&copy->lock, APR_THREAD_MUTEX_DEFAULT, p);
+    if (!rv) {
+        rv = apr_thread_cond_create(&copy->cond, p);
+    }
+    if (!rv) {
+        rv = start_thread(copy, p);
+    }
+    if (!rv) {
+        cache->copy = copy;
+    }
+    return rv;
+}
+
+int staple_cache_end_copying(staple_cache_t *cache,
+                             apr_interval_time_t patience)
+{
+    apr_time_t until = apr_time_now() + patience;
+    copy_t *copy = cache->copy;
+    int is_complete;
+
+    if (!copy || !copy->lock) {
+        return 1;
+    }
+    apr_thread_mutex_lock(copy->lock);
+    copy->is_to_end = 1;
+    apr_thread_cond_broadcast(copy->cond);
+    while (!copy->has_ended && (patience = until - apr_time_now()) > 0) {
+        apr_thread_cond_timedwait(copy->cond, copy->lock, patience);
+    }
+    is_complete = copy->has_ended && copy->is_complete;
+    apr_thread_mutex_unlock(copy->lock);
+    return is_complete;
+}
