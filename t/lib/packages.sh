@@ -50,6 +50,13 @@ has_mod_ssl() { find_httpd >/dev/null && has_module ssl; }
 # has.
 has_extra_module() { [ -n "${HTTPD:-}" ] || has_module "$1"; }
 
+# It has no mod_ in its file's name, and MPMs are tried with an httpd of the
+# system alone.
+has_mpm_itk() {
+    [ -n "${HTTPD:-}" ] || { find_apxs >/dev/null &&
+        [ -e "$("$(find_apxs)" -q LIBEXECDIR 2>/dev/null)/mpm_itk.so" ]; }
+}
+
 # It is preloaded, and lies where no linker looks.
 has_faketime() {
     local dir
@@ -104,6 +111,7 @@ have prove               | perl          | perl-Test-Harness
 have setpriv             | util-linux    | util-linux
 has_extra_module md      | apache2-bin   | mod_md
 has_extra_module http2   | apache2-bin   | mod_http2
+has_mpm_itk              | libapache2-mpm-itk |
 have curl                | curl          | curl
 have gnutls-cli          | gnutls-bin    | gnutls-utils
 have tstclnt             | libnss3-tools |

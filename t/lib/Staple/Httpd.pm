@@ -76,13 +76,22 @@ sub _installed
     return \%installed;
 }
 
-# Whether a module of httpd is there, e.g. 'md'.
+# The file of a module, e.g. 'md'; 'mpm_itk' has no mod_ in its name.
+sub _file
+{
+    my ($name) = @_;
+    my $dir = _installed()->{dir};
+    my ($file) = grep { -e } map { "$dir/$_$name.so" } 'mod_', '';
+
+    return $file // "$dir/mod_$name.so";
+}
+
+# Whether a module of httpd is there.
 sub has_httpd_module
 {
     my ($name) = @_;
-    my $at = _installed();
 
-    return $at->{static}{$name} || -e "$at->{dir}/mod_$name.so";
+    return _installed()->{static}{$name} || -e _file($name);
 }
 
 # The two lines that people copy from the guides, and more if given.
@@ -110,7 +119,8 @@ sub new
     my $number = ++$made;
     my $self = bless {
         mpm => 'event', staple => 1, modules => [], conf => '', vhosts => [],
-        ports => 1, number => $number, dir => work_dir() . "/httpd$number",
+        ports => 1, args => ['-DFOREGROUND'], number => $number,
+        dir => work_dir() . "/httpd$number",
         %o,
     }, $class;
 
@@ -147,7 +157,7 @@ sub _load
     my $at = _installed();
 
     return '' if $at->{static}{ $name =~ s/^mpm_//r };
-    $file //= "$at->{dir}/mod_$name.so";
+    $file //= _file($name);
     die "no $file\n" if !-e $file;
     return "LoadModule ${name}_module $file\n";
 }
@@ -265,7 +275,7 @@ sub launch
     $self->{before} = $self->_generations;
     $self->{pid} = spawn(
         name => "httpd $self->{number}", log => $self->{output},
-        env => $self->_env, cmd => [$self->_command('-DFOREGROUND')]);
+        env => $self->_env, cmd => [$self->_command(@{ $self->{args} })]);
 }
 
 # Whether it has come up after all.
@@ -315,7 +325,7 @@ sub start_fails
 
     $self->{pid} = spawn(
         name => "httpd $self->{number}", log => $self->{output},
-        env => $self->_env, cmd => [$self->_command('-DFOREGROUND')]);
+        env => $self->_env, cmd => [$self->_command(@{ $self->{args} })]);
     my $ended = wait_for(sub { !is_running($self->{pid}) }, 20);
     $self->stop if !$ended;
     return $ended
