@@ -3,7 +3,8 @@
 # The documents are true: each piece of configuration in docs/, README and the
 # manual pages passes httpd -t, what is marked `sh run` is run against a server
 # and says what the page says, other shell parses, the example files are those
-# that the pages show, and every link inside the project leads somewhere.
+# that the pages show, every link inside the project leads somewhere, and each
+# folder with code has a README.md.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -16,12 +17,26 @@ use File::Find qw(find);
 my $top = abs_path("$FindBin::Bin/..");
 my (@pages, @manuals, @examples);
 
+# Where code of ours lies, and so a README.md that says what it is.
+sub folders
+{
+    my %is;
+
+    find({ no_chdir => 1, wanted => sub {
+        my $path = substr "$_/", length "$top/";
+        $File::Find::prune = 1 if $path =~ m{^(?:\..|packages/|mod_staple-)};
+        $is{ dirname($_) } = 1 if m{\.(?:[ch]|pm|m4|spec\.in)\z};
+    } }, $top);
+    delete @is{ $top, "$top/packaging/rpm" };
+    return sort keys %is, "$top/t", "$top/packaging";
+}
+
 find({ no_chdir => 1, wanted => sub {
     push @pages, $_ if /\.md$/;
     push @manuals, $_ if /\.[18]$/;
     push @examples, $_ if m{/examples/.*\.(?:conf|load)$};
 } }, "$top/docs");
-push @pages, "$top/README", "$top/t/README.md";
+push @pages, "$top/README", grep { -e } map { "$_/README.md" } folders();
 
 sub short { return substr $_[0], length "$top/" }
 
@@ -228,6 +243,15 @@ for my $example (grep { m{/cpanel-} } @examples) {
 
     is_deeply(\@missing, [], short($example) . ': each line is in cpanel.md')
         if $example !~ m{/cpanel-ea3/};
+}
+
+# ----- the folders -----
+
+for my $folder (folders()) {
+    my $readme = -e "$folder/README.md" ? read_file("$folder/README.md") : '';
+
+    like($readme, qr/^Start with |^## What lies where$/m,
+         short("$folder/README.md") . ' says where to start reading');
 }
 
 # ----- links -----
