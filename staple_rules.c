@@ -200,13 +200,30 @@ int staple_rules_may_serve(const staple_cert_policy_t *policy,
     return from <= now && now < until;
 }
 
+int staple_rules_is_believed(const staple_cert_t *cert,
+                             const unsigned char *der, apr_size_t len,
+                             apr_time_t now, staple_ocsp_verdict_t *verdict)
+{
+    return staple_ocsp_judge(verdict, cert->subject, &cert->policy.times, now,
+                             der, len) == STAPLE_OCSP_OK
+           && verdict->status != STAPLE_OCSP_UNKNOWN;
+}
+
+apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
+                              const staple_ocsp_verdict_t *verdict)
+{
+    apr_time_t from, until;
+
+    staple_ocsp_window(&policy->times, verdict->this_update,
+                       verdict->next_update, &from, &until);
+    return until;
+}
+
 int staple_rules_is_better(const staple_cert_policy_t *policy,
                            const staple_cache_meta_t *held,
                            const staple_ocsp_verdict_t *verdict,
                            apr_time_t now)
 {
-    apr_time_t from, until;
-
     if ((held->flags & STAPLE_RULES_IS_ERROR)
         || !staple_rules_may_serve(policy, held, now)) {
         return 1;
@@ -217,7 +234,6 @@ int staple_rules_is_better(const staple_cert_policy_t *policy,
     if ((apr_uint32_t)verdict->status != held->status) {
         return verdict->status == STAPLE_OCSP_REVOKED;
     }
-    staple_ocsp_window(&policy->times, verdict->this_update,
-                       verdict->next_update, &from, &until);
-    return until > staple_rules_serve_until(policy, held);
+    return staple_rules_until(policy, verdict)
+           > staple_rules_serve_until(policy, held);
 }

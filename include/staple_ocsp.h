@@ -67,7 +67,9 @@ typedef enum {
     STAPLE_OCSP_NOT_YET_VALID,     /* thisUpdate lies ahead, by more than the
                                       skew */
     STAPLE_OCSP_EXPIRED,           /* nextUpdate has passed */
-    STAPLE_OCSP_TOO_OLD            /* older than the greatest age allowed */
+    STAPLE_OCSP_TOO_OLD,           /* older than the greatest age allowed */
+    STAPLE_OCSP_CONTRADICTS        /* two SingleResponses for our certificate
+                                      that do not say the same */
 } staple_ocsp_reason_e;
 
 /** A reason as words that finish "the response ...", for an administrator. */
@@ -121,7 +123,9 @@ typedef struct staple_ocsp_verdict_t {
     staple_ocsp_status_e status;
     apr_time_t produced_at;
     apr_time_t this_update;
-    apr_time_t next_update; /* 0: none given */
+    apr_time_t next_update; /* nextUpdate, or the end of the delegate's
+                               certificate where that is sooner: clients refuse
+                               a staple after that; 0: no end */
     apr_time_t revoked_at;  /* 0 unless revoked; 0 also where the certificate
                                was never issued (1970-01-01, RFC 6960 2.2) */
     apr_time_t signer_until; /* the delegate's notAfter; 0: the issuer signed */

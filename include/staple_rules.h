@@ -68,6 +68,22 @@ apr_interval_time_t staple_rules_backoff(const staple_cert_policy_t *policy,
                                          apr_interval_time_t retry_after);
 
 /**
+ * Whether a response may be believed, wherever it came from: it is true, about
+ * this certificate and current, and it says good or revoked. Who stores, shows
+ * or promises a response asks this; until when it may be served is what
+ * staple_rules_until says.
+ * @param cert with a subject
+ * @param verdict filled in, whatever is returned
+ */
+int staple_rules_is_believed(const staple_cert_t *cert,
+                             const unsigned char *der, apr_size_t len,
+                             apr_time_t now, staple_ocsp_verdict_t *verdict);
+
+/** Until when a believed response may be served, by the policy of today. */
+apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
+                              const staple_ocsp_verdict_t *verdict);
+
+/**
  * Whether a verified response should take the place of the held one: it is
  * newer (thisUpdate), or as new and either revokes or is served longer, or
  * what is held is an error or has ended. The held status is a

@@ -27,6 +27,7 @@
 #include <apr_thread_proc.h>
 
 #include "staple_ocsp.h"
+#include "staple_rules.h"
 #include "staple_words.h"
 
 #define SLICE apr_time_from_msec(200)
@@ -58,13 +59,11 @@ static staple_fetch_judgement_e judge(void *baton,
                                       const staple_fetch_answer_t *answer)
 {
     question_t *question = baton;
-    const staple_cert_t *cert = question->cert;
 
     question->is_judged = 1;
-    if (staple_ocsp_judge(&question->verdict, cert->subject,
-                          &cert->policy.times, apr_time_now(),
-                          answer->body, answer->body_len) == STAPLE_OCSP_OK
-        && question->verdict.status != STAPLE_OCSP_UNKNOWN) {
+    if (staple_rules_is_believed(question->cert, answer->body,
+                                 answer->body_len, apr_time_now(),
+                                 &question->verdict)) {
         return STAPLE_FETCH_ACCEPTED;
     }
     return STAPLE_FETCH_UNREADABLE;
@@ -74,11 +73,9 @@ static const char *good_text(const question_t *question,
                              const staple_fetch_answer_t *answer)
 {
     apr_pool_t *p = question->probe->pool;
-    apr_time_t from, until;
+    apr_time_t until = staple_rules_until(&question->cert->policy,
+                                          &question->verdict);
 
-    staple_ocsp_window(&question->cert->policy.times,
-                       question->verdict.this_update,
-                       question->verdict.next_update, &from, &until);
     return apr_psprintf(p, "%s, until %s (%s, %" APR_TIME_T_FMT " ms)",
                         staple_ocsp_status_text(question->verdict.status),
                         staple_words_time_text(until, p), answer->peer,

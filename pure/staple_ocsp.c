@@ -80,11 +80,12 @@ static const char *const reason_texts[] = {
     "has times that are missing, malformed or in the wrong order",
     "is not valid yet",
     "has expired",
-    "is older than allowed"
+    "is older than allowed",
+    "says two things of this certificate that contradict each other"
 };
 
 _Static_assert(sizeof(reason_texts) / sizeof(reason_texts[0])
-               == STAPLE_OCSP_TOO_OLD + 1, "a text for every reason");
+               == STAPLE_OCSP_CONTRADICTS + 1, "a text for every reason");
 
 const char *staple_ocsp_reason_text(staple_ocsp_reason_e reason)
 {
@@ -380,26 +381,24 @@ static int has_unknown_critical(OCSP_BASICRESP *basic)
     return 0;
 }
 
-/* The first SingleResponse that carries our CertID. SHA-1 goes before
- * SHA-256: where both are there, most clients read the former. */
-static OCSP_SINGLERESP *find_single(staple_ocsp_hash_e *hash,
-                                    OCSP_BASICRESP *basic,
-                                    const staple_ocsp_subject_t *subject)
+/* Whether an answer is about our certificate, by either hash. */
+static int is_ours(OCSP_SINGLERESP *single,
+                   const staple_ocsp_subject_t *subject,
+                   staple_ocsp_hash_e *hash)
 {
-    static const staple_ocsp_hash_e hashes[HASHES] = {
-        STAPLE_OCSP_SHA1, STAPLE_OCSP_SHA256
-    };
-    int h, i;
+    const OCSP_CERTID *id = OCSP_SINGLERESP_get0_id(single);
 
-    for (h = 0; h < HASHES; h++) {
-        /* compares algorithm, issuerNameHash, issuerKeyHash and serial */
-        i = OCSP_resp_find(basic, subject->ids[hashes[h]], -1);
-        if (i >= 0) {
-            *hash = hashes[h];
-            return OCSP_resp_get0(basic, i);
-        }
-    }
-    return NULL;
+    /* compares algorithm, issuerNameHash, issuerKeyHash and serial */
+    *hash = OCSP_id_cmp(id, subject->ids[STAPLE_OCSP_SHA1])
+            ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1;
+    return !OCSP_id_cmp(id, subject->ids[*hash]);
+}
+
+static void clear_verdict(staple_ocsp_verdict_t *verdict)
+{
+    memset(verdict, 0, sizeof(*verdict));
+    verdict->status = STAPLE_OCSP_UNKNOWN;
+    verdict->crl_reason = -1;
 }
 
 /* Fill in status and times; returns whether all times that must be there are
@@ -658,37 +657,109 @@ static staple_ocsp_reason_e find_signer(staple_ocsp_verdict_t *verdict,
     return furthest;
 }
 
+/* An answer for our certificate: what it says, and what its times are worth. */
+typedef struct answer_t {
+    staple_ocsp_verdict_t verdict;
+    staple_ocsp_reason_e times; /* OK, BAD_TIMES, or why it is not current */
+} answer_t;
+
+static answer_t read_answer(OCSP_BASICRESP *basic, OCSP_SINGLERESP *single,
+                            const staple_ocsp_policy_t *policy, apr_time_t now)
+{
+    answer_t answer;
+
+    clear_verdict(&answer.verdict);
+    answer.times = read_single(&answer.verdict, basic, single)
+                   ? staple_ocsp_is_current(policy, answer.verdict.this_update,
+                                            answer.verdict.next_update, now)
+                   : STAPLE_OCSP_BAD_TIMES;
+    return answer;
+}
+
+/* Of two answers that say the same, the one that is current, or was signed
+ * last; so their order in the response does not matter. */
+static int is_preferred(const answer_t *one, const answer_t *other)
+{
+    int is_current = one->times == STAPLE_OCSP_OK;
+
+    if (is_current != (other->times == STAPLE_OCSP_OK)) {
+        return is_current;
+    }
+    if (one->verdict.this_update != other->verdict.this_update) {
+        return one->verdict.this_update > other->verdict.this_update;
+    }
+    if (one->verdict.next_update != other->verdict.next_update) {
+        return one->verdict.next_update > other->verdict.next_update;
+    }
+    return one->verdict.hash < other->verdict.hash;
+}
+
+/*
+ * Read all answers for our certificate. Clients differ in which of several they
+ * go by (OpenSSL takes the first, Firefox refuses the page if one is bad), so
+ * all have to say the same.
+ */
+static staple_ocsp_reason_e read_answers(answer_t *best, OCSP_BASICRESP *basic,
+                                         const staple_ocsp_subject_t *subject,
+                                         const staple_ocsp_policy_t *policy,
+                                         apr_time_t now)
+{
+    staple_ocsp_reason_e reason = STAPLE_OCSP_OTHER_CERT;
+    staple_ocsp_hash_e hash;
+    answer_t answer;
+    int i;
+
+    for (i = 0; i < OCSP_resp_count(basic); i++) {
+        OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
+
+        if (!is_ours(single, subject, &hash)) {
+            continue;
+        }
+        /* no extension of a single response has a meaning we act upon */
+        if (OCSP_SINGLERESP_get_ext_by_critical(single, 1, -1) >= 0) {
+            return STAPLE_OCSP_CRITICAL_EXT;
+        }
+        answer = read_answer(basic, single, policy, now);
+        answer.verdict.hash = hash;
+        if (reason == STAPLE_OCSP_OK
+            && answer.verdict.status != best->verdict.status) {
+            return STAPLE_OCSP_CONTRADICTS;
+        }
+        if (reason != STAPLE_OCSP_OK || is_preferred(&answer, best)) {
+            *best = answer;
+        }
+        reason = STAPLE_OCSP_OK;
+    }
+    return reason;
+}
+
 static staple_ocsp_reason_e judge_basic(staple_ocsp_verdict_t *verdict,
                                         OCSP_BASICRESP *basic,
                                         const staple_ocsp_subject_t *subject,
                                         const staple_ocsp_policy_t *policy,
                                         apr_time_t now)
 {
-    OCSP_SINGLERESP *single;
     staple_ocsp_reason_e reason;
-    int has_sound_times;
+    answer_t answer;
 
     if (has_unknown_critical(basic)) {
         return STAPLE_OCSP_CRITICAL_EXT;
     }
-    single = find_single(&verdict->hash, basic, subject);
-    if (!single) {
-        return STAPLE_OCSP_OTHER_CERT;
+    reason = read_answers(&answer, basic, subject, policy, now);
+    if (reason != STAPLE_OCSP_OK) {
+        return reason;
     }
-    /* no extension of a single response has a meaning we act upon */
-    if (OCSP_SINGLERESP_get_ext_by_critical(single, 1, -1) >= 0) {
-        return STAPLE_OCSP_CRITICAL_EXT;
-    }
-    has_sound_times = read_single(verdict, basic, single);
+    *verdict = answer.verdict;
     reason = find_signer(verdict, basic, subject, now);
     if (reason != STAPLE_OCSP_OK) {
         return reason;
     }
-    if (!has_sound_times) {
-        return STAPLE_OCSP_BAD_TIMES;
+    if (verdict->signer_until
+        && (!verdict->next_update
+            || verdict->signer_until < verdict->next_update)) {
+        verdict->next_update = verdict->signer_until;
     }
-    return staple_ocsp_is_current(policy, verdict->this_update,
-                                  verdict->next_update, now);
+    return answer.times;
 }
 
 staple_ocsp_reason_e staple_ocsp_judge(staple_ocsp_verdict_t *verdict,
@@ -700,9 +771,7 @@ staple_ocsp_reason_e staple_ocsp_judge(staple_ocsp_verdict_t *verdict,
 {
     OCSP_BASICRESP *basic = NULL;
 
-    memset(verdict, 0, sizeof(*verdict));
-    verdict->status = STAPLE_OCSP_UNKNOWN;
-    verdict->crl_reason = -1;
+    clear_verdict(verdict);
     verdict->reason = parse(&basic, der, len);
     if (verdict->reason == STAPLE_OCSP_OK) {
         verdict->reason = judge_basic(verdict, basic, subject, policy, now);

@@ -44,22 +44,6 @@ int staple_refresh_is_valid(const held_t *held)
     return held->until && !(held->meta.flags & STAPLE_RULES_IS_ERROR);
 }
 
-int staple_refresh_is_believed(const staple_cert_t *cert,
-                               const unsigned char *der, apr_size_t len,
-                               staple_ocsp_verdict_t *verdict)
-{
-    if (staple_ocsp_judge(verdict, cert->subject, &cert->policy.times,
-                          apr_time_now(), der, len) != STAPLE_OCSP_OK) {
-        return 0;
-    }
-    if (verdict->signer_until
-        && (!verdict->next_update
-            || verdict->signer_until < verdict->next_update)) {
-        verdict->next_update = verdict->signer_until;
-    }
-    return verdict->status != STAPLE_OCSP_UNKNOWN;
-}
-
 apr_status_t staple_refresh_store(staple_refresh_t *refresh,
                                   const staple_cert_t *cert,
                                   const unsigned char *der, apr_size_t len,

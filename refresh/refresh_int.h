@@ -116,14 +116,6 @@ held_t staple_refresh_read_held(staple_refresh_t *refresh,
 /** Whether a valid response, and no error, is served. */
 int staple_refresh_is_valid(const held_t *held);
 
-/**
- * Judge a response, wherever it came from. Clients refuse a staple whose
- * signer's certificate has expired, so it ends with that if not before.
- */
-int staple_refresh_is_believed(const staple_cert_t *cert,
-                               const unsigned char *der, apr_size_t len,
-                               staple_ocsp_verdict_t *verdict);
-
 /** Whether a believed response should take the place of what is held. */
 int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   const held_t *held,

@@ -200,7 +200,8 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
     staple_ocsp_verdict_t verdict;
     held_t held;
 
-    if (!staple_refresh_is_believed(task->cert, der, len, &verdict)) {
+    if (!staple_rules_is_believed(task->cert, der, len, apr_time_now(),
+                                  &verdict)) {
         return verdict.reason;
     }
     held = staple_refresh_read_held(refresh, task->cert, now);

@@ -318,8 +318,8 @@ static staple_fetch_judgement_e judge(void *baton,
     staple_ocsp_verdict_t *verdict = &round->verdict;
 
     round->is_judged = 1;
-    if (staple_refresh_is_believed(round->task->cert, answer->body,
-                                   answer->body_len, verdict)) {
+    if (staple_rules_is_believed(round->task->cert, answer->body,
+                                 answer->body_len, apr_time_now(), verdict)) {
         return STAPLE_FETCH_ACCEPTED;
     }
     if (verdict->reason == STAPLE_OCSP_OK || is_error_status(verdict->reason)) {
@@ -470,8 +470,8 @@ static int is_answer_wanted(round_t *round,
     held_t held;
 
     if (answer->outcome != STAPLE_SHARE_FOUND
-        || !staple_refresh_is_believed(cert, answer->der, answer->der_len,
-                                       &round->verdict)) {
+        || !staple_rules_is_believed(cert, answer->der, answer->der_len,
+                                     apr_time_now(), &round->verdict)) {
         return 0;
     }
     held = staple_refresh_read_held(round->task->refresh, cert, now);

@@ -48,7 +48,7 @@ static int is_pending_true(const staple_cache_t *cache,
     return staple_cache_read_pending(cache, cert->slot, buf,
                                      STAPLE_CACHE_DER_MAX, &len, &meta)
            == APR_SUCCESS
-           && staple_refresh_is_believed(cert, buf, len, &verdict)
+           && staple_rules_is_believed(cert, buf, len, apr_time_now(), &verdict)
            && (apr_uint32_t)verdict.status == meta.status
            && verdict.this_update == meta.this_update
            && verdict.next_update == meta.next_update;

@@ -118,15 +118,6 @@ static staplectl_response_t *read_response(const unsigned char *der,
 
 /* ----- the verdict ----- */
 
-/* Clients refuse a staple whose signer's certificate has expired. */
-static apr_time_t end_of(const staple_ocsp_verdict_t *verdict)
-{
-    return verdict->signer_until
-           && (!verdict->next_update
-               || verdict->signer_until < verdict->next_update)
-           ? verdict->signer_until : verdict->next_update;
-}
-
 /* With the issuer known, what the module itself would say of the bytes. */
 static staplectl_verdict_e judge(staplectl_entry_t *entry,
                                  const staple_ocsp_policy_t *times,
@@ -138,7 +129,7 @@ static staplectl_verdict_e judge(staplectl_entry_t *entry,
                                       now, entry->der, entry->der_len);
     if (!entry->meta.this_update) { /* it comes from no ring */
         entry->meta.this_update = verdict.this_update;
-        entry->meta.next_update = end_of(&verdict);
+        entry->meta.next_update = verdict.next_update;
         entry->meta.status = (apr_uint32_t)verdict.status;
     }
     switch (entry->reason) {

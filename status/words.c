@@ -92,6 +92,8 @@ static const blame_t reasons[] = {
     { STAPLE_OCSP_TOO_OLD, "the CA, or this server's configuration",
       "SSLStaplingResponseMaxAge is shorter than the age of what the "
       "responder gives" },
+    { STAPLE_OCSP_CONTRADICTS, CA, "tell the CA; clients would not agree in "
+      "which of the two answers they believe" },
     { -1, CA, "the CA says that it does not know the certificate: just "
               "issued, or the wrong issuer; tell the CA" }
 };

@@ -31,7 +31,7 @@
 #define DAY ((apr_interval_time_t)86400 * SEC)
 #define MAX APR_INT64_MAX
 #define MIN APR_INT64_MIN
-#define REASONS (STAPLE_OCSP_TOO_OLD + 1)
+#define REASONS (STAPLE_OCSP_CONTRADICTS + 1)
 
 #define NONCE "1.3.6.1.5.5.7.48.1.2"
 #define BASIC "1.3.6.1.5.5.7.48.1.1"
@@ -261,6 +261,8 @@ typedef struct case_t {
 #define SAY(...) .singles = { __VA_ARGS__ }
 #define OUR .leaf = &leaf, .issuer = &ca, .next_update = NEXT
 #define GOOD SAY({ OUR })
+#define OLD .leaf = &leaf, .issuer = &ca, .this_update = "20261201000000Z", \
+    .next_update = "20261208000000Z"
 #define WITH(x) .included = { &x }
 #define UNTIL(t) SAY({ .leaf = &leaf, .issuer = &ca, .next_update = t })
 #define SINCE(t) SAY({ OUR, .this_update = t })
@@ -377,7 +379,25 @@ static const case_t cases[] = {
     CASE(OK, "ours is the first of two", BY(&ca, SAY({ OUR },
          { .leaf = &other_leaf, .issuer = &ca, REVOKED }))),
     CASE(OK, "in both hashes: SHA-1 is read", BY(&ca, SAY(
+         { OUR, .hash = EVP_sha256 }, { OUR }))),
+    CASE(OK, "twice the same", BY(&ca, SAY({ OUR }, { OUR }))),
+    CASE(OK, "current, then expired", BY(&ca, SAY({ OUR }, { OLD }))),
+    CASE(OK, "expired, then current", BY(&ca, SAY({ OLD }, { OUR }))),
+    CASE(OK, "with a broken time, then current", BY(&ca, SAY({ OUR,
+         .this_update = "202612310000Z" }, { OUR }))),
+    CASE(EXPIRED, "expired, twice", BY(&ca, SAY({ OLD }, { OLD }))),
+    CASE(CONTRADICTS, "good, then revoked", BY(&ca, SAY({ OUR },
+         { OUR, REVOKED }))),
+    CASE(CONTRADICTS, "revoked, then good", BY(&ca, SAY({ OUR, REVOKED },
+         { OUR }))),
+    CASE(CONTRADICTS, "revoked in one hash, good in the other", BY(&ca, SAY(
          { OUR, REVOKED, .hash = EVP_sha256 }, { OUR }))),
+    CASE(CONTRADICTS, "good, then unknown", BY(&ca, SAY({ OUR },
+         { OUR, .status = V_OCSP_CERTSTATUS_UNKNOWN }))),
+    CASE(CONTRADICTS, "expired good, current revoked", BY(&ca, SAY({ OLD },
+         { OUR, REVOKED }))),
+    CASE(CRITICAL_EXT, "a critical extension on the second answer", BY(&ca,
+         SAY({ OUR }, { OUR, .critical = UNHEARD }))),
     CASE(OK, "a critical extension on another's answer", BY(&ca, SAY(
          { .leaf = &other_leaf, .issuer = &ca, .critical = UNHEARD },
          { OUR }))),
@@ -638,6 +658,10 @@ static void test_values(apr_pool_t *p)
     is_int(v.produced_at, PAIR_NOW - 3 * DAY + SEC, "producedAt");
     is_int(v.revoked_at, PAIR_NOW - 11 * DAY + DAY / 2, "revocationTime");
     is_int(v.signer_until, (apr_time_t)2398377600 * SEC, "delegate's notAfter");
+    made.signer = made.included[0] = &ends_now;
+    der = pki_respond(&made, p);
+    judge(&v, ours, &usual, der.bytes, der.len);
+    is_int(v.next_update, v.signer_until, "the delegate ends before nextUpdate");
 }
 
 static int is_same_verdict(const staple_ocsp_verdict_t *a,
