@@ -91,10 +91,14 @@ SKIP: {
     }
     SKIP: {
         skip 'no mpm-itk here' if !has_httpd_module('mpm_itk');
-        # Its hooks leave root to every process.
-        check_unprivileged('mpm-itk', mpm => 'prefork', modules => ['mpm_itk'],
-                           conf => "LimitUIDRange 0 65535\n"
-                               . 'LimitGIDRange 0 65535');
+        # Its hooks leave a process capabilities, or root.
+        for my $enable (qw(On Off)) {
+            check_unprivileged(
+                "mpm-itk, capabilities $enable", mpm => 'prefork',
+                modules => ['mpm_itk'], conf => join "\n",
+                'LimitUIDRange 0 65535', 'LimitGIDRange 0 65535',
+                "EnableCapabilities $enable");
+        }
     }
 }
 
