@@ -18,6 +18,7 @@ use Test::More ();
 
 use Staple::CA;
 use Staple::Client ();
+use Staple::Faults;
 use Staple::Httpd ();
 use Staple::Names;
 use Staple::Responder;

@@ -12,9 +12,8 @@
  *
  *   seconds  port  name  serial  milliseconds  verdict
  *
- * The verdict is good, revoked, unknown, none (no staple), "bad: ..." (a
- * staple that must not be) or "failed: ..." (no handshake). `end` is the last
- * line. It ends on SIGTERM, after --count handshakes, and with --tied when its
+ * The verdict is one of staple.h, none (no staple) or "failed: ..." (no
+ * handshake). `end` is the last line. It ends on SIGTERM, after --count handshakes, and with --tied when its
  * standard input ends.
  *
  *   visitors --ca root.pem --port 41235 [--port ...] [--rate 50]
@@ -39,14 +38,14 @@
 
 #include <openssl/bn.h>
 #include <openssl/err.h>
-#include <openssl/ocsp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+
+#include "staple.h"
 
 #define PORTS_MAX   64
 #define WORKERS_MAX 64
 #define PATIENCE    10 /* seconds for each step of a handshake */
-#define SKEW        300 /* by so many seconds may thisUpdate lie ahead */
 
 static struct {
     SSL_CTX *ctx;
@@ -68,7 +67,7 @@ typedef struct visit_t {
     int port;
     const char *name;
     char serial[128];
-    char verdict[256];
+    char verdict[VERDICT_LEN];
 } visit_t;
 
 static void die(const char *what)
@@ -105,87 +104,6 @@ static void note_serial(visit_t *visit, X509 *leaf)
     snprintf(visit->serial, sizeof(visit->serial), "%s", hex ? hex : "-");
     OPENSSL_free(hex);
     BN_free(n);
-}
-
-/* The answer about this certificate, whichever hash its CertID has. */
-static OCSP_SINGLERESP *find_single(OCSP_BASICRESP *basic, X509 *leaf,
-                                    X509 *issuer)
-{
-    const EVP_MD *hashes[] = { EVP_sha1(), EVP_sha256() };
-    OCSP_SINGLERESP *single = NULL;
-    unsigned i;
-
-    for (i = 0; i < 2 && !single; i++) {
-        OCSP_CERTID *id = OCSP_cert_to_id(hashes[i], leaf, issuer);
-        int at = OCSP_resp_find(basic, id, -1);
-
-        single = at < 0 ? NULL : OCSP_resp_get0(basic, at);
-        OCSP_CERTID_free(id);
-    }
-    return single;
-}
-
-static void judge_single(visit_t *visit, OCSP_SINGLERESP *single)
-{
-    static const char *const words[] = { "good", "revoked", "unknown" };
-    ASN1_GENERALIZEDTIME *from = NULL, *until = NULL;
-    time_t now = time(NULL), soon = now + SKEW;
-    int status = OCSP_single_get0_status(single, NULL, NULL, &from, &until);
-
-    if (!from || X509_cmp_time(from, &soon) >= 0) {
-        say(visit, "bad: not valid yet");
-    }
-    else if (until && X509_cmp_time(until, &now) <= 0) {
-        say(visit, "bad: not valid any more");
-    }
-    else if (status < 0 || status > 2) {
-        say(visit, "bad: status %d", status);
-    }
-    else {
-        say(visit, "%s", words[status]);
-    }
-}
-
-static void judge_basic(visit_t *visit, OCSP_BASICRESP *basic,
-                        STACK_OF(X509) *chain)
-{
-    X509 *leaf = sk_X509_value(chain, 0);
-    X509 *issuer = sk_X509_num(chain) > 1 ? sk_X509_value(chain, 1) : leaf;
-    OCSP_SINGLERESP *single;
-
-    if (OCSP_basic_verify(basic, chain, setup.store, 0) <= 0) {
-        say(visit, "bad: signature");
-        return;
-    }
-    single = find_single(basic, leaf, issuer);
-    if (!single) {
-        say(visit, "bad: about another certificate");
-        return;
-    }
-    judge_single(visit, single);
-}
-
-static void judge(visit_t *visit, const unsigned char *der, long len,
-                  STACK_OF(X509) *chain)
-{
-    const unsigned char *p = der;
-    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, len);
-    OCSP_BASICRESP *basic;
-
-    if (!response || p != der + len) {
-        say(visit, "bad: %ld bytes that are no response", len);
-    }
-    else if (OCSP_response_status(response)) {
-        say(visit, "bad: error status %d", OCSP_response_status(response));
-    }
-    else if (!(basic = OCSP_response_get1_basic(response))) {
-        say(visit, "bad: no basic response");
-    }
-    else {
-        judge_basic(visit, basic, chain);
-        OCSP_BASICRESP_free(basic);
-    }
-    OCSP_RESPONSE_free(response);
 }
 
 /* ----- a handshake ----- */
@@ -241,7 +159,7 @@ static void look(visit_t *visit, SSL *ssl)
         say(visit, "none");
     }
     else {
-        judge(visit, der, len, chain);
+        staple_judge(der, len, chain, setup.store, visit->verdict);
     }
 }
 
