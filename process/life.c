@@ -160,6 +160,15 @@ static void await_turn(staple_process_t *process)
     }
 }
 
+/* What may pass by itself, as a lack of memory does. */
+static int give_up_for_now(staple_process_t *process, apr_status_t rv)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, rv, process->server, "STP0124: "
+                 "the process that refreshes OCSP responses cannot begin; "
+                 "it is tried again");
+    return EXIT_NO_BEGINNING;
+}
+
 static int begin(staple_process_t *process)
 {
     apr_pool_t *p;
@@ -173,10 +182,7 @@ static int begin(staple_process_t *process)
         rv = staple_process_take_board(process);
     }
     if (rv) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, process->server, "STP0124: "
-                     "the process that refreshes OCSP responses cannot begin; "
-                     "it is tried again");
-        return EXIT_NO_BEGINNING;
+        return give_up_for_now(process, rv);
     }
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, process->server, "STP0125: this "
                  "process refreshes OCSP responses from now on");
@@ -201,11 +207,13 @@ static int work(staple_process_t *process)
 static int become_user(staple_process_t *process)
 {
     apr_pool_t *ptemp;
-    const char *reason = "there is no memory";
+    const char *reason;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
 
-    if (!apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL)) {
-        reason = staple_process_drop_privileges(process->server, ptemp);
+    if (rv) {
+        return give_up_for_now(process, rv);
     }
+    reason = staple_process_drop_privileges(process->server, ptemp);
     if (reason) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, process->server, "STP0123: "
                      "the process that refreshes OCSP responses still has "

@@ -122,7 +122,8 @@ sub _is_settled
 # Let one call fail in a process that is just born, and see the server get over
 # it. Options: httpd, responder (for certificates that are asked about every
 # second), names (stapled before and, whatever happens, after), kind, who, nth,
-# ours. Returns a hash: fired; ended (the server did, and was started again);
+# ours. Returns a hash: fired; ended (the server did, and was started again, as
+# it is where not everything went on);
 # crashed (log lines); said (lines that alarm); back (whether everything went
 # on), seconds (until it did).
 sub trial
@@ -143,6 +144,9 @@ sub trial
     $self->disarm;
     $httpd->start if $ended;
     my $back = _goes_on(%o);
+
+    if (!$back && $httpd->is_alive) { $httpd->stop }
+    $httpd->start if !$httpd->is_alive;
     my @lines = split /\n/, substr $httpd->error_log, $seen;
 
     return (fired => $fired, ended => $ended, back => $back,
