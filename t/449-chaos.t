@@ -5,8 +5,8 @@
 # responder lying in all the ways it knows. Each handshake is checked: whole,
 # verified, current staples or none, and none missing that should be there.
 #
-# STAPLE_CHAOS is for how many seconds (12), STAPLE_CHAOS_SEED repeats the
-# order of events, STAPLE_CHAOS_MPM chooses the MPM (event).
+# STAPLE_CHAOS is for how many seconds with each MPM (6), STAPLE_CHAOS_SEED
+# repeats the order of events, STAPLE_CHAOS_MPM chooses one MPM.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -14,20 +14,17 @@ use Staple;
 
 use Time::HiRes qw(sleep time);
 
-my $seconds = $ENV{STAPLE_CHAOS} || 12;
+my $seconds = $ENV{STAPLE_CHAOS} || 6;
 my $seed = $ENV{STAPLE_CHAOS_SEED} || $$ ^ time;
-my $mpm = $ENV{STAPLE_CHAOS_MPM} || 'event';
+my @mpms = grep { has_httpd_module("mpm_$_") }
+    $ENV{STAPLE_CHAOS_MPM} || qw(event worker prefork);
 
 srand $seed;
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my @steady = map { "steady$_.test" } 1 .. 5;    # always there, once fetched
 my @fickle = map { "fickle$_.test" } 1 .. 3;    # renewed, removed, added
-my %leaf = map { $_ => leaf($_) } @steady, @fickle;
-my $httpd = Staple::Httpd->new(
-    mpm => $mpm, conf => stapling('SSLStaplingStandardCacheTimeout 1',
-                                  'SSLStaplingErrorCacheTimeout 2',
-                                  'SSLStaplingResponderTimeout 1'));
+my ($httpd, %leaf);
 
 sub leaf { return $ca->leaf(name => $_[0], ocsp => $responder->url) }
 
@@ -63,7 +60,7 @@ my @events = (
     [2, 'restart' => sub { await('restart') }],
     [1, 'stop and start' => sub { $httpd->stop; $httpd->start }],
     [1, 'crash and start' => sub {
-        my @all = ($httpd->pid, $httpd->children);
+        my @all = ($httpd->pid, $httpd->refresher // (), $httpd->children);
 
         kill 'KILL', @all;
         wait_for(sub { !$httpd->is_alive && !grep { kill 0, $_ } @all });
@@ -83,58 +80,87 @@ my @events = (
         configure();
         await('graceful');
     }],
-    [2, 'a child is frozen a moment' => sub {
-        my $child = any($httpd->children, 0) || return;
+    [2, 'a process is frozen a moment' => sub {
+        my $pid = any($httpd->children, $httpd->refresher // 0) || return;
 
-        kill 'STOP', $child;
+        kill 'STOP', $pid;
         sleep 0.2;
-        kill 'CONT', $child;
+        kill 'CONT', $pid;
     }],
 );
 my @bag = map { my $event = $_; ($event) x $event->[0] } @events;
 
-configure();
-$httpd->start;
-wait_for_staple($httpd, 'good', name => $_) for @steady, @fickle;
-my $visitors = Staple::Visitors->new($ca, [$httpd], rate => 60,
-                                     names => [@steady, @fickle]);
-my $end = time + $seconds;
-my (%happened, @journal);
+# Let things happen; returns how often each did, and a journal.
+sub happen
+{
+    my $end = time + $seconds;
+    my (%happened, @journal);
 
-while (time < $end) {
-    my (undef, $name, $event) = @{ any(@bag) };
+    while (time < $end) {
+        my (undef, $name, $event) = @{ any(@bag) };
 
-    push @journal, sprintf '%.3f %s', time, $name;
-    $event->();
-    $happened{$name}++;
-    sleep rand 0.3;
+        push @journal, sprintf '%.3f %s', time, $name;
+        $event->();
+        $happened{$name}++;
+        sleep rand 0.3;
+    }
+    return (\%happened, \@journal);
 }
-ok($httpd->is_alive, 'the server lives');
-$responder->good;
-my @visits = $visitors->stop->visits;
 
-# Without SNI's certificate a visitor meets the first host, and fails for the
-# name; that one has no say here.
-my @let_in = grep { $_->{verdict} !~ /^failed/ } @visits;
-my @false = grep { $_->{verdict} =~ /^bad|revoked|unknown/ } @let_in;
-my @missed = grep { $_->{verdict} eq 'none' && $_->{name} =~ /steady/ } @let_in;
+# What visitors met. Without SNI's certificate one meets the first host, and
+# fails for the name; that one has no say here.
+sub judge
+{
+    my ($mpm, $visits, $happened, $journal) = @_;
+    my @let_in = grep { $_->{verdict} !~ /^failed/ } @$visits;
+    my @false = grep { $_->{verdict} =~ /^bad|revoked|unknown/ } @let_in;
+    my @missed = grep { $_->{verdict} eq 'none' && $_->{name} =~ /steady/ }
+        @let_in;
 
-cmp_ok(scalar @let_in, '>', $seconds, 'visitors were let in');
-is(scalar @false, 0, 'no staple was false');
-is(scalar @missed, 0, 'and none was missing');
-diag("$mpm, seed $seed: ", scalar @visits, ' visits, ', scalar @let_in,
-     ' let in; ', join ', ', map { "$happened{$_} x $_" } sort keys %happened);
-diag(join "\n", 'seen:', (map { join ' ', @$_{qw(time name serial verdict)} }
-                          @false, @missed), 'done:', @journal)
-    if @false || @missed;
+    cmp_ok(scalar @let_in, '>', $seconds, "$mpm: visitors were let in");
+    is(scalar @false, 0, "$mpm: no staple was false");
+    is(scalar @missed, 0, "$mpm: and none was missing");
+    diag("$mpm, seed $seed: ", scalar @$visits, ' visits, ', scalar @let_in,
+         ' let in; ',
+         join ', ', map { "$happened->{$_} x $_" } sort keys %$happened);
+    diag(join "\n", 'seen:',
+         (map { join ' ', @$_{qw(time name serial verdict)} } @false, @missed),
+         'done:', @$journal)
+        if @false || @missed;
+    return;
+}
 
-is(wait_for_staple($httpd, 'good', name => $_, seconds => 20)->{staple},
-   'good', "$_ in the end") for grep { $leaf{$_} } @steady, @fickle;
-ok($httpd->stop, 'httpd stops in good order');
-# What was done to it, and what the responder did, may be told; a crash of ours
-# not.
-$httpd->log_ok($httpd->cut_off, qr/exit signal Killed/, qr/STP02\d\d/,
-               qr/STP0120/,
-               qr/AH0004[56]/, qr/AH10392/, qr/\[ssl:/, qr/AH00098/);
+sub rage
+{
+    my ($mpm) = @_;
+
+    %leaf = map { $_ => leaf($_) } @steady, @fickle;
+    $httpd = Staple::Httpd->new(
+        mpm => $mpm, conf => stapling('SSLStaplingStandardCacheTimeout 1',
+                                      'SSLStaplingErrorCacheTimeout 2',
+                                      'SSLStaplingResponderTimeout 1'));
+    configure();
+    $httpd->start;
+    wait_for_staple($httpd, 'good', name => $_) for @steady, @fickle;
+    my $visitors = Staple::Visitors->new($ca, [$httpd], rate => 60,
+                                         names => [@steady, @fickle]);
+    my ($happened, $journal) = happen();
+    ok($httpd->is_alive, "$mpm: the server lives");
+    $responder->good;
+    judge($mpm, [$visitors->stop->visits], $happened, $journal);
+
+    is(wait_for_staple($httpd, 'good', name => $_, seconds => 20)->{staple},
+       'good', "$mpm: $_ in the end")
+        for grep { $leaf{$_} } @steady, @fickle;
+    ok($httpd->stop, "$mpm: httpd stops in good order");
+    # What was done to it, and what the responder did, may be told; a crash of
+    # ours not.
+    $httpd->log_ok($httpd->cut_off, qr/exit signal Killed/, qr/STP02\d\d/,
+                   qr/STP0120/, qr/AH0004[56]/, qr/AH10392/, qr/\[ssl:/,
+                   qr/AH00098/);
+    return;
+}
+
+rage($_) for @mpms;
 
 done_testing;
