@@ -37,6 +37,19 @@
 
 /* ---- turns ---- */
 
+/* It does not wait, but there is an end to how many there may be. */
+static void start_probe(staple_fetch_t *fetch, job_t *job,
+                        responder_t *responder)
+{
+    if (staple_fetch_queue_has_room_aside(&fetch->queue)) {
+        staple_fetch_exchange_start(fetch, job, responder, staple_clock_now());
+    }
+    else {
+        staple_fetch_job_pass_on_as(fetch, job, STAPLE_FETCH_SYSTEM,
+                                    "no place for a probe");
+    }
+}
+
 /* Put a job where it waits, or past a URL that cannot be asked. */
 static void route(staple_fetch_t *fetch, job_t *job)
 {
@@ -64,6 +77,10 @@ static void route(staple_fetch_t *fetch, job_t *job)
     if (!responder) {
         staple_fetch_job_pass_on_as(fetch, job, STAPLE_FETCH_SYSTEM,
                                     "out of memory");
+        return;
+    }
+    if (job->ask.is_probe) {
+        start_probe(fetch, job, responder);
         return;
     }
     job->waiter.has_other = job->tried + 1 < job->ask.urls_count;

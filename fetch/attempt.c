@@ -160,6 +160,16 @@ int staple_fetch_attempt_is_open(const exchange_t *ex)
     return attempt != NULL;
 }
 
+int staple_fetch_attempt_has_bytes(const exchange_t *ex)
+{
+    const attempt_t *attempt = ex->attempts;
+
+    while (attempt && !(attempt->conn && attempt->received)) {
+        attempt = attempt->older;
+    }
+    return attempt != NULL;
+}
+
 /* ---- addresses that wait ---- */
 
 /* Let an address wait once more: as the next one, or as the last one. */

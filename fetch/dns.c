@@ -29,7 +29,7 @@
 #include <string.h>
 
 #define ENDPOINTS_MAX STAPLE_FETCH_ENDPOINTS_MAX
-#define LOOKUPS_MAX 32 /* threads in getaddrinfo, stuck ones included */
+#define LOOKUPS_MAX 128 /* threads in getaddrinfo, stuck ones included */
 
 /* One getaddrinfo on a thread that owns this, until it is in the mailbox. */
 typedef struct work_t work_t;

@@ -115,8 +115,7 @@ void staple_fetch_leave(staple_fetch_t *fetch, exchange_t *ex)
     staple_fetch_attempt_end_all(fetch, ex, 0);
     APR_RING_REMOVE(ex, link);
     ex->site->users--;
-    staple_fetch_queue_leave(&fetch->queue, ex->responder, ex->is_probe,
-                             staple_clock_now());
+    staple_fetch_queue_leave(&fetch->queue, &ex->turn, staple_clock_now());
 }
 
 /* Whether a status says that the responder, not the certificate, is the
@@ -133,6 +132,9 @@ static void note_outcome(staple_fetch_t *fetch, exchange_t *ex,
 {
     apr_time_t now = staple_clock_now();
 
+    if (ex->job->ask.is_probe) {
+        return; /* which had little time, and says nothing new */
+    }
     switch (failure->outcome) {
     case STAPLE_FETCH_NO_NAME:
     case STAPLE_FETCH_REFUSED:
@@ -181,6 +183,19 @@ void staple_fetch_fail(staple_fetch_t *fetch, exchange_t *ex)
     apr_pool_destroy(ex->pool);
 }
 
+/* The responder answers again: what has sent it a question before that, and
+ * has not heard a byte since, may wait for its deadline in vain. */
+static void restart_silent(staple_fetch_t *fetch, const exchange_t *ex)
+{
+    exchange_t *other;
+
+    APR_RING_FOREACH(other, &fetch->exchanges, exchange_t, link) {
+        if (other != ex && other->responder == ex->responder) {
+            other->is_overtaken = 1;
+        }
+    }
+}
+
 void staple_fetch_succeed(staple_fetch_t *fetch, exchange_t *ex,
                           staple_fetch_outcome_e outcome)
 {
@@ -191,6 +206,10 @@ void staple_fetch_succeed(staple_fetch_t *fetch, exchange_t *ex,
     answer.reason = staple_fetch_outcome_text(outcome);
     staple_fetch_address_note_answer(&ex->site->addresses,
                                      ex->answered->endpoint.ip);
+    if (ex->job->ask.is_probe
+        || staple_fetch_queue_is_down(ex->responder)) {
+        restart_silent(fetch, ex);
+    }
     staple_fetch_queue_note_answer(&fetch->queue, ex->responder);
     if (ex->is_switched) {
         ex->responder->prefers_post = ex->is_post;

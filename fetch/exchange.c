@@ -35,6 +35,14 @@
  * asked beside it; a third of the exchange's, where that is less. */
 #define PATIENCE_MAX apr_time_from_sec(3)
 
+/* For so long an exchange has its place among those of StapleFetchConcurrency;
+ * one that takes longer waits beside them. */
+#define PLACE_SPAN apr_time_from_msec(250)
+
+/* What has waited for so long when a responder begins to answer others is
+ * begun anew. */
+#define RESTART_SPAN apr_time_from_sec(1)
+
 /* Steps that others may lead back to. */
 static void resolve(staple_fetch_t *fetch, exchange_t *ex);
 static void visit(staple_fetch_t *fetch, exchange_t *ex, site_t *site);
@@ -510,18 +518,45 @@ void staple_fetch_exchange_start(staple_fetch_t *fetch, job_t *job,
     ex->pool = pool;
     ex->job = job;
     ex->responder = responder;
-    ex->is_probe = staple_fetch_queue_enter(&fetch->queue, responder, now);
+    staple_fetch_queue_enter(&fetch->queue, responder, now, &ex->turn);
+    ex->aside_at = job->ask.is_probe ? now : now + PLACE_SPAN;
     job->started = job->started ? job->started : now;
     APR_RING_INSERT_TAIL(&fetch->exchanges, ex, exchange_t, link);
     init_exchange(ex, now);
     visit(fetch, ex, responder->site);
 }
 
+/* The responder answers others again: begin anew, with all the time there is,
+ * unless an answer has begun to come or was not long in coming. */
+static void restart_if_silent(staple_fetch_t *fetch, exchange_t *ex,
+                              apr_time_t now)
+{
+    ex->is_overtaken = 0;
+    if (now - ex->visited_at < RESTART_SPAN
+        || staple_fetch_attempt_has_bytes(ex)) {
+        return;
+    }
+    ex->deadline = now + ex->job->ask.timeout;
+    visit(fetch, ex, ex->site);
+}
+
+static int is_due_aside(const exchange_t *ex, apr_time_t now)
+{
+    return !ex->turn.is_aside && now >= ex->aside_at;
+}
+
 void staple_fetch_exchange_step(staple_fetch_t *fetch, exchange_t *ex,
                                 apr_time_t now)
 {
+    if (is_due_aside(ex, now)
+        && !staple_fetch_queue_set_aside(&fetch->queue, &ex->turn)) {
+        ex->aside_at = now + PLACE_SPAN;
+    }
     if (now >= ex->deadline) {
         expire(fetch, ex);
+    }
+    else if (ex->is_overtaken) {
+        restart_if_silent(fetch, ex, now);
     }
     else if (ex->state == RESOLVING && !ex->site->is_looked_up) {
         resolve(fetch, ex);
@@ -533,8 +568,15 @@ void staple_fetch_exchange_step(staple_fetch_t *fetch, exchange_t *ex,
 
 apr_time_t staple_fetch_exchange_next_step(const exchange_t *ex)
 {
-    return staple_fetch_attempt_is_left(ex) && ex->next_attempt < ex->deadline
-         ? ex->next_attempt : ex->deadline;
+    apr_time_t then = ex->is_overtaken ? 0 : ex->deadline;
+
+    if (staple_fetch_attempt_is_left(ex) && ex->next_attempt < then) {
+        then = ex->next_attempt;
+    }
+    if (!ex->turn.is_aside && ex->aside_at < then) {
+        then = ex->aside_at;
+    }
+    return then;
 }
 
 void staple_fetch_exchange_unresolved(staple_fetch_t *fetch, exchange_t *ex,

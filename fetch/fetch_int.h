@@ -97,7 +97,10 @@ struct exchange_t {
     apr_time_t deadline;
     apr_interval_time_t patience; /* what an address is given before another
                                one is asked beside it */
-    int is_probe;           /* whether it counts against the unproven */
+    staple_fetch_turn_t turn;
+    int is_overtaken;       /* whether the responder has begun to answer since
+                               it was asked */
+    apr_time_t aside_at;    /* when its place is given to others */
 
     staple_url_t post_url; /* the responder's, */
     staple_url_t get_url;  /* and with the request in it, if can_get */
@@ -278,6 +281,9 @@ int staple_fetch_attempt_is_left(const exchange_t *ex);
 /** Whether one has its connection, or is making it. */
 int staple_fetch_attempt_is_connected(const exchange_t *ex);
 int staple_fetch_attempt_is_open(const exchange_t *ex);
+
+/** Whether a byte of an answer has come over one that is open. */
+int staple_fetch_attempt_has_bytes(const exchange_t *ex);
 
 /** End all attempts; those that were asked and have not answered have
  * failed, if are_failed. */

@@ -5,14 +5,34 @@
  * many turns each may have at a time, and what is remembered of sites (a host
  * and port) and responders (a URL). What does not: exchanges, jobs, clocks.
  *
- * The one idea: a turn is what is scarce, and it is earned. Turns go round the
- * sites, and within a site round its responders. One that has not yet answered
- * gets two at a time, each answer makes room for one more, and a failure takes
- * the room away. So a responder that hangs costs two turns, whatever waits for
- * it, and one that is down is probed by one every few seconds while what waits
- * for it is sent elsewhere, or told the same reason, at once.
- * What failed before is suspect: that it fails again keeps others of its kind
- * waiting, and nobody else.
+ * The one idea: turns are scarce, and a site earns them by answering. Turns go
+ * round the sites that have something waiting, and within a site round its
+ * responders.
+ *
+ * An example. The concurrency is 32. Responder H hangs and has 100 jobs,
+ * responder W is well and has 100 as well; nothing is known of either.
+ *
+ *   turn 1-4   H and W have not answered yet: each gets two (PROBES), in turns.
+ *   20 ms      Both exchanges with W are answered. Each answer makes room for
+ *              one more, so W has four, soon eight, and at last 16: half of the
+ *              concurrency (staple_fetch_queue_note_answer). H still has two.
+ *   250 ms     The two with H have not ended. They go on, but their places are
+ *              given to others: they are set aside, and no longer among the 32
+ *              (staple_fetch_queue_set_aside). Up to 4 x 32 exchanges may be.
+ *              So 64 such responders hold up a 65th by three waves of 250 ms.
+ *   10 s       Both exchanges with H have come to their deadline. Two failures
+ *              in a row: H counts as down, and rests for a second. The 98 jobs
+ *              that wait for it are not sent: they go to their next URL, or
+ *              fail with the same reason, at once (is_hopeless).
+ *   11 s       What is submitted for H from now on is asked one at a time. One
+ *              more failure, and it rests for two seconds, then four, up to ten;
+ *              one answer, and it counts as up.
+ *
+ * A failure is counted unless what was asked is suspect (its last question went
+ * unanswered too): such a failure keeps others that are suspect waiting, and
+ * nobody else. A hang-up counts as an eighth of a failure, because it costs
+ * nobody any time: so six certificates that a responder hangs up on do not keep
+ * it from the seventh.
  *
  * Memory: sites and responders are blocks of malloc, thousands of which may
  * come and go; nothing is taken from a pool but for the slots of two hash
@@ -39,6 +59,9 @@
 /* For how long a resolved name is believed; getaddrinfo tells no TTL. */
 #define NAME_LIFETIME apr_time_from_sec(60)
 
+/* So many times the turns at a time may have been set aside. */
+#define ASIDE_FACTOR 4
+
 #define REMEMBERED_MAX 4096 /* responders, and sites, before idle ones go */
 
 typedef staple_fetch_queue_t queue_t;
@@ -50,9 +73,20 @@ typedef staple_fetch_failure_t failure_t;
 
 /* ---- health ---- */
 
+/* What a failure counts: whoever hangs up at once has cost nothing, so a few
+ * certificates that it does so for say little about all others. */
+#define WEIGHT 8
+#define WEIGHT_OF_HANGUP 1
+
+/* Failures in a row, hang-ups as an eighth each. */
+static int count_failures(const health_t *health)
+{
+    return health->failures / WEIGHT;
+}
+
 static int is_down(const health_t *health)
 {
-    return health->failures >= PROBES;
+    return count_failures(health) >= PROBES;
 }
 
 static int is_resting(const health_t *health, apr_time_t now, int is_suspect)
@@ -67,8 +101,9 @@ static int room_of(const health_t *health)
     if (is_down(health)) {
         return 1;
     }
-    return health->is_proven && !health->failures ? INT_MAX
-                                                  : PROBES - health->failures;
+    return health->is_proven && !count_failures(health) ? INT_MAX
+                                                  : PROBES
+                                                    - count_failures(health);
 }
 
 static void note_success(health_t *health)
@@ -87,11 +122,12 @@ static void note_failure(health_t *health, const failure_t *failure,
     if (is_resting(health, now, is_suspect)) {
         return;
     }
-    if (health->failures < INT_MAX) {
-        health->failures++;
+    if (health->failures < INT_MAX - WEIGHT) {
+        health->failures += failure->outcome == STAPLE_FETCH_RESET
+                            ? WEIGHT_OF_HANGUP : WEIGHT;
     }
     health->last = *failure;
-    for (i = PROBES; i < health->failures && rest < REST_MAX; i++) {
+    for (i = PROBES; i < count_failures(health) && rest < REST_MAX; i++) {
         rest *= 2;
     }
     health->rest_to = now + (rest < REST_MAX ? rest : REST_MAX);
@@ -414,35 +450,63 @@ responder_t *staple_fetch_queue_next(const queue_t *queue, apr_time_t now,
     return responder;
 }
 
-int staple_fetch_queue_enter(queue_t *queue, responder_t *responder,
-                             apr_time_t now)
+void staple_fetch_queue_enter(queue_t *queue, responder_t *responder,
+                              apr_time_t now, staple_fetch_turn_t *turn)
 {
     site_t *site = responder->site;
-    int is_probe = room_of(&responder->health) != INT_MAX;
 
+    turn->responder = responder;
+    turn->is_probe = room_of(&responder->health) != INT_MAX;
+    turn->is_aside = 0;
     if (!site->active && now - site->idle_since > SITE_IDLE) {
         site->window = PROBES;
     }
     queue->active++;
-    queue->probes += is_probe;
+    queue->probes += turn->is_probe;
     responder->active++;
     site->active++;
-    return is_probe;
 }
 
-void staple_fetch_queue_leave(queue_t *queue, responder_t *responder,
-                              int is_probe, apr_time_t now)
+int staple_fetch_queue_has_room_aside(const queue_t *queue)
 {
-    site_t *site = responder->site;
+    return queue->aside < queue->conf->concurrency * ASIDE_FACTOR;
+}
 
+int staple_fetch_queue_set_aside(queue_t *queue, staple_fetch_turn_t *turn)
+{
+    if (!staple_fetch_queue_has_room_aside(queue)) {
+        return 0;
+    }
+    turn->is_aside = 1;
+    queue->aside++;
     queue->active--;
-    queue->probes -= is_probe;
-    responder->active--;
+    queue->probes -= turn->is_probe;
+    return 1;
+}
+
+void staple_fetch_queue_leave(queue_t *queue, const staple_fetch_turn_t *turn,
+                              apr_time_t now)
+{
+    site_t *site = turn->responder->site;
+
+    if (turn->is_aside) {
+        queue->aside--;
+    }
+    else {
+        queue->active--;
+        queue->probes -= turn->is_probe;
+    }
+    turn->responder->active--;
     site->active--;
     site->idle_since = now;
 }
 
 /* ---- what was learned ---- */
+
+int staple_fetch_queue_is_down(const responder_t *responder)
+{
+    return is_down(&responder->health) || is_down(&responder->site->health);
+}
 
 void staple_fetch_queue_note_answer(const queue_t *queue,
                                     responder_t *responder)

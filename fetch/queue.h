@@ -50,7 +50,8 @@ typedef struct staple_fetch_failure_t {
 /** The circuit breaker of a site or a responder. */
 typedef struct staple_fetch_health_t {
     int is_proven;      /* whether it has answered before */
-    int failures;       /* in a row; STAPLE_FETCH_PROBES and more: it is down */
+    int failures;       /* in a row, weighed (fetch/queue.c); from some number
+                           on it is down */
     apr_time_t rest_to; /* when a probe may be sent, if it is down */
     apr_time_t rest_all_to; /* the same, for what is not suspect */
     staple_fetch_failure_t last; /* of those in a row */
@@ -114,13 +115,21 @@ struct staple_fetch_site_t {
 };
 APR_RING_HEAD(staple_fetch_site_ring_t, staple_fetch_site_t);
 
+/** A turn under way: an exchange's place. */
+typedef struct staple_fetch_turn_t {
+    staple_fetch_responder_t *responder;
+    int is_probe; /* whether it counts against the unproven */
+    int is_aside; /* whether it has given its place to others */
+} staple_fetch_turn_t;
+
 /** The queue; read by the engine, changed by the functions below only. */
 typedef struct staple_fetch_queue_t {
     const staple_fetch_conf_t *conf;
     const staple_fetch_conns_t *conns;
     int half;          /* turns per site, connections per address */
-    int active;        /* turns under way */
-    int probes;        /* those of responders not yet proven */
+    int active;        /* turns under way, but for those set aside */
+    int probes;        /* those of them of responders not yet proven */
+    int aside;         /* turns set aside */
     int waiting_sites; /* how many there are in waiting */
     struct staple_fetch_site_ring_t waiting; /* next turn first */
     apr_hash_t *sites;
@@ -180,15 +189,28 @@ staple_fetch_queue_take(staple_fetch_queue_t *queue,
 /** Take out any that waits; NULL: nobody does. */
 staple_fetch_waiter_t *staple_fetch_queue_take_any(staple_fetch_queue_t *queue);
 
-/** A turn begins; the result (whether it counts as a probe) is for _leave. */
-int staple_fetch_queue_enter(staple_fetch_queue_t *queue,
-                             staple_fetch_responder_t *responder,
-                             apr_time_t now);
+/** A turn begins. */
+void staple_fetch_queue_enter(staple_fetch_queue_t *queue,
+                              staple_fetch_responder_t *responder,
+                              apr_time_t now, staple_fetch_turn_t *turn);
+
+/**
+ * A turn that takes long gives its place to others, and goes on.
+ * @return whether it could: only so many may
+ */
+int staple_fetch_queue_set_aside(staple_fetch_queue_t *queue,
+                                 staple_fetch_turn_t *turn);
 
 /** A turn has ended. */
 void staple_fetch_queue_leave(staple_fetch_queue_t *queue,
-                              staple_fetch_responder_t *responder,
-                              int is_probe, apr_time_t now);
+                              const staple_fetch_turn_t *turn,
+                              apr_time_t now);
+
+/** Whether the responder, or its site, counts as down. */
+int staple_fetch_queue_is_down(const staple_fetch_responder_t *responder);
+
+/** Whether a turn may be set aside at once. */
+int staple_fetch_queue_has_room_aside(const staple_fetch_queue_t *queue);
 
 /** The responder has answered: the room that its site has earned grows. */
 void staple_fetch_queue_note_answer(const staple_fetch_queue_t *queue,

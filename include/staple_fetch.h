@@ -138,6 +138,10 @@ typedef struct staple_fetch_job_t {
     int is_suspect;          /* its last question went unanswered, so the fault
                                 may be its own: if it does again, that says
                                 nothing new to jobs that are not suspect */
+    int is_probe; /* whether it is one question that finds out whether the
+                     responder answers again: it waits neither for a turn nor
+                     for a rest to end, and says nothing if it fails. When it
+                     succeeds, nobody rests any longer */
 } staple_fetch_job_t;
 
 /** A step of an exchange, for the log; valid during the callback only. */

@@ -92,7 +92,7 @@ void fill(hole_t *hole);
 typedef struct names_t {
     pthread_mutex_t lock;
     pthread_cond_t freed;
-    int is_free;        /* whether stuck.test may come back */
+    int is_free;        /* whether what ends in stuck.test may come back */
     int stuck;          /* threads that wait in it */
     int lookups;
 } names_t;
@@ -168,6 +168,10 @@ void test_slices(void);
 /* neighbours.c */
 void test_neighbours(void);
 void test_newcomer(void);
+void test_hanging_names(void);
+void test_drippers(void);
+void test_hangups(void);
+void test_probe(void);
 void test_one_bad(void);
 void test_breaker(void);
 void test_breaker_site(void);

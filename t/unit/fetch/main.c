@@ -39,6 +39,10 @@ int main(void)
     test_slices();
     test_neighbours();
     test_newcomer();
+    test_hanging_names();
+    test_drippers();
+    test_hangups();
+    test_probe();
     test_one_bad();
     test_breaker();
     test_breaker_site();

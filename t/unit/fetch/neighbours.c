@@ -105,6 +105,154 @@ void test_newcomer(void)
     stop(&fresh);
 }
 
+/* Until the last one has ended; how many of the others have by then. */
+static int run_until_last(staple_fetch_t *fetch, const result_t *results,
+                          int count)
+{
+    int i, ended = 0;
+
+    for (i = 0; i < 150 && !results[count].calls; i++) {
+        staple_fetch_run(fetch, MSEC(100));
+    }
+    for (i = 0; i < count; i++) {
+        ended += results[i].calls;
+    }
+    return ended;
+}
+
+/* Names that are not resolved have no place for long; they are looked up by as
+ * many threads as hang. */
+void test_hanging_names(void)
+{
+    enum { NAMES = 64 };
+    server_t server = { .manner = ANSWER };
+    staple_fetch_t *fetch = engine(32, NULL);
+    result_t results[NAMES + 1] = { { 0 } };
+    int i;
+
+    start(&server);
+    names.is_free = 0;
+    for (i = 0; i < NAMES; i++) {
+        submit(fetch, apr_psprintf(pool, "http://%d.stuck.test/", i),
+               &results[i], 10 * SECOND);
+    }
+    submit(fetch, apr_psprintf(pool, "http://some.test:%d/", server.port),
+           &results[NAMES], 10 * SECOND);
+    is_int(run_until_last(fetch, results, NAMES), 0,
+           "64 names that hang are waited for by nobody");
+    is_int(results[NAMES].outcome, STAPLE_FETCH_OK, "... behind them");
+    diag("a neighbour took %d ms", (int)apr_time_as_msec(results[NAMES].took));
+    staple_fetch_destroy(fetch);
+    pthread_mutex_lock(&names.lock);
+    names.is_free = 1;
+    pthread_cond_broadcast(&names.freed);
+    pthread_mutex_unlock(&names.lock);
+    for (i = 0; i < 500 && names.stuck; i++) {
+        usleep(10000);
+    }
+    names.is_free = 0;
+    stop(&server);
+}
+
+void test_drippers(void)
+{
+    enum { SERVERS = 64 };
+    static server_t servers[SERVERS];
+    server_t well = { .manner = ANSWER };
+    staple_fetch_t *fetch = engine(32, NULL);
+    result_t *results = apr_pcalloc(pool, sizeof(*results) * (SERVERS + 1));
+    result_t others[SERVERS] = { { 0 } };
+    int i;
+
+    for (i = 0; i < SERVERS; i++) {
+        servers[i].manner = DRIP;
+        start(&servers[i]);
+        submit(fetch, url_of(servers[i].port, "/"), &results[i], 9 * SECOND);
+        submit(fetch, url_of(servers[i].port, "/"), &others[i], 9 * SECOND);
+    }
+    start(&well);
+    submit(fetch, url_of(well.port, "/"), &results[SERVERS], 9 * SECOND);
+    is_int(run_until_last(fetch, results, SERVERS), 0,
+           "64 responders that drip are waited for by nobody");
+    is_int(results[SERVERS].outcome, STAPLE_FETCH_OK, "... behind them");
+    staple_fetch_destroy(fetch);
+    for (i = 0; i < SERVERS; i++) {
+        stop(&servers[i]);
+    }
+    stop(&well);
+}
+
+/* A responder that hangs up on six is asked about the seventh at once. */
+void test_hangups(void)
+{
+    server_t server = { .manner = HANGUP, .bad_path = "zzz" };
+    staple_fetch_t *fetch = engine(32, NULL);
+    result_t results[7] = { { 0 } };
+    int i;
+
+    start(&server);
+    for (i = 0; i < 7; i++) {
+        const char *url = url_of(server.port, "/");
+        staple_fetch_job_t job = job_for(&url, 1, &results[i]);
+
+        if (i < 6) { /* in base64: zzzz */
+            job.request = (const unsigned char *)"\xcf\x3c\xf3";
+            job.request_len = 3;
+        }
+        staple_fetch_submit(fetch, &job);
+    }
+    run(fetch);
+    is_int(results[6].outcome, STAPLE_FETCH_OK,
+           "six that a responder hangs up on do not keep it from the seventh");
+    is_int(results[5].outcome, STAPLE_FETCH_RESET, "... nor are they answered");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+}
+
+/* A probe is sent whatever rests, says nothing if it fails, and when it
+ * succeeds, what hangs is asked anew. */
+void test_probe(void)
+{
+    server_t server = { .manner = SILENT };
+    staple_fetch_t *fetch = engine(8, NULL);
+    result_t results[2] = { { 0 } }, probe = { 0 };
+    const char *url;
+    staple_fetch_job_t job;
+    int i;
+
+    start(&server);
+    url = url_of(server.port, "/");
+    job = job_for(&url, 1, &probe);
+    job.is_probe = 1;
+    job.timeout = MSEC(100);
+    for (i = 0; i < 2; i++) {
+        submit(fetch, url, &results[i], 20 * SECOND);
+    }
+    for (i = 0; i < 50 && server.requests < 2; i++) {
+        staple_fetch_run(fetch, MSEC(20));
+    }
+    staple_fetch_submit(fetch, &job);
+    for (i = 0; i < 50 && !probe.calls; i++) {
+        staple_fetch_run(fetch, MSEC(50));
+    }
+    ok(probe.calls == 1 && server.requests == 3,
+       "a probe goes out where all turns are taken");
+    usleep(1100000); /* what was asked just now is given a second */
+    server.manner = ANSWER;
+    job.timeout = 5 * SECOND;
+    staple_fetch_submit(fetch, &job);
+    for (i = 0; i < 50 && !(results[0].calls && results[1].calls); i++) {
+        staple_fetch_run(fetch, MSEC(50));
+    }
+    ok(probe.calls == 2 && probe.outcome == STAPLE_FETCH_OK,
+       "the next one succeeds");
+    ok(results[0].outcome == STAPLE_FETCH_OK && results[0].calls == 1
+       && results[1].outcome == STAPLE_FETCH_OK && results[1].calls == 1,
+       "... and what hung is asked anew");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+}
+
 /* One bad certificate does not condemn the responder of a hundred others. */
 void test_one_bad(void)
 {
