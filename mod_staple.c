@@ -45,6 +45,7 @@
 #include "staple_rules.h"
 #include "staple_share.h"
 #include "staple_status.h"
+#include "staple_text.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
 #error "httpd 2.4.48 or later is needed: it has the ssl_ocsp hooks"
@@ -99,8 +100,13 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
     policy.retry_cap = conf->error_timeout;
     policy.return_errors = conf->return_errors;
     policy.fake_try_later = conf->fake_try_later;
-    policy.force_url = conf->force_url;
-    policy.proxy = conf->proxy_url;
+    policy.force_url = conf->force_url && *conf->force_url ? conf->force_url
+                                                           : NULL;
+    if (conf->proxy) {
+        policy.proxy = conf->proxy->url;
+        policy.proxy_shown = conf->proxy->shown;
+        policy.proxy_credentials = conf->proxy->credentials;
+    }
     policy.hash = (staple_cert_hash_e)conf->cert_id_hash;
     policy.response_files = conf->response_files
                             ? conf->response_files
@@ -392,6 +398,22 @@ static apr_status_t open_share(apr_pool_t *p)
     return rv;
 }
 
+/* Values that mod_ssl starts with and that make no sense. */
+static void log_notes(const server_rec *s)
+{
+    for (; s; s = s->next) {
+        const apr_array_header_t *notes = staple_config_of(s)->notes;
+        int i;
+
+        for (i = 0; notes && i < notes->nelts; i++) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0150: %s",
+                         staple_text_string(
+                             APR_ARRAY_IDX(notes, i, const char *),
+                             notes->pool));
+        }
+    }
+}
+
 static void warn_without_mod_ssl(server_rec *s)
 {
     if (ap_find_linked_module("mod_ssl.c")
@@ -445,6 +467,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the dry run touches nothing */
     }
+    log_notes(s);
     warn_without_mod_ssl(s);
     staple_cert_registry_finish(current->registry);
     if (staple_generation_log_certs(current->registry, s, ptemp)
@@ -467,6 +490,7 @@ static void on_test_config(apr_pool_t *p, server_rec *s)
 {
     staple_preflight_conf_t conf;
 
+    log_notes(s);
     if (!staple_preflight_is_wanted()) {
         return;
     }

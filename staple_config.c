@@ -5,9 +5,9 @@
  *
  * The one idea: mod_ssl reads the same lines beside us (httpd hands a
  * directive to every module that registered it), so a configuration that
- * worked goes on working, and what mod_ssl would swallow silently (atoi takes
- * "abc" as 0) is refused here, where it can still be mended. An error names
- * the directive, the value given and what is accepted.
+ * worked goes on working: what mod_ssl swallows silently (atoi takes "abc" as 0)
+ * is replaced here, and a note for the log says by what. An error names the
+ * directive, the value given and what is accepted.
  *
  * A setter serves a kind of value, not a directive: the command's info points
  * to a rule that says where the value goes and what is allowed.
@@ -17,18 +17,14 @@
 
 #include <apr_lib.h>
 #include <apr_strings.h>
-#include <apr_uri.h>
 
 #include "staple_cert.h"
 #include "staple_rules.h"
+#include "staple_value.h"
 
 extern module AP_MODULE_DECLARE_DATA staple_module;
 
 #define SECONDS(n) apr_time_from_sec((apr_interval_time_t)(n))
-
-/* Longer spans are a slip of the pen. */
-#define SPAN_MAX SECONDS(315360000)
-#define SPAN_MAX_TEXT "ten years"
 
 /* ----- records ----- */
 
@@ -46,6 +42,7 @@ static staple_main_conf_t *make_main(apr_pool_t *p)
     conf->message_cmd = NULL;
     conf->must_staple = STAPLE_UNSET;
     conf->share = NULL;
+    conf->cache_share = NULL;
     conf->status_actions = STAPLE_UNSET;
     return conf;
 }
@@ -65,15 +62,17 @@ void *staple_config_create(apr_pool_t *p, server_rec *s)
     conf->return_errors = STAPLE_UNSET;
     conf->fake_try_later = STAPLE_UNSET;
     conf->force_url = NULL;
-    conf->proxy_url = NULL;
+    conf->proxy = NULL;
     conf->cert_id_hash = STAPLE_UNSET;
     conf->response_files = NULL;
+    conf->notes = NULL;
     return conf;
 }
 
 #define MERGE(field) \
     conf->field = add->field != STAPLE_UNSET ? add->field : base->field
 #define MERGE_PTR(field) conf->field = add->field ? add->field : base->field
+#define MERGE_OWN(field) conf->field = add->field
 
 void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
 {
@@ -92,14 +91,17 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
     MERGE(return_errors);
     MERGE(fake_try_later);
     MERGE_PTR(force_url);
-    MERGE_PTR(proxy_url);
+    MERGE_PTR(proxy);
     MERGE(cert_id_hash);
     MERGE_PTR(response_files);
+    MERGE_OWN(notes);
     return conf;
 }
 
 #define DEFAULT(record, field, value) \
     if ((record)->field == STAPLE_UNSET) (record)->field = (value)
+#define DEFAULT_PTR(record, field, value) \
+    if (!(record)->field) (record)->field = (value)
 
 void staple_config_finish(staple_server_conf_t *conf, int rank)
 {
@@ -107,6 +109,7 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
     DEFAULT(conf->main, fetch_concurrency, 32);
     /* warmup stays unset: it depends on the certificate */
     DEFAULT(conf->main, must_staple, STAPLE_MUST_WARN);
+    DEFAULT_PTR(conf->main, share, conf->main->cache_share);
     DEFAULT(conf->main, status_actions, 0);
 
     DEFAULT(conf, rank, rank);
@@ -134,6 +137,7 @@ staple_server_conf_t *staple_config_own(server_rec *s, const server_rec *main,
     if (conf == staple_config_of(main)) {
         conf = apr_pmemdup(p, conf, sizeof(*conf));
         conf->rank = STAPLE_UNSET;
+        conf->notes = NULL;
         ap_set_module_config(s->module_config, &staple_module, conf);
     }
     return conf;
@@ -150,8 +154,7 @@ typedef enum {
 typedef struct span_rule_t {
     record_e record;
     apr_size_t offset; /* of an apr_interval_time_t */
-    apr_interval_time_t min;
-    const char *min_text;
+    staple_value_span_t span;
 } span_rule_t;
 
 typedef struct word_rule_t {
@@ -169,11 +172,6 @@ typedef struct count_rule_t {
     int min, max;
 } count_rule_t;
 
-typedef struct url_rule_t {
-    apr_size_t offset; /* of a const char * in the server's record */
-    int is_proxy;      /* scheme, host and port only */
-} url_rule_t;
-
 #define AT(field) APR_OFFSETOF(staple_server_conf_t, field)
 #define AT_MAIN(field) APR_OFFSETOF(staple_main_conf_t, field)
 
@@ -188,6 +186,27 @@ static void *field_at(cmd_parms *cmd, record_e record, apr_size_t offset)
     staple_server_conf_t *conf = staple_config_of(cmd->server);
 
     return (record == IN_MAIN ? (char *)conf->main : (char *)conf) + offset;
+}
+
+/* What an argument came to: an error, which stops the start, or NULL and, for
+ * one that was replaced, a note for the log. */
+static const char *conclude(cmd_parms *cmd, staple_value_e value,
+                            const char *words)
+{
+    staple_server_conf_t *conf = staple_config_of(cmd->server);
+
+    if (value == STAPLE_VALUE_REFUSED) {
+        return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, words);
+    }
+    if (value == STAPLE_VALUE_REPLACED) {
+        if (!conf->notes) {
+            conf->notes = apr_array_make(cmd->pool, 1, sizeof(const char *));
+        }
+        APR_ARRAY_PUSH(conf->notes, const char *) = apr_psprintf(
+            cmd->pool, "%s:%d: %s: %s", cmd->directive->filename,
+            cmd->directive->line_num, cmd->cmd->name, words);
+    }
+    return NULL;
 }
 
 /* One of some words, in any case; switches too, so that the message says what
@@ -213,42 +232,40 @@ static const char *set_word(cmd_parms *cmd, void *dummy, const char *arg)
                         cmd->cmd->name, arg, rule->accepted);
 }
 
-/* httpd's own units of time, as ap_timeout_parameter_parse has them, but the
- * whole suffix must be one of them. */
-static int is_span(const char *arg)
+/* A switch of mod_ssl's. */
+static const char *set_flag(cmd_parms *cmd, void *dummy, const char *line)
 {
-    static const char *const suffixes[] = { "", "s", "ms", "mi", "min", "h" };
-    apr_size_t digits = strspn(arg, "0123456789");
-    apr_size_t i;
+    const word_rule_t *rule = cmd->info;
+    int *field = field_at(cmd, rule->record, rule->offset);
+    const char *words = NULL;
+    int is_on;
+    staple_value_e value = staple_value_flag(&is_on, line, &words, cmd->pool);
 
-    for (i = 0; digits && i < sizeof(suffixes) / sizeof(*suffixes); i++) {
-        if (!ap_cstr_casecmp(arg + digits, suffixes[i])) {
-            return 1;
-        }
+    (void)dummy;
+    if (value != STAPLE_VALUE_REFUSED) {
+        *field = is_on;
     }
-    return 0;
+    return conclude(cmd, value, words);
 }
 
 static const char *set_span(cmd_parms *cmd, void *dummy, const char *arg)
 {
     const span_rule_t *rule = cmd->info;
     const char *misplaced = check_place(cmd, rule->record);
+    const char *words = NULL;
     apr_interval_time_t span;
+    staple_value_e value;
 
     (void)dummy;
     if (misplaced) {
         return misplaced;
     }
-    if (!is_span(arg)
-        || ap_timeout_parameter_parse(arg, &span, "s") != APR_SUCCESS
-        || span < rule->min || span > SPAN_MAX) {
-        return apr_psprintf(cmd->pool, "%s: '%s' is no time between %s and "
-                            SPAN_MAX_TEXT "; write seconds (60) or a number "
-                            "with ms, s, min or h (5min)", cmd->cmd->name,
-                            arg, rule->min_text);
+    value = staple_value_span(&span, arg, &rule->span, &words, cmd->pool);
+    if (value != STAPLE_VALUE_REFUSED) {
+        *(apr_interval_time_t *)field_at(cmd, rule->record, rule->offset)
+            = span == STAPLE_VALUE_DEFAULT ? STAPLE_UNSET : span;
     }
-    *(apr_interval_time_t *)field_at(cmd, rule->record, rule->offset) = span;
-    return NULL;
+    return conclude(cmd, value, words);
 }
 
 /* -1: it is none. */
@@ -284,51 +301,28 @@ static const char *set_count(cmd_parms *cmd, void *dummy, const char *arg)
     return NULL;
 }
 
-static int is_graphic(const char *text)
-{
-    while (apr_isgraph(*text) && !(*text & 0x80)) {
-        text++;
-    }
-    return !*text;
-}
-
-/* apr_uri_parse keeps the lowest 16 bits of whatever number there is. */
-static int is_port(const char *text)
-{
-    apr_int64_t port = apr_atoi64(text);
-
-    return port > 0 && port <= 65535;
-}
-
-static int is_http_url(const char *arg, const url_rule_t *rule, apr_pool_t *p)
-{
-    apr_uri_t uri;
-
-    if (!is_graphic(arg) || apr_uri_parse(p, arg, &uri) != APR_SUCCESS
-        || !uri.scheme || ap_cstr_casecmp(uri.scheme, "http")
-        || !uri.hostname || !*uri.hostname || uri.user || uri.password
-        || uri.fragment
-        || (uri.port_str && !is_port(uri.port_str))) {
-        return 0;
-    }
-    return !rule->is_proxy
-           || ((!uri.path || !strcmp(uri.path, "/")) && !uri.query);
-}
-
 static const char *set_url(cmd_parms *cmd, void *dummy, const char *arg)
 {
-    const url_rule_t *rule = cmd->info;
+    staple_server_conf_t *conf = staple_config_of(cmd->server);
+    const char *words = NULL;
+    const char *url;
+    staple_value_e value = staple_value_url(&url, arg, &words, cmd->pool);
 
     (void)dummy;
-    if (!is_http_url(arg, rule, cmd->temp_pool)) {
-        return apr_psprintf(cmd->pool, "%s: '%s' is not accepted; write %s",
-                            cmd->cmd->name, arg, rule->is_proxy
-                            ? "http://host:port of the proxy"
-                            : "the responder's http:// URL "
-                              "(http://host[:port]/path)");
-    }
-    *(const char **)field_at(cmd, IN_SERVER, rule->offset) = arg;
-    return NULL;
+    conf->force_url = url ? url : "";
+    return conclude(cmd, value, words);
+}
+
+static const char *set_proxy(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    staple_server_conf_t *conf = staple_config_of(cmd->server);
+    staple_value_proxy_t *proxy = apr_palloc(cmd->pool, sizeof(*proxy));
+    const char *words = NULL;
+    staple_value_e value = staple_value_proxy(proxy, arg, &words, cmd->pool);
+
+    (void)dummy;
+    conf->proxy = proxy;
+    return conclude(cmd, value, words);
 }
 
 static const char *set_ring(cmd_parms *cmd, staple_main_conf_t *conf,
@@ -351,36 +345,48 @@ static const char *set_ring(cmd_parms *cmd, staple_main_conf_t *conf,
     return NULL;
 }
 
-static const char *set_share(cmd_parms *cmd, void *dummy, const char *arg)
+/* A provider of httpd's, made ready to share responses. */
+static const char *make_share(cmd_parms *cmd, staple_share_t **share,
+                              const char *arg)
 {
-    const char *wrong = check_place(cmd, IN_MAIN);
+    const char *wrong = staple_share_create(share, arg, cmd->pool,
+                                            cmd->temp_pool);
 
-    (void)dummy;
-    if (wrong) {
-        return wrong;
-    }
-    wrong = staple_share_create(&staple_config_of(cmd->server)->main->share,
-                                arg, cmd->pool, cmd->temp_pool);
     return wrong ? apr_psprintf(cmd->pool, "%s: '%s': %s", cmd->cmd->name, arg,
                                 wrong)
                  : NULL;
 }
 
+static const char *set_share(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const char *misplaced = check_place(cmd, IN_MAIN);
+
+    (void)dummy;
+    return misplaced ? misplaced
+                     : make_share(cmd, &staple_config_of(cmd->server)->main
+                                        ->share, arg);
+}
+
 /* shmcb is the ring; any other provider is a share behind a ring of the
- * default size. */
+ * default size, unless StapleShare names one. The last line holds alone, so
+ * what an earlier one said is forgotten. */
 static const char *set_cache(cmd_parms *cmd, void *dummy, const char *arg)
 {
     staple_main_conf_t *conf = staple_config_of(cmd->server)->main;
     const char *misplaced = check_place(cmd, IN_MAIN);
 
+    (void)dummy;
     if (misplaced) {
         return misplaced;
     }
     conf->has_cache = 1;
+    conf->cache.path = NULL;
+    conf->cache.size = STAPLE_CACHE_SIZE_DEFAULT;
+    conf->cache_share = NULL;
     if (!strcmp(arg, "shmcb") || !strncmp(arg, "shmcb:", 6)) {
         return set_ring(cmd, conf, arg[5] ? arg + 6 : "");
     }
-    return set_share(cmd, dummy, arg);
+    return make_share(cmd, &conf->cache_share, arg);
 }
 
 static const char *set_response_file(cmd_parms *cmd, void *dummy,
@@ -482,30 +488,30 @@ static const word_rule_t cert_id_hash = {
     "auto, sha1 or sha256"
 };
 
-static const span_rule_t skew = { IN_SERVER, AT(skew), 0, "0" };
-static const span_rule_t max_age = { IN_SERVER, AT(max_age), 0, "0" };
+#define LENIENT(least) { least, 1 }
+#define STRICT(least) { least, 0 }
+
+static const span_rule_t skew = { IN_SERVER, AT(skew), LENIENT("0") };
+static const span_rule_t max_age = { IN_SERVER, AT(max_age), LENIENT("0") };
 static const span_rule_t responder_timeout = {
-    IN_SERVER, AT(responder_timeout), 1000, "1ms" /* 0 could never work */
+    IN_SERVER, AT(responder_timeout), LENIENT("1ms") /* 0 could never work */
 };
 static const span_rule_t standard_timeout = {
-    IN_SERVER, AT(standard_timeout), 0, "0"
+    IN_SERVER, AT(standard_timeout), LENIENT("0")
 };
 static const span_rule_t error_timeout = {
-    IN_SERVER, AT(error_timeout), 0, "0"
+    IN_SERVER, AT(error_timeout), LENIENT("0")
 };
-static const span_rule_t warmup = { IN_MAIN, AT_MAIN(warmup), 0, "0" };
+static const span_rule_t warmup = { IN_MAIN, AT_MAIN(warmup), STRICT("0") };
 
 static const count_rule_t fetch_concurrency = {
     AT_MAIN(fetch_concurrency), 1, 1024
 };
 
-static const url_rule_t force_url = { AT(force_url), 0 };
-static const url_rule_t proxy_url = { AT(proxy_url), 1 };
-
 #define INFO(rule) ((void *)&(rule))
 
 const command_rec staple_config_commands[] = {
-    AP_INIT_TAKE1("SSLUseStapling", set_word, INFO(use_stapling), RSRC_CONF,
+    AP_INIT_RAW_ARGS("SSLUseStapling", set_flag, INFO(use_stapling), RSRC_CONF,
                   "Staple OCSP responses into TLS handshakes ('on', 'off')"),
     AP_INIT_TAKE1("SSLStaplingCache", set_cache, NULL, RSRC_CONF,
                   "Where responses are kept ('shmcb:path(size)')"),
@@ -522,16 +528,16 @@ const command_rec staple_config_commands[] = {
     AP_INIT_TAKE1("SSLStaplingErrorCacheTimeout", set_span,
                   INFO(error_timeout), RSRC_CONF,
                   "The longest pause between attempts that fail (seconds)"),
-    AP_INIT_TAKE1("SSLStaplingReturnResponderErrors", set_word,
+    AP_INIT_RAW_ARGS("SSLStaplingReturnResponderErrors", set_flag,
                   INFO(return_errors), RSRC_CONF,
                   "Staple a responder's error where nothing valid is held "
                   "('on', 'off')"),
-    AP_INIT_TAKE1("SSLStaplingFakeTryLater", set_word, INFO(fake_try_later),
+    AP_INIT_RAW_ARGS("SSLStaplingFakeTryLater", set_flag, INFO(fake_try_later),
                   RSRC_CONF,
                   "Staple tryLater where no responder answers ('on', 'off')"),
-    AP_INIT_TAKE1("SSLStaplingForceURL", set_url, INFO(force_url), RSRC_CONF,
+    AP_INIT_TAKE1("SSLStaplingForceURL", set_url, NULL, RSRC_CONF,
                   "The responder to ask instead of the certificate's own"),
-    AP_INIT_TAKE1("SSLOCSPProxyURL", set_url, INFO(proxy_url), RSRC_CONF,
+    AP_INIT_TAKE1("SSLOCSPProxyURL", set_proxy, NULL, RSRC_CONF,
                   "The HTTP proxy to reach responders through"),
     AP_INIT_TAKE1("StapleCacheGrow", set_word, INFO(cache_grow), RSRC_CONF,
                   "Let the ring grow at start to what the certificates need "

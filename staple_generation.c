@@ -169,6 +169,13 @@ static void log_ring(const staple_main_conf_t *conf,
                      report->left_out, count, report->size_granted, path,
                      report->size_wanted);
     }
+    else if (report->size_granted < conf->cache.size) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0151: the ring of %"
+                     APR_SIZE_T_FMT " bytes is larger than %" APR_SIZE_T_FMT
+                     " certificate%s can use; it has %" APR_SIZE_T_FMT
+                     " bytes", conf->cache.size, count, plural(count),
+                     report->size_granted);
+    }
     else if (report->size_granted > conf->cache.size) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0107: the ring has "
                      "grown from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT

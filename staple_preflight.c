@@ -75,8 +75,8 @@ static int report_url(report_t *report, const staple_cert_t *cert,
         return 0;
     }
     say("responder", cert->policy.proxy
-        ? apr_pstrcat(report->pool, url.text, " through ", cert->policy.proxy,
-                      NULL)
+        ? apr_pstrcat(report->pool, url.text, " through ",
+                      cert->policy.proxy_shown, NULL)
         : url.text);
     return 1;
 }

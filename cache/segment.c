@@ -18,9 +18,6 @@
 
 #include <apr_strings.h>
 
-/* The size from which mod_socache_shmcb, and so mod_ssl, says no. */
-#define SIZE_LIMIT ((apr_size_t)64 * 1024 * 1024)
-
 /* Room beyond what is needed, as a part of the records: with a 64th of dead
  * records a store moves 64 others at most, in some microseconds. More would
  * cost memory for all and save time where nobody waits. */
@@ -76,11 +73,11 @@ static const char *parse_size(apr_size_t *size, const char *text,
                             digits, text);
     }
     if (errno || bytes < (apr_int64_t)STAPLE_CACHE_SIZE_MIN
-        || bytes >= (apr_int64_t)SIZE_LIMIT) {
+        || (apr_uint64_t)bytes > APR_SIZE_MAX) {
         return apr_psprintf(p, "the size has to be at least %" APR_SIZE_T_FMT
-                            " and less than %" APR_SIZE_T_FMT
-                            " bytes, not %.*s",
-                            STAPLE_CACHE_SIZE_MIN, SIZE_LIMIT, digits, text);
+                            " bytes and a number that this system can count "
+                            "to, not %.*s", STAPLE_CACHE_SIZE_MIN, digits,
+                            text);
     }
     *size = (apr_size_t)bytes;
     return NULL;

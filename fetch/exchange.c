@@ -431,6 +431,7 @@ static void make_request(const staple_fetch_t *fetch, exchange_t *ex)
 
     ask.user_agent = fetch->conf.user_agent;
     ask.is_proxied = ex->site->is_proxied;
+    ask.proxy_credentials = job->proxy_credentials;
     if (ex->is_post) {
         ask.body = job->request;
         ask.body_len = job->request_len;

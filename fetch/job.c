@@ -84,7 +84,8 @@ job_t *staple_fetch_job_copy(const staple_fetch_job_t *ask)
 {
     apr_size_t urls_size = (apr_size_t)ask->urls_count * sizeof(char *);
     apr_size_t size = sizeof(job_t) + urls_size + ask->request_len
-                    + size_of(ask->proxy) + size_of(ask->if_none_match)
+                    + size_of(ask->proxy) + size_of(ask->proxy_credentials)
+                    + size_of(ask->if_none_match)
                     + size_of(ask->if_modified_since);
     const char **urls;
     job_t *job;
@@ -106,6 +107,7 @@ job_t *staple_fetch_job_copy(const staple_fetch_job_t *ask)
         to = put_text(&urls[i], ask->urls[i], to);
     }
     to = put_text(&job->ask.proxy, ask->proxy, to);
+    to = put_text(&job->ask.proxy_credentials, ask->proxy_credentials, to);
     to = put_text(&job->ask.if_none_match, ask->if_none_match, to);
     to = put_text(&job->ask.if_modified_since, ask->if_modified_since, to);
     job->ask.request = memcpy(to, ask->request, ask->request_len);

@@ -41,7 +41,7 @@
 extern "C" {
 #endif
 
-/** Limits and default of mod_socache_shmcb, in bytes of the whole segment. */
+/** Least and default of mod_socache_shmcb, in bytes of the whole segment. */
 #define STAPLE_CACHE_SIZE_MIN ((apr_size_t)8192)
 #define STAPLE_CACHE_SIZE_DEFAULT ((apr_size_t)512 * 1024)
 
@@ -55,8 +55,8 @@ typedef struct staple_cache_spec_t {
 } staple_cache_spec_t;
 
 /**
- * Read `path(size)`, `path` or an empty string, with the limits of
- * mod_socache_shmcb. The last '(' starts the size, which is decimal bytes.
+ * Read `path(size)`, `path` or an empty string, with the least size of
+ * mod_socache_shmcb and no greatest. The last '(' starts the size, which is decimal bytes.
  * @param spec the result, allocated from p where it points
  * @param arg what follows `shmcb:`; NULL counts as empty
  * @return NULL, or what is wrong and what is accepted (a phrase without the
@@ -138,7 +138,9 @@ typedef struct staple_cache_report_t {
     staple_cache_seed_e seed;
     apr_size_t seeded;         /* records taken over */
     apr_size_t dropped;        /* records of the source nobody wants any more */
-    apr_size_t size_granted;   /* bytes of the segment made */
+    apr_size_t size_granted;   /* bytes of the segment made: more than was
+                                  asked for where it has grown, less where that
+                                  was more than could ever be used */
     apr_size_t size_wanted;    /* bytes that ids_count certificates need */
     apr_size_t left_out;       /* certificates without a slot (may_grow off) */
     const char *old_file;      /* NULL, or why the file found at path was not

@@ -54,6 +54,9 @@ typedef struct staple_cert_policy_t {
     int fake_try_later;              /* SSLStaplingFakeTryLater */
     const char *force_url;           /* SSLStaplingForceURL or NULL */
     const char *proxy;               /* SSLOCSPProxyURL or NULL */
+    const char *proxy_shown;         /* the same for people, or NULL */
+    const char *proxy_credentials;   /* for Proxy-Authorization: a secret; NULL:
+                                        none */
     staple_cert_hash_e hash;         /* StapleCertIDHash */
     const apr_array_header_t *response_files; /* const char *, absolute:
                                         StapleResponseFile; empty: none */

@@ -18,6 +18,7 @@
 #include "staple_cache.h"
 #include "staple_deny.h"
 #include "staple_share.h"
+#include "staple_value.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,8 +46,11 @@ typedef struct staple_main_conf_t {
                                    path and arguments, then NULL; NULL:
                                    unset */
     int must_staple;            /* StapleMustStaple: a staple_must_e */
-    staple_share_t *share;      /* StapleShare, or SSLStaplingCache with another
-                                   provider than shmcb; NULL: none */
+    staple_share_t *share;      /* StapleShare; where that is unset, after
+                                   staple_config_finish, cache_share; NULL:
+                                   none */
+    staple_share_t *cache_share; /* SSLStaplingCache with another provider than
+                                   shmcb; NULL: none */
     int status_actions;         /* StapleStatusActions */
 } staple_main_conf_t;
 
@@ -70,11 +74,15 @@ typedef struct staple_server_conf_t {
     apr_interval_time_t error_timeout;     /* SSLStaplingErrorCacheTimeout */
     int return_errors;           /* SSLStaplingReturnResponderErrors */
     int fake_try_later;          /* SSLStaplingFakeTryLater */
-    const char *force_url;       /* SSLStaplingForceURL; NULL: unset */
-    const char *proxy_url;       /* SSLOCSPProxyURL; NULL: unset */
+    const char *force_url;       /* SSLStaplingForceURL; NULL: unset; "": none,
+                                    whatever the main server says */
+    const staple_value_proxy_t *proxy; /* SSLOCSPProxyURL; NULL: unset */
     int cert_id_hash;            /* StapleCertIDHash: a staple_cert_hash_e */
     apr_array_header_t *response_files; /* StapleResponseFile: const char *,
                                     absolute; NULL: unset */
+    apr_array_header_t *notes;   /* const char *: values of this server's own
+                                    lines that were replaced, and by what;
+                                    NULL: none */
 } staple_server_conf_t;
 
 /** For the module record. */

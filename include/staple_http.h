@@ -33,6 +33,8 @@ typedef struct staple_http_ask_t {
     const char *if_none_match;     /* an entity tag; NULL: none */
     const char *if_modified_since; /* an HTTP date; NULL: none */
     int is_proxied;                /* whether to use the absolute form */
+    const char *proxy_credentials; /* where it is: for Proxy-Authorization, of
+                                      the scheme Basic (RFC 7617); NULL: none */
 } staple_http_ask_t;
 
 /**

@@ -139,6 +139,7 @@ static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
     job.urls = &question->url;
     job.urls_count = 1;
     job.proxy = cert->policy.proxy;
+    job.proxy_credentials = cert->policy.proxy_credentials;
     job.timeout = cert->policy.timeout;
     job.judge = judge;
     job.done = done;

@@ -26,6 +26,15 @@ static const char *line_of(const char *name, const char *value, apr_pool_t *p)
     return c && !*c ? apr_pstrcat(p, name, ": ", value, "\r\n", NULL) : "";
 }
 
+/* Who asks, for a proxy that wants to know (RFC 9110 11.7.2). */
+static const char *authorization(const staple_http_ask_t *ask, apr_pool_t *p)
+{
+    return ask->is_proxied && ask->proxy_credentials
+           ? line_of("Proxy-Authorization",
+                     apr_pstrcat(p, "Basic ", ask->proxy_credentials, NULL), p)
+           : "";
+}
+
 const char *staple_http_request(const staple_url_t *url,
                                 const staple_http_ask_t *ask,
                                 apr_size_t *len, apr_pool_t *p)
@@ -45,6 +54,7 @@ const char *staple_http_request(const staple_url_t *url,
     head = apr_pstrcat(p, ask->body ? "POST " : "GET ", target, " HTTP/1.1\r\n",
                        line_of("Host", url->authority, p),
                        line_of("User-Agent", ask->user_agent, p),
+                       authorization(ask, p),
                        "Accept: " OCSP_RESPONSE_TYPE "\r\n"
                        "Connection: keep-alive\r\n",
                        line_of("If-None-Match", ask->if_none_match, p),

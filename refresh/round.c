@@ -403,6 +403,7 @@ static apr_status_t ask(round_t *round)
     job.urls_count = cert->urls->nelts;
     job.first_url = task->first_url;
     job.proxy = cert->policy.proxy;
+    job.proxy_credentials = cert->policy.proxy_credentials;
     job.timeout = cert->policy.timeout;
     job.judge = judge;
     job.done = on_done;

@@ -134,7 +134,7 @@ static void put_identity(request_rec *r, const staple_cert_t *cert)
         put_all(r, "Files", cert->policy.response_files);
     }
     if (cert->policy.proxy) {
-        put_line(r, "Through", cert->policy.proxy);
+        put_line(r, "Through", cert->policy.proxy_shown);
     }
     ap_rputs("</section>\n", r);
 }

@@ -1,8 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# Every bad value of a directive stops `httpd -t`, with a message that names
-# the directive, the value and what is accepted; values that httpd users may
-# write are taken.
+# A bad value that mod_ssl refuses too, or of a directive of our own, stops
+# `httpd -t`, with a message that names the directive, the value and what is
+# accepted; another one of mod_ssl's directives is replaced, with a warning;
+# values that httpd users may write are taken.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -31,16 +32,12 @@ my @urls = qw(SSLStaplingForceURL SSLOCSPProxyURL);
 # Directives, bad value, and what the message must say is accepted.
 my @bad = (
     (map { [\@flags, $_, qr/on.*off/i] } qw(maybe 1 yes oui)),
-    (map { [\@spans, $_, qr/second|ms|min/i] }
+    (map { [\@spans, $_, qr/second|ms|min/i] } qw(-1 -5s)),
+    (map { [['StapleWarmup'], $_, qr/second|ms|min/i] }
         qw(abc -1 -5s 5x 10sec 1e3 0x10 1.5 99999999999999999999 s),
         '"5 s"', '" "'),
-    [['SSLStaplingResponderTimeout'], '0', qr/1ms/],
-    (map { [\@urls, $_, qr{http://}] }
-        qw(x ocsp.test https://ocsp.test/ ldap://ocsp.test/ http:// http:///x
-           http://user@ocsp.test/ http://u:p@ocsp.test/ http://ocsp.test:0/
-           http://ocsp.test:99999/ http://ocsp.test:port/ /path),
-        '"http://ocsp test/"'),
-    [['SSLOCSPProxyURL'], 'http://proxy.test:3128/path', qr{http://host:port}],
+    (map { [['SSLOCSPProxyURL'], $_, qr{http://host:port}] }
+        qw(https://proxy.test/ ldap://proxy.test/ socks5://proxy.test)),
     (map { [['SSLStaplingCache'], "shmcb:$_", qr/parenthes|size|byte/i] }
         'logs/ring(abc)', 'logs/ring(10x)', 'logs/ring(-1)', 'logs/ring(100)',
         'logs/ring(8191)', 'logs/ring(99999999999999999999)', 'logs/ring(8192',
@@ -88,6 +85,31 @@ check('SSLUseStapling on');
 like($httpd->start_fails, qr/AH01958/,
      'SSLUseStapling on without SSLStaplingCache does not start');
 
+# Values that mod_ssl starts with and that make no sense: a warning says what is
+# used instead. (t/132 tries many more.)
+my $default = qr/no time between .*; the default is used/;
+for ((map { my $d = $_; map { ["$d $_->[0]", $_->[1]] }
+            ['abc', $default], ['" "', $default],
+            ['60x', qr/; 60 seconds are used/],
+            ['1.5', qr/; 1 seconds are used/],
+            ['999999999', qr/; ten years are used/] } @spans),
+     ['SSLStaplingResponderTimeout 0', $default],
+     ['SSLUseStapling off # why', qr/Off is used, and what follows it is ign/],
+     ['SSLStaplingForceURL none', qr/'none'.*the certificate names are asked/],
+     ['SSLStaplingForceURL https://ocsp.test/', qr/are asked instead/],
+     ['SSLStaplingForceURL ocsp.test/x', qr{http://ocsp.test/x is used}],
+     ['SSLStaplingForceURL " http://ocsp.test/ "', qr{http://ocsp.test/ is us}],
+     ['SSLOCSPProxyURL none', qr/responders are asked without a proxy/],
+     ['SSLOCSPProxyURL proxy.test:3128', qr{http://proxy.test:3128 is used}],
+     ['SSLOCSPProxyURL http://u:p@proxy.test/x',
+      qr{'http://u:\*\*\*\@proxy.test/x'.*http://u:\*\*\*\@proxy.test is used}]) {
+    my ($line, $words) = @$_;
+    my ($exit, $said) = check($line);
+
+    is($exit, 0, "$line: is taken") or diag $said;
+    like($said, qr/STP0150: .*$words/, '... with a warning');
+}
+
 # Values that are fine.
 my $ring = 'SSLStaplingCache "shmcb:logs/stapling_cache(128000)"';
 for my $line (
@@ -102,7 +124,7 @@ for my $line (
     is($exit, 0, "$line: is taken") or diag $said;
 }
 for my $ok ('shmcb:logs/ring(8192)', 'shmcb:logs/ring', 'shmcb', 'shmcb:',
-            'shmcb:/tmp/a(b)c(65536)') {
+            'shmcb:/tmp/a(b)c(65536)', 'shmcb:logs/ring(134217728)') {
     ($exit, $said) = check("SSLStaplingCache \"$ok\"");
     is($exit, 0, "SSLStaplingCache $ok: is taken") or diag $said;
 }

@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Peer;
+use Digest::SHA qw(sha1_base64);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -94,6 +95,50 @@ SKIP: {
     like($log, qr{^200 POST ${url}x{200} HTTP/1\.1$}m, '... and a POST');
     ok($proxy->stop, 'the proxy stops in good order');
     $proxy->log_ok;
+}
+
+# A proxy that wants to know who asks: with the password it is passed, and the
+# password is nowhere to be read.
+SKIP: {
+    my @auth = qw(auth_basic authn_core authn_file authz_user);
+    skip('no mod_proxy_http or mod_auth_basic', 1)
+        if grep { !has_httpd_module($_) } 'proxy_http', @auth;
+    my $users = write_file('users', 'jane:{SHA}'
+                           . sha1_base64('se:cr@t') . "=\n");
+    my $proxy = Staple::Httpd->new(
+        staple => 0, modules => [qw(log_config proxy proxy_http), @auth],
+        conf   => "ProxyRequests On\nCustomLog {dir}/logs/access \"%>s %u\"\n"
+            . "<Proxy *>\nAuthType Basic\nAuthName x\n"
+            . "AuthUserFile $users\nRequire valid-user\n</Proxy>\n");
+    my $at = '127.0.0.1:' . $proxy->port;
+    my $leaf = $ca->leaf(name => 'auth.test', ocsp => $responder->url);
+    my $httpd = Staple::Httpd->new(
+        conf   => stapling("SSLOCSPProxyURL http://jane:se%3Acr%40t\@$at"),
+        vhosts => [{ cert => $leaf }]);
+
+    $proxy->start;
+    $httpd->start;
+    is(wait_for_staple($httpd, 'good')->{staple}, 'good',
+       'stapled through a proxy with a password');
+    ok(wait_for(sub { read_file($proxy->dir . '/logs/access') =~ /^200 jane$/m }),
+       'which knew who asks');
+    my (undef, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+    like($said, qr{through http://jane:\*\*\*\@$at\n}, 'the preflight masks it');
+    unlike($said . read_file($httpd->{error_log}), qr/se(?:%3A|:)cr|c2U6Y3/,
+           'the password is neither there nor in the log');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok;
+
+    $httpd->{conf} = stapling("SSLOCSPProxyURL http://jane:wrong\@$at");
+    $httpd->write_conf;
+    unlink $httpd->dir . '/logs/stapling_cache';
+    $httpd->start;
+    ok(wait_for(sub { read_file($httpd->{error_log}) =~ /STP0203.*407/ }),
+       'a wrong password is a 407, which is told');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/STP0203/);
+    ok($proxy->stop, 'the proxy stops in good order');
+    $proxy->log_ok(qr/AH01617|AH01614/);
 }
 
 done_testing;

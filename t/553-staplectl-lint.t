@@ -102,11 +102,36 @@ SSLStaplingFakeTryLater on               #= ignored /ReturnResponderErrors/
     SSLStaplingFakeTryLater on           #= ignored
 </VirtualHost>
 CONF
-verdicts('a provider other than shmcb is a share', <<'CONF');
-SSLStaplingCache dbm:/var/cache/x        #= shadowed /text.conf:2/
-SSLStaplingCache memcache:127.0.0.1:1121 #= changed /StapleShare/
+verdicts('the last SSLStaplingCache holds alone', <<'CONF');
+SSLStaplingCache dbm:/var/cache/x        #= shadowed /text.conf:3/
+SSLStaplingCache memcache:127.0.0.1:1121 #= shadowed /text.conf:3/
 SSLStaplingCache shmcb:                  #= kept /memory only/
 CONF
+verdicts('a provider other than shmcb is a share', <<'CONF');
+SSLStaplingCache shmcb:                  #= shadowed /text.conf:2/
+SSLStaplingCache memcache:127.0.0.1:1121 #= changed /as StapleShare does/
+CONF
+verdicts('what StapleShare says stays', <<'CONF');
+StapleShare memcache:one.test            #= kept
+SSLStaplingCache memcache:127.0.0.1:1121 #= changed /where StapleShare says/
+CONF
+
+# ----- values that mod_ssl starts with -----
+
+my $replaced = verdicts('what makes no sense is replaced', <<'CONF');
+<VirtualHost *:443>
+    SSLStaplingResponderTimeout 0            #= changed /the default is used/
+    SSLStaplingErrorCacheTimeout 60x         #= changed /60 seconds are used/
+    SSLStaplingResponseMaxAge 999999999      #= changed /ten years are used/
+    SSLUseStapling on # why                  #= changed /ignored/
+    SSLStaplingForceURL https://ocsp.test/   #= changed /certificate names/
+    SSLOCSPProxyURL u:secret@proxy.test:3128 #= changed /http:..u:\*\*\*@proxy/
+</VirtualHost>
+SSLOCSPProxyURL http://u:secret@proxy.test   #= kept
+SSLOCSPProxyURL https://u:secret@proxy.test  #= illegal /plain HTTP/
+CONF
+unlike($_->{text} . $_->{explanation}, qr/secret/, 'no password is shown')
+    for @{ $replaced->{lines} };
 
 # ----- where the ring lies -----
 
@@ -142,7 +167,7 @@ SSLUseStaping on                                         #= illegal /SSLUseStapl
 SSLOCSPStapling on                                       #= illegal /SSLUseStapling\?/
 StapleResponceFile x                                     #= illegal /StapleResponseFile\?/
 SSLUseStapling on;                                       #= illegal /'on;' is not/
-SSLStaplingForceURL https://ocsp.test/                   #= illegal /http:/
+SSLOCSPProxyURL https://ocsp.test/                       #= illegal /http:/
 SSLStaplingCache                                         #= illegal /missing/
 SSLStaplingCache logs/ring                               #= illegal /provider/
 SSLStaplingCache shmcb:logs/ring(128k)                   #= illegal /number of bytes/
@@ -392,7 +417,7 @@ write_file("tree/$_->[0]", $_->[1]) for
     ['sub/deeper/x', "StapleWarmup 1s\n"],
     ['sub/y', "ssl_stapling on;\n"],
     ['loop.conf', "Include loop2.conf\nInclude loop2.conf\n"],
-    ['loop2.conf', "Include ./loop.conf\nSSLStaplingForceURL bad\n"];
+    ['loop2.conf', "Include ./loop.conf\nSSLUseStapling bad\n"];
 ($exit, $out) = lint("$dir/tree/httpd.conf");
 is($exit, 2, 'a tree of files, some of which include each other');
 like($out, qr/^\S+\Q$_->[0]\E:\d+: $_->[1]/m, "included: $_->[0]: $_->[1]")

@@ -28,7 +28,8 @@ my %rule = $config =~ /rule_t (\w+) = \{(.*?)\n?\};/gs;
 is_deeply([grep { $row{$_}{owner} ne 'MD' } sort keys %row],
           [sort keys %setter], 'lint knows the directives of the module');
 my %kind = (
-    set_url => ['OTHER', 'URL|PROXY'], set_cache => ['OTHER', 'CACHE'],
+    set_url => ['OTHER', 'URL'], set_proxy => ['OTHER', 'PROXY'],
+    set_flag => ['ON_OFF', '.*'], set_cache => ['OTHER', 'CACHE'],
     set_share => ['OTHER', 'SHARE'], set_deny => ['OTHER', 'NETWORKS'],
     set_response_file => ['OTHER', 'PATHS'],
     set_message_cmd => ['OTHER', 'PROGRAM'], set_span => ['SPAN', '.*'],
@@ -117,11 +118,11 @@ my %values = (
                        /path x), 'http://a/#f', '"http://a b/"',
                        "http://\xc3\xa4/"],
     SSLOCSPProxyURL => [qw(http://p:3128 http://p:3128/ http://p/x http://p?q
-                       p:3128)],
+                       p:3128 http://u:p@p https://p none), '"http://a b/"'],
     SSLStaplingCache => [qw[shmcb shmcb: shmcb:x shmcb:x(8192) shmcb:x(8191)
                        shmcb:x(10x) shmcb:x() shmcb:x( shmcb:x(9000 shmcb:x9000)
                        shmcb:x(1)(9000) shmcb:x(-1) SHMCB:x shmcbx nosuch:x
-                       none logs/x(9000)], '"shmcb:a b(9000)"', 'shmcb:a b'],
+                       none logs/x(9000) shmcb:x(134217728)], '"shmcb:a b(9000)"', 'shmcb:a b'],
     StapleCertIDHash => [qw(auto SHA1 sha256 sha512 or)],
     StapleMustStaple => [qw(warn Require never)],
     StapleFetchConcurrency => [qw(1 1024 0 1025 -1 x 1x 0x10)],

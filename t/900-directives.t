@@ -64,7 +64,8 @@ for my $name (sort keys %of) {
     $default = "SECONDS($1)" if $default =~ /^STAPLE_/
         && $rules =~ /^#define \Q$default\E apr_time_from_sec\((\d+)\)$/m;
     my $value = $default =~ /SECONDS\((\d+)\)/ ? $1
-                : $table{$name} eq 'set_word' ? $word{$default} : $default;
+                : $table{$name} =~ /^set_(?:word|flag)$/ ? $word{$default}
+                : $default;
 
     like($entry{$name}, qr/^- Default: `$name $value`$/m,
          "$name: the default in the manual is the code's, $value");
@@ -90,16 +91,16 @@ my @main = fields('staple_main_conf_t');
 is_deeply([$make =~ /^    conf->([a-z_]+)(?:\.path)? = /gm], \@main,
           'make_main lists the fields in order');
 is_deeply([$finish_main =~ /(?:DEFAULT\(conf->main, |\/\* )(\w+)/g],
-          [grep { !/^(?:has_)?cache$|^message_cmd$|^share$|^deny$/ } @main],
+          [grep { !/^(?:has_)?cache$|^message_cmd$|share$|^deny$/ } @main],
           'the defaults of the main record list its fields in order');
 
 my @fields = fields('staple_server_conf_t');
 is_deeply([$create =~ /conf->(\w+) = /g], \@fields,
           'create lists the fields in order');
-is_deeply([$merge =~ /MERGE(?:_PTR)?\((\w+)\)/g], \@fields,
+is_deeply([$merge =~ /MERGE(?:_PTR|_OWN)?\((\w+)\)/g], \@fields,
           'merge lists the fields in order');
 is_deeply([$finish_server =~ /(?:DEFAULT\(conf, |\/\* )(\w+)/g],
-          [grep { !/^main$|_url$|^response_files$/ } @fields],
+          [grep { !/^main$|_url$|^proxy$|^response_files$|^notes$/ } @fields],
           'the defaults list the fields in order');
 
 done_testing();

@@ -121,10 +121,27 @@ static const char *find_misplaced(const judge_t *judge,
                           "<VirtualHost>, where httpd refuses it; %s", there);
 }
 
+static void judge_value(const judge_t *judge, finding_t *finding)
+{
+    const char *words;
+
+    switch (staplectl_value_check(finding->directive, finding->args, &words,
+                                  judge->p)) {
+    case STAPLE_VALUE_REFUSED:
+        decide(finding, STAPLECTL_LINT_ILLEGAL, words);
+        break;
+    case STAPLE_VALUE_REPLACED:
+        finding->replaced = words;
+        break;
+    default:
+        break;
+    }
+}
+
 static void judge_alone(const judge_t *judge, finding_t *finding)
 {
     const section_t *skipped = staplectl_section_skipped(finding->section);
-    const char *wrong;
+    const char *wrong = NULL;
 
     if (finding->dialect != STAPLECTL_DIALECT_HTTPD) {
         decide(finding, STAPLECTL_LINT_IGNORED,
@@ -141,22 +158,15 @@ static void judge_alone(const judge_t *judge, finding_t *finding)
     else if (!finding->directive) {
         judge_stranger(judge, finding);
     }
-    else if ((wrong = find_misplaced(judge, finding))
-             || (wrong = staplectl_value_check(finding->directive,
-                                               finding->args, judge->p))) {
+    else if ((wrong = find_misplaced(judge, finding))) {
         decide(finding, STAPLECTL_LINT_ILLEGAL, wrong);
+    }
+    else {
+        judge_value(judge, finding);
     }
 }
 
 /* ----- which one holds ----- */
-
-/* A provider other than shmcb is a share, and takes the place of one. */
-static const directive_t *slot_of(const finding_t *finding)
-{
-    return finding->directive->kind == STAPLECTL_VALUE_CACHE
-           && !staplectl_value_is_ring(finding->value)
-           ? staplectl_directive_find("StapleShare") : finding->directive;
-}
 
 /* NULL: the main server. mod_md's hold for the domains of their section. */
 static const section_t *server_of(const finding_t *finding)
@@ -231,7 +241,7 @@ static const finding_t *find_later(const finding_t *finding,
 static void judge_order(const judge_t *judge, finding_t *finding)
 {
     apr_array_header_t *later = holders_at(judge, server_of(finding),
-                                           slot_of(finding));
+                                           finding->directive);
     const section_t *condition;
     const finding_t *other = is_repeatable(finding->directive)
                              ? NULL
@@ -443,7 +453,12 @@ static void judge_cache(const judge_t *judge, finding_t *finding)
     const char *path = staplectl_value_ring(finding->value, judge->p);
     const char *root = staplectl_reader_root(judge->lint->reader);
 
-    if (!path) {
+    if (!path && has_line(judge, "StapleShare")) {
+        decide(finding, STAPLECTL_LINT_CHANGED,
+               "mod_ssl keeps responses there; mod_staple keeps them in a ring "
+               "in memory and shares them where StapleShare says");
+    }
+    else if (!path) {
         decide(finding, STAPLECTL_LINT_CHANGED,
                "mod_ssl keeps responses there; mod_staple keeps them in a ring "
                "in memory and shares them there, as StapleShare does");
@@ -528,6 +543,11 @@ static void judge_meaning(const judge_t *judge, finding_t *finding)
         if (!strcmp(finding->directive->name, special[i].name)) {
             special[i].judge(judge, finding);
         }
+    }
+    if (finding->replaced) {
+        decide(finding, finding->verdict < STAPLECTL_LINT_CHANGED
+                        ? STAPLECTL_LINT_CHANGED : finding->verdict,
+               finding->replaced);
     }
     if (is_unknown_value(finding)) {
         finding->why = apr_pstrcat(judge->p, finding->why, "; what ${...} is "

@@ -41,7 +41,8 @@ static staplectl_finding_t *add_finding(staplectl_lint_t *lint,
     memset(finding, 0, sizeof(*finding));
     finding->file = staple_text_string(line->file, lint->pool);
     finding->line = line->number;
-    finding->text = excerpt(line->text, lint->pool);
+    finding->text = excerpt(staple_value_masked(line->text, lint->pool),
+                            lint->pool);
     finding->name = excerpt(line->name, lint->pool);
     finding->args = apr_pstrdup(lint->pool, line->args);
     finding->value = "";

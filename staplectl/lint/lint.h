@@ -26,6 +26,8 @@
 #include <apr_pools.h>
 #include <apr_tables.h>
 
+#include "staple_value.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -244,13 +246,14 @@ apr_array_header_t *staplectl_args_split(const char *args, const char **rest,
                                          apr_pool_t *p);
 
 /**
- * Whether a directive takes these arguments; what depends on the machine
+ * What becomes of a directive's arguments; what depends on the machine
  * (programs, files, loaded modules) is not looked at, and neither is a value
  * with a ${VARIABLE} in it.
- * @return NULL, or what is wrong
+ * @param words what is wrong, or what is used instead; NULL for TAKEN
  */
-const char *staplectl_value_check(const staplectl_directive_t *directive,
-                                  const char *args, apr_pool_t *p);
+staple_value_e staplectl_value_check(const staplectl_directive_t *directive,
+                                     const char *args, const char **words,
+                                     apr_pool_t *p);
 
 /** Whether a value is "off" or 0; any case. */
 int staplectl_value_is_off(const char *value);
@@ -300,6 +303,7 @@ typedef struct staplectl_finding_t {
     staplectl_dialect_e dialect;            /* of the file */
     staplectl_lint_verdict_e verdict;
     const char *why;
+    const char *replaced; /* what is used instead of the value, or NULL */
 } staplectl_finding_t;
 
 /** All that was read. */

@@ -38,7 +38,7 @@ static void test_spec(apr_pool_t *p)
         { "/run/a(b)c(67108863)", "/run/a(b)c", 67108863 },
         { "(9000)", NULL, 9000 },
         { "/run/ring(8191)", NULL, 0 },
-        { "/run/ring(67108864)", NULL, 0 },
+        { "/run/ring(134217728)", "/run/ring", 134217728 },
         { "/run/ring(99999999999999999999)", NULL, 0 },
         { "/run/ring(-1)", NULL, 0 },
         { "/run/ring()", NULL, 0 },

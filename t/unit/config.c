@@ -13,6 +13,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 #include <ap_provider.h>
+#include <ap_socache.h>
 
 #include "staple_config.h"
 #include "tap.h"
@@ -30,20 +31,24 @@ AP_DECLARE(const char *) ap_check_cmd_context(cmd_parms *cmd,
            ? "cannot occur within <VirtualHost> section" : NULL;
 }
 
-AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(
-    const char *arg, apr_interval_time_t *span, const char *unit)
+static const char *create_nothing(ap_socache_instance_t **instance,
+                                  const char *arg, apr_pool_t *tmp,
+                                  apr_pool_t *p)
 {
-    (void)unit;
-    *span = apr_time_from_sec(apr_atoi64(arg));
-    return APR_SUCCESS;
+    (void)arg;
+    (void)tmp;
+    *instance = apr_pcalloc(p, 1);
+    return NULL;
 }
 
 AP_DECLARE(void *) ap_lookup_provider(const char *group, const char *name,
                                       const char *version)
 {
+    static ap_socache_provider_t provider = { .create = create_nothing };
+
     (void)group;
     (void)version;
-    return strcmp(name, "nosuch") ? pool : NULL;
+    return strcmp(name, "nosuch") ? &provider : NULL;
 }
 
 AP_DECLARE(apr_array_header_t *) ap_list_provider_names(apr_pool_t *p,
@@ -98,6 +103,7 @@ static const char *set(host_t *host, const char *name, const char *arg)
 {
     const command_rec *cmd = find(name);
     void *config[1] = { host->conf };
+    ap_directive_t line = { .filename = "httpd.conf", .line_num = 1 };
     cmd_parms parms;
 
     host->server.module_config = (ap_conf_vector_t *)config;
@@ -106,6 +112,7 @@ static const char *set(host_t *host, const char *name, const char *arg)
     parms.pool = parms.temp_pool = pool;
     parms.server = &host->server;
     parms.cmd = cmd;
+    parms.directive = &line;
     return cmd->AP_TAKE1(&parms, NULL, arg);
 }
 
@@ -129,9 +136,18 @@ static staple_server_conf_t *effective(const char *name, const char *in_main,
     return conf;
 }
 
+static int same_proxy(const staple_value_proxy_t *a,
+                      const staple_value_proxy_t *b)
+{
+    return a == b || (a && b && !strcmp(a->url, b->url));
+}
+
 static int same(const staple_server_conf_t *a, const staple_server_conf_t *b)
 {
-    return !memcmp(a, b, sizeof(*a));
+    staple_server_conf_t other = *b;
+
+    other.proxy = a->proxy;
+    return same_proxy(a->proxy, b->proxy) && !memcmp(a, &other, sizeof(*a));
 }
 
 /* Two values each, neither the default. */
@@ -195,7 +211,7 @@ static void test_defaults(void)
     is_int(apr_time_sec(conf->responder_timeout), 10, "responder timeout");
     is_int(conf->standard_timeout, STAPLE_UNSET, "no cache timeout");
     is_int(apr_time_sec(conf->error_timeout), 600, "error timeout");
-    ok(!conf->force_url && !conf->proxy_url, "no URL and no proxy");
+    ok(!conf->force_url && !conf->proxy, "no URL and no proxy");
 }
 
 static void test_main(void)
@@ -226,6 +242,63 @@ static void test_main(void)
        ->main == base.conf->main, "a virtual host has the main record");
 }
 
+/* What is asked with and through, and how many notes there are, after a line
+ * in a virtual host of a main server that has a responder and a proxy. */
+static void test_replaced(void)
+{
+    host_t add = make_host(1);
+
+    ok(!set(&add, "SSLStaplingResponderTimeout", "0")
+       && add.conf->responder_timeout == STAPLE_UNSET
+       && add.conf->notes->nelts == 1, "no time at all is the default");
+    is_str(APR_ARRAY_IDX(add.conf->notes, 0, const char *),
+           "httpd.conf:1: SSLStaplingResponderTimeout: '0' is no time between "
+           "1ms and ten years; the default is used", "and the note says so");
+    ok(!set(&add, "SSLStaplingErrorCacheTimeout", "60x")
+       && apr_time_sec(add.conf->error_timeout) == 60
+       && add.conf->notes->nelts == 2, "60x is 60, as mod_ssl reads it");
+    ok(!set(&add, "SSLStaplingForceURL", "none") && !*add.conf->force_url,
+       "no responder instead of the main server's");
+    ok(!set(&add, "SSLOCSPProxyURL", "http://u:p%40ss@proxy.test:3128"),
+       "a proxy with a password is taken");
+    is_str(add.conf->proxy->url, "http://proxy.test:3128", "where it is");
+    is_str(add.conf->proxy->shown, "http://u:***@proxy.test:3128",
+           "how it is shown");
+    is_str(add.conf->proxy->credentials, "dTpwQHNz", "who asks: u:p@ss");
+    is_int(add.conf->notes->nelts, 3, "and that is worth no note");
+    ok(set(&add, "SSLOCSPProxyURL", "https://u:secret@proxy.test") != NULL
+       && !strstr(set(&add, "SSLOCSPProxyURL", "https://u:secret@proxy.test"),
+                  "secret"), "an https proxy is refused, without its password");
+}
+
+/* The last SSLStaplingCache holds alone. */
+static void test_last_cache(void)
+{
+    host_t base = make_host(0);
+
+    set(&base, "SSLStaplingCache", "shmcb:logs/ring(128000)");
+    set(&base, "SSLStaplingCache", "memcache:host");
+    ok(!base.conf->main->cache.path && base.conf->main->cache.size
+                                       == STAPLE_CACHE_SIZE_DEFAULT,
+       "a provider after a ring: the ring's path and size are forgotten");
+    staple_config_finish(base.conf, 7);
+    ok(base.conf->main->share == base.conf->main->cache_share
+       && base.conf->main->share, "and the provider is the share");
+
+    base = make_host(0);
+    set(&base, "SSLStaplingCache", "memcache:host");
+    set(&base, "SSLStaplingCache", "shmcb:logs/ring(128000)");
+    staple_config_finish(base.conf, 7);
+    ok(!base.conf->main->share, "a ring after a provider: no share");
+
+    base = make_host(0);
+    set(&base, "StapleShare", "memcache:one");
+    set(&base, "SSLStaplingCache", "memcache:two");
+    staple_config_finish(base.conf, 7);
+    ok(base.conf->main->share != base.conf->main->cache_share,
+       "what StapleShare says stays");
+}
+
 int main(void)
 {
     apr_initialize();
@@ -234,6 +307,8 @@ int main(void)
     test_inheritance();
     test_switches();
     test_main();
+    test_replaced();
+    test_last_cache();
     apr_pool_destroy(pool);
     apr_terminate();
     return tap_done();

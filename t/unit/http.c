@@ -751,6 +751,10 @@ static void test_requests(void)
            "Connection: keep-alive\r\n"
            "If-None-Match: \"x\"\r\n\r\n",
            "GET through a proxy, without a field that breaks out of its line");
+    ask.proxy_credentials = "dTpw";
+    bytes = staple_http_request(&url, &ask, &len, pool);
+    ok(strstr(bytes, "\r\nProxy-Authorization: Basic dTpw\r\n") != NULL,
+       "the proxy is told who asks");
     ask.body = (const unsigned char *)"d\0r";
     ask.body_len = 3;
     ask.is_proxied = 0;
