@@ -103,8 +103,6 @@ has_perl_core            | perl          | perl
 END
 }
 
-# Not here, for their size: prometheus (100 MB installed), and a Chromium with
-# node for t/510-status-browser.t.
 test_needs() {
     cat <<'END'
 have prove               | perl          | perl-Test-Harness
@@ -123,6 +121,17 @@ have squid               | squid         | squid
 have cfssl               | golang-cfssl  |
 END
 }
+
+# For their size not among the others: together 700 MB when installed.
+full_needs() {
+    cat <<'END'
+have promtool            | prometheus    | golang-github-prometheus
+have_browser             | chromium      | chromium
+have node                | nodejs        | nodejs
+END
+}
+
+have_browser() { have chromium || have chromium-browser || have google-chrome; }
 
 # Whether the compiler is clang, which has sanitizers of its own.
 is_clang() {
@@ -186,27 +195,19 @@ can_be_root() { [ "$(id -u)" = 0 ] || have sudo; }
 
 ask_for() { die "please run this as root, then try again:" "" "    $*"; }
 
-# Some packages bring a service and would start it. Debian's scripts ask this
-# file first; an administrator who has one is left alone.
-without_services='
-    policy=/usr/sbin/policy-rc.d
-    trap "exit 1" HUP INT TERM
-    if [ ! -e "$policy" ]; then
-        trap "rm -f $policy" EXIT
-        printf "#!/bin/sh\nexit 101\n" >"$policy" && chmod 755 "$policy"
-    fi
-    "$@"'
+# Some packages bring a service and would start it.
+without_services=$top/t/lib/without-services
 
 apt_install() {
     local log=$1
 
     shift
-    can_be_root || ask_for apt-get install --no-install-recommends "$@"
-    # shellcheck disable=SC2086
+    can_be_root || ask_for sh "'$without_services'" apt-get install \
+        --no-install-recommends "$@"
     if ! apt-cache show "$@" >/dev/null 2>&1; then
         as_root "$log" apt-get update
     fi
-    set -- sh -c "$without_services" sh env DEBIAN_FRONTEND=noninteractive \
+    set -- sh "$without_services" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "$@"
     # package lists that are too old name files that are gone
     as_root "$log" "$@" ||
@@ -222,7 +223,7 @@ dnf_install() {
 
 # install_packages LOG NEEDS...: bring what the given lists of needs lack.
 install_packages() {
-    local log=$1 install='' column=2 packages still
+    local log=$1 install='' column=2 packages still begin=$SECONDS
 
     shift
     if have apt-get; then
@@ -244,6 +245,7 @@ install_packages() {
     # shellcheck disable=SC2086 # words are meant
     $install "$log" $packages ||
         die_with "$log" "the packages could not be installed"
+    step packages "installed, $(since "$begin")"
     hash -r
     still=$(for list; do $list; done | lacking $column)
     [ -z "$still" ] ||

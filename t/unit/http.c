@@ -795,10 +795,10 @@ static void test_texts(void)
     is_int(same, 0, "no two texts are the same");
 }
 
-/* Automake sets srcdir. */
+/* make check says where the sources are. */
 static void replay_seeds(void)
 {
-    const char *srcdir = getenv("srcdir");
+    const char *srcdir = getenv("STAPLE_SRCDIR");
     const char *path = apr_pstrcat(pool, srcdir ? srcdir : ".",
                                    "/t/fuzz/corpus/http", NULL);
     DIR *dir = opendir(path);
