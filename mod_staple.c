@@ -46,6 +46,7 @@
 #include "staple_share.h"
 #include "staple_status.h"
 #include "staple_text.h"
+#include "staple_url.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
 #error "httpd 2.4.48 or later is needed: it has the ssl_ocsp hooks"
@@ -193,10 +194,8 @@ static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *global)
 
     memset(&conf, 0, sizeof(conf));
     conf.concurrency = global->fetch_concurrency;
-    if (global->deny) {
-        conf.is_allowed = staple_deny_allows;
-        conf.is_allowed_baton = global->deny;
-    }
+    conf.refusal = staple_deny_refusal;
+    conf.refusal_baton = global->deny;
     conf.max_body = STAPLE_CACHE_DER_MAX;
     conf.user_agent = "mod_staple/" STAPLE_VERSION;
     return conf;
@@ -363,6 +362,25 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
+/* Where responders may not be. What SSLStaplingForceURL names was not chosen by
+ * whoever had a certificate issued. */
+static void make_deny_list(server_rec *s, apr_pool_t *p)
+{
+    staple_main_conf_t *global = staple_config_of(s)->main;
+    staple_url_t url;
+
+    if (!global->deny) {
+        global->deny = staple_deny_make(p);
+    }
+    for (; s; s = s->next) {
+        const char *forced = staple_config_of(s)->force_url;
+
+        if (forced && staple_url_parse(&url, forced, p) == STAPLE_URL_OK) {
+            staple_deny_trust(global->deny, url.host, url.port);
+        }
+    }
+}
+
 /* Runs before mod_ssl's post_config, which primes us and wants the defaults. */
 static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                            server_rec *s)
@@ -378,6 +396,7 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     for (s = s->next; s; s = s->next) {
         staple_config_finish(staple_config_own(s, current->server, p), rank--);
     }
+    make_deny_list(current->server, p);
     return OK;
 }
 

@@ -387,9 +387,11 @@ static void leave_resolving(staple_fetch_t *fetch, exchange_t *ex,
 {
     if (!ex->site->addresses.count) {
         staple_fetch_note_failure(ex, NULL, STAPLE_FETCH_DENIED,
-                                  "the address of %s is denied by the"
-                                  " configuration",
-                                  staple_fetch_exchange_where(ex));
+                                  "the address %s, port %u, %s",
+                                  ex->site->refused_ip,
+                                  (unsigned)ex->site->port,
+                                  ex->site->refusal ? ex->site->refusal
+                                                    : "is not understood");
         staple_fetch_fail(fetch, ex);
         return;
     }
@@ -446,14 +448,18 @@ static void make_request(const staple_fetch_t *fetch, exchange_t *ex)
 }
 
 /* A proxy resolves names itself, so only an address can be judged here. */
-static int is_denied_literal(const staple_fetch_t *fetch, const exchange_t *ex)
+static const char *literal_refusal(const staple_fetch_t *fetch,
+                                   const exchange_t *ex)
 {
     staple_fetch_endpoint_t endpoint;
 
-    return ex->site->is_proxied && ex->url.is_address
-           && (!staple_fetch_dns_parse(&endpoint, ex->url.host)
-               || !staple_fetch_queue_is_allowed(&fetch->queue, &endpoint,
-                                                 ex->url.port));
+    if (!ex->site->is_proxied || !ex->url.is_address) {
+        return NULL;
+    }
+    return staple_fetch_dns_parse(&endpoint, ex->url.host)
+           ? staple_fetch_queue_refusal(&fetch->queue, ex->url.host, &endpoint,
+                                        ex->url.port)
+           : "is not understood";
 }
 
 /* Nothing of what was done at another site, or with another method, counts. */
@@ -475,13 +481,16 @@ static void enter_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
 /* Go, with a slot already held, and ask ex->url at its site. */
 static void visit(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
 {
+    const char *refusal;
+
     enter_site(fetch, ex, site);
     make_request(fetch, ex);
     staple_fetch_exchange_set_state(fetch, ex, RESOLVING, NULL);
-    if (is_denied_literal(fetch, ex)) {
+    refusal = literal_refusal(fetch, ex);
+    if (refusal) {
         staple_fetch_note_failure(ex, NULL, STAPLE_FETCH_DENIED,
-                                  "the address %s is denied by the"
-                                  " configuration", ex->url.host);
+                                  "the address %s, port %u, %s", ex->url.host,
+                                  (unsigned)ex->url.port, refusal);
         staple_fetch_fail(fetch, ex);
         return;
     }

@@ -138,13 +138,14 @@ static void note_failure(health_t *health, const failure_t *failure,
 
 /* ---- sites and responders ---- */
 
-int staple_fetch_queue_is_allowed(const queue_t *queue,
-                                  const staple_fetch_endpoint_t *endpoint,
-                                  apr_uint16_t port)
+const char *staple_fetch_queue_refusal(const queue_t *queue, const char *host,
+                                       const staple_fetch_endpoint_t *endpoint,
+                                       apr_uint16_t port)
 {
-    return !queue->conf->is_allowed
-           || queue->conf->is_allowed(queue->conf->is_allowed_baton,
-                                      endpoint->ip, port);
+    return queue->conf->refusal
+           ? queue->conf->refusal(queue->conf->refusal_baton, host,
+                                  endpoint->ip, port)
+           : NULL;
 }
 
 int staple_fetch_queue_is_full(const queue_t *queue, const site_t *site,
@@ -171,10 +172,18 @@ void staple_fetch_queue_set_endpoints(const queue_t *queue, site_t *site,
     int i;
 
     staple_fetch_address_clear(&site->addresses);
+    site->refusal = NULL;
     for (i = 0; i < count; i++) {
-        if (site->is_proxied
-            || staple_fetch_queue_is_allowed(queue, &endpoints[i],
-                                             site->port)) {
+        const char *refusal = site->is_proxied ? NULL
+            : staple_fetch_queue_refusal(queue, site->host, &endpoints[i],
+                                         site->port);
+
+        if (refusal) {
+            site->refusal = refusal;
+            apr_cpystrn(site->refused_ip, endpoints[i].ip,
+                        sizeof(site->refused_ip));
+        }
+        else {
             staple_fetch_address_add(&site->addresses, &endpoints[i]);
         }
     }

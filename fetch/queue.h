@@ -110,6 +110,8 @@ struct staple_fetch_site_t {
     apr_time_t fresh_to;  /* until when a name's endpoints are believed */
     staple_fetch_addresses_t addresses; /* those allowed; the engine's, but
                              for what a name was resolved to */
+    char refused_ip[INET6_ADDRSTRLEN]; /* the last that was not, */
+    const char *refusal;  /* and why, a constant phrase; NULL: there was none */
     staple_fetch_reuse_e reuse; /* of its connections; the engine's */
     char key[];           /* host:port, and proxy if any */
 };
@@ -243,10 +245,11 @@ void staple_fetch_queue_set_endpoints(const staple_fetch_queue_t *queue,
 int staple_fetch_queue_is_resolved(const staple_fetch_site_t *site,
                                    apr_time_t now);
 
-/** Whether an address may be asked at all. */
-int staple_fetch_queue_is_allowed(const staple_fetch_queue_t *queue,
-                                  const staple_fetch_endpoint_t *endpoint,
-                                  apr_uint16_t port);
+/** Why an address of a host may not be asked at all; NULL: it may. */
+const char *staple_fetch_queue_refusal(const staple_fetch_queue_t *queue,
+                                       const char *host,
+                                       const staple_fetch_endpoint_t *endpoint,
+                                       apr_uint16_t port);
 
 /** Whether an address has all the connections that it may be given. A proxy
  * is not a responder: behind it the sites are counted. */

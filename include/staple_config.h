@@ -41,7 +41,8 @@ typedef struct staple_main_conf_t {
     int fetch_concurrency;      /* StapleFetchConcurrency */
     apr_interval_time_t warmup; /* StapleWarmup; unset: 500ms, or 5s for a
                                    must-staple certificate */
-    staple_deny_t *deny;  /* StapleDenyResponder; NULL: unset */
+    staple_deny_t *deny;  /* StapleDenyResponder; NULL: unset, until
+                             check_config puts the default there */
     const char *const *message_cmd; /* StapleMessageCmd: a program's absolute
                                    path and arguments, then NULL; NULL:
                                    unset */

@@ -4,8 +4,9 @@
 #define STAPLE_DENY_H
 
 /*
- * StapleDenyResponder as a value: a list of networks, and whether an address
- * lies in one of them. Pure: no socket, no name server, no clock.
+ * Where the URI of a certificate may not lead, as a value: what is refused
+ * without a word of the administrator, and StapleDenyResponder. Pure: no
+ * socket, no name server, no clock.
  *
  * A list is filled while the configuration is read, and read-only from then
  * on, so any thread may ask it.
@@ -19,32 +20,40 @@ extern "C" {
 
 typedef struct staple_deny_t staple_deny_t;
 
-/** An empty list, which denies nothing; it lives in p. */
+/**
+ * A list that refuses what can never be the responder of a CA: link-local,
+ * multicast, broadcast and unspecified addresses, those of the clouds' metadata
+ * services, and ports of other protocols. It lives in p.
+ */
 staple_deny_t *staple_deny_make(apr_pool_t *p);
 
 /**
  * Add what one word of the directive means: "loopback", "private",
- * "link-local", an address, or a network as address/bits; IPv4 or IPv6.
+ * "link-local", an address, or a network as address/bits; IPv4 or IPv6. "none"
+ * stands alone, and empties the list.
  * @return NULL, or what is wrong with the word and what is accepted: an
  *         explanation that follows the word itself, allocated from ptemp
  */
 const char *staple_deny_add(staple_deny_t *deny, const char *word,
                             apr_pool_t *ptemp);
 
-/**
- * Whether an address, as text, is denied. IPv4 inside of IPv6 (mapped, RFC
- * 4291 2.5.5.2, or behind the well-known prefix of NAT64, RFC 6052) is judged
- * as what it is too. What is not an address is denied.
- */
-int staple_deny_matches(const staple_deny_t *deny,
-                        const char *address);
+/** What SSLStaplingForceURL names is refused by the directive only.
+ * @param host, port as in staple_url_t; copied */
+void staple_deny_trust(staple_deny_t *deny, const char *host,
+                       apr_uint16_t port);
 
 /**
- * The same in the shape of staple_fetch_conf_t.is_allowed.
- * @param deny a staple_deny_t; NULL: everything is allowed
+ * Why an address may not be asked. An IPv6 address that carries an IPv4 address
+ * (mapped, compatible, translated, NAT64, 6to4, Teredo) is judged as both. In
+ * the shape of staple_fetch_conf_t.refusal.
+ * @param deny a staple_deny_t
+ * @param host what the URL names: a name or an address
+ * @param address one of its addresses, as text
+ * @return NULL, or a phrase that follows the address and says how it can be
+ *         allowed; constant
  */
-int staple_deny_allows(void *deny, const char *address,
-                       apr_uint16_t port);
+const char *staple_deny_refusal(const void *deny, const char *host,
+                                const char *address, apr_uint16_t port);
 
 #ifdef __cplusplus
 }

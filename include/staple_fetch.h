@@ -161,12 +161,14 @@ typedef struct staple_fetch_conf_t {
                                  at least one, per responder address */
     apr_size_t max_body;      /* bytes of a response; 64 KiB by default */
     const char *user_agent;   /* the User-Agent header */
-    /* Whether an address may be asked, by its text form (an IPv4 address
-       mapped into IPv6 as the IPv4 one); NULL: any may. Asked for each address
-       of each host, after redirects too; behind a proxy, which resolves names
-       itself, for addresses in URLs only. Never for the proxy. */
-    int (*is_allowed)(void *baton, const char *address, apr_uint16_t port);
-    void *is_allowed_baton;
+    /* Why an address may not be asked, by its text form (an IPv4 address mapped
+       into IPv6 as the IPv4 one): a constant phrase that follows it; NULL is
+       returned for one that may be asked, and set where any may. Asked for each
+       address of each host, after redirects too; behind a proxy, which resolves
+       names itself, for addresses in URLs only. Never for the proxy. */
+    const char *(*refusal)(const void *baton, const char *host,
+                           const char *address, apr_uint16_t port);
+    const void *refusal_baton;
     /* Called at each change of an exchange's state; NULL: nobody wants to
        know. */
     void (*trace)(void *baton, const staple_fetch_trace_t *trace);

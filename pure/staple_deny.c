@@ -1,14 +1,16 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Which addresses a responder must not have. What lives here: the words of
- * StapleDenyResponder and the comparison of bits. What does not: when to ask;
- * the engine does that for every address it is about to connect to, so a name
- * or a redirect that leads to a denied one is no way around.
+ * Where a certificate may not send the server. What lives here: the words of
+ * StapleDenyResponder, what is refused without it, and the comparison of bits.
+ * What does not: when to ask; the engine does that for every address it is
+ * about to connect to, so a name or a redirect that leads to a denied one is no
+ * way around.
  *
- * The one idea: there is one kind of address, of 128 bits. IPv4 is kept as
- * IPv4 mapped into IPv6, which makes both one; so a network is 16 bytes and a
- * number of bits, and a word is one network or several.
+ * The one idea: there is one kind of address, of 128 bits (staple_address.h);
+ * so a network is 16 bytes and a number of bits, and a word is one network or
+ * several. An IPv6 address that carries an IPv4 address leads to it, by way of
+ * some gateway, and is judged as both.
  *
  * A room of its own rather than a part of staple_http, where a URL's host is
  * only read: the addresses of a name are known to the engine alone.
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include <apr_hash.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
@@ -28,8 +31,15 @@
 #define BYTES STAPLE_ADDRESS_LEN
 #define BITS STAPLE_ADDRESS_BITS
 
-#define ACCEPTED "loopback, private, link-local, an address, or a network " \
-                 "such as 10.0.0.0/8 or fc00::/7"
+#define ACCEPTED "none, loopback, private, link-local, an address, or a " \
+                 "network such as 10.0.0.0/8 or fc00::/7"
+
+#define BY_DIRECTIVE "is denied by the configuration (StapleDenyResponder)"
+
+/* Without the directive, and how it is allowed all the same. */
+#define BY_DEFAULT(what) what ", so a URI of a certificate may not lead " \
+    "there: if it is a responder, name it in SSLStaplingForceURL, or write " \
+    "StapleDenyResponder none"
 
 typedef struct network_t {
     unsigned char bytes[BYTES];
@@ -37,13 +47,24 @@ typedef struct network_t {
 } network_t;
 
 struct staple_deny_t {
-    apr_array_header_t *networks; /* network_t */
+    apr_pool_t *pool;
+    apr_array_header_t *networks; /* network_t: the directive's */
+    apr_array_header_t *defaults; /* network_t, as in default_networks; empty
+                                     after "none" */
+    int is_none;                  /* "none" was written */
+    apr_hash_t *trusted;          /* "host:port" */
 };
 
-static const struct {
-    const char *word;
+typedef struct named_network_t {
+    const char *name; /* a word of the directive, or what to say of it */
     const char *network;
-} names[] = {
+} named_network_t;
+
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
+/* "private" is what the registries of special-purpose addresses (RFC 6890)
+ * call not globally reachable. */
+static const named_network_t words[] = {
     { "loopback", "127.0.0.0/8" },
     { "loopback", "::1" },
     { "loopback", "0.0.0.0/8" }, /* connected to, it is this very host */
@@ -51,17 +72,73 @@ static const struct {
     { "private", "10.0.0.0/8" }, /* RFC 1918 */
     { "private", "172.16.0.0/12" },
     { "private", "192.168.0.0/16" },
-    { "private", "100.64.0.0/10" }, /* RFC 6598 */
-    { "private", "fc00::/7" },      /* RFC 4193 */
-    { "private", "fec0::/10" },     /* RFC 3879 */
+    { "private", "100.64.0.0/10" },   /* RFC 6598 */
+    { "private", "192.0.0.0/24" },    /* RFC 6890 */
+    { "private", "192.0.2.0/24" },    /* RFC 5737 */
+    { "private", "198.51.100.0/24" },
+    { "private", "203.0.113.0/24" },
+    { "private", "198.18.0.0/15" },   /* RFC 2544 */
+    { "private", "240.0.0.0/4" },     /* RFC 1112 */
+    { "private", "fc00::/7" },        /* RFC 4193 */
+    { "private", "fec0::/10" },       /* RFC 3879 */
+    { "private", "64:ff9b:1::/48" },  /* RFC 8215 */
+    { "private", "100::/64" },        /* RFC 6666 */
+    { "private", "2001:2::/48" },     /* RFC 5180 */
+    { "private", "2001:db8::/32" },   /* RFC 3849 */
+    { "private", "3fff::/20" },       /* RFC 9637 */
+    { "private", "5f00::/16" },       /* RFC 9602 */
     { "link-local", "169.254.0.0/16" },
     { "link-local", "fe80::/10" }
 };
 
-static const network_t mapped = {
-    { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff }, 96
+/* What can never be a responder of a CA. */
+static const named_network_t default_networks[] = {
+    { BY_DEFAULT("is link-local"), "169.254.0.0/16" },
+    { BY_DEFAULT("is link-local"), "fe80::/10" },
+    { BY_DEFAULT("is a cloud's metadata service"), "168.63.129.16" },
+    { BY_DEFAULT("is a cloud's metadata service"), "192.0.0.192" },
+    { BY_DEFAULT("is a cloud's metadata service"), "fd00:ec2::254" },
+    { BY_DEFAULT("is multicast"), "224.0.0.0/4" },
+    { BY_DEFAULT("is multicast"), "ff00::/8" },
+    { BY_DEFAULT("is broadcast"), "255.255.255.255" },
+    { BY_DEFAULT("is no address"), "0.0.0.0" },
+    { BY_DEFAULT("is no address"), "::" }
 };
-static const network_t nat64 = { { 0, 0x64, 0xff, 0x9b }, 96 };
+
+/* The ports of other protocols that browsers do not connect to (WHATWG Fetch,
+ * "bad port"), and those of two caches; in order. */
+static const apr_uint16_t default_ports[] = {
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77,
+    79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135,
+    137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
+    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720,
+    1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6379, 6566, 6665, 6666,
+    6667, 6668, 6669, 6679, 6697, 10080, 11211
+};
+
+/* :: and ::1 have a meaning of their own. */
+static const network_t not_compatible = { { 0 }, 127 };
+
+/* IPv6 addresses that carry an IPv4 address: where its four bytes stand. */
+static const struct {
+    network_t prefix;
+    int at[4];
+    unsigned char mask; /* each byte is inverted where it is 0xff */
+} carriers[] = {
+    /* compatible, RFC 4291 2.5.5.1 */
+    { { { 0 }, 96 }, { 12, 13, 14, 15 }, 0 },
+    /* translated, ::ffff:0:0:0/96, RFC 2765 2.1 */
+    { { { [8] = 0xff, [9] = 0xff }, 96 }, { 12, 13, 14, 15 }, 0 },
+    /* NAT64, RFC 6052 2.1; RFC 8215 in both forms that its length allows */
+    { { { 0, 0x64, 0xff, 0x9b }, 96 }, { 12, 13, 14, 15 }, 0 },
+    { { { 0, 0x64, 0xff, 0x9b, 0, 1 }, 48 }, { 12, 13, 14, 15 }, 0 },
+    { { { 0, 0x64, 0xff, 0x9b, 0, 1 }, 48 }, { 6, 7, 9, 10 }, 0 },
+    /* 6to4, RFC 3056 2 */
+    { { { 0x20, 0x02 }, 16 }, { 2, 3, 4, 5 }, 0 },
+    /* Teredo, RFC 4380 4: the server, and the client */
+    { { { 0x20, 0x01 }, 32 }, { 4, 5, 6, 7 }, 0 },
+    { { { 0x20, 0x01 }, 32 }, { 12, 13, 14, 15 }, 0xff }
+};
 
 static int is_inside(const network_t *network, const unsigned char *bytes)
 {
@@ -127,21 +204,52 @@ static const char *read_network(network_t *network, const char *word,
     return NULL;
 }
 
+/* The words' networks are constants of this file, so they can be read. */
+static void push_network(apr_array_header_t *networks, const char *text,
+                         apr_pool_t *p)
+{
+    network_t network;
+
+    read_network(&network, text, p);
+    APR_ARRAY_PUSH(networks, network_t) = network;
+}
+
+static const char *add_none(staple_deny_t *deny)
+{
+    if (deny->networks->nelts) {
+        return "stands alone, as it denies nothing";
+    }
+    deny->is_none = 1;
+    return NULL;
+}
+
+/* Whether it is a word that stands for networks. */
+static int add_word(staple_deny_t *deny, const char *word, apr_pool_t *ptemp)
+{
+    int count = deny->networks->nelts;
+    apr_size_t i;
+
+    for (i = 0; i < COUNT(words); i++) {
+        if (!strcasecmp(word, words[i].name)) {
+            push_network(deny->networks, words[i].network, ptemp);
+        }
+    }
+    return deny->networks->nelts > count;
+}
+
 const char *staple_deny_add(staple_deny_t *deny, const char *word,
                             apr_pool_t *ptemp)
 {
     const char *wrong;
     network_t network;
-    int count = deny->networks->nelts;
-    apr_size_t i;
 
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (!strcasecmp(word, names[i].word)) {
-            read_network(&network, names[i].network, ptemp);
-            APR_ARRAY_PUSH(deny->networks, network_t) = network;
-        }
+    if (!strcasecmp(word, "none")) {
+        return add_none(deny);
     }
-    if (deny->networks->nelts > count) {
+    if (deny->is_none) {
+        return "cannot stand beside none";
+    }
+    if (add_word(deny, word, ptemp)) {
         return NULL;
     }
     wrong = read_network(&network, word, ptemp);
@@ -151,45 +259,122 @@ const char *staple_deny_add(staple_deny_t *deny, const char *word,
     return wrong;
 }
 
-static int is_listed(const staple_deny_t *deny,
-                     const unsigned char *bytes)
+/* ----- judging ----- */
+
+/* The index of the network that an address lies in; -1: in none. */
+static int find_network(const apr_array_header_t *networks,
+                        const unsigned char *bytes)
 {
     int i;
 
-    for (i = 0; i < deny->networks->nelts; i++) {
-        if (is_inside(&APR_ARRAY_IDX(deny->networks, i, network_t), bytes)) {
-            return 1;
+    for (i = 0; i < networks->nelts; i++) {
+        if (is_inside(&APR_ARRAY_IDX(networks, i, network_t), bytes)) {
+            return i;
         }
     }
-    return 0;
+    return -1;
 }
 
-int staple_deny_matches(const staple_deny_t *deny,
-                        const char *address)
+/* Into mapped, as this room keeps IPv4; returns whether there is anything. */
+static int take_ipv4(unsigned char mapped[BYTES], const unsigned char *bytes,
+                     const int *at, unsigned char mask)
 {
-    unsigned char bytes[BYTES];
+    int i, any = 0;
 
-    if (!staple_address_read(bytes, address) || is_listed(deny, bytes)) {
-        return 1;
+    memset(mapped, 0, BYTES);
+    mapped[10] = mapped[11] = 0xff;
+    for (i = 0; i < 4; i++) {
+        mapped[12 + i] = bytes[at[i]] ^ mask;
+        any |= mapped[12 + i];
     }
-    if (!is_inside(&nat64, bytes)) {
-        return 0;
-    }
-    memcpy(bytes, mapped.bytes, BYTES - 4);
-    return is_listed(deny, bytes);
+    return any != 0;
 }
 
-int staple_deny_allows(void *deny, const char *address,
+/* The same for an address and all that it carries. */
+static int find_any(const apr_array_header_t *networks,
+                    const unsigned char *bytes)
+{
+    unsigned char carried[BYTES];
+    int found = find_network(networks, bytes);
+    apr_size_t i;
+
+    for (i = 0; found < 0 && i < COUNT(carriers); i++) {
+        if (is_inside(&carriers[i].prefix, bytes)
+            && !is_inside(&not_compatible, bytes)
+            && take_ipv4(carried, bytes, carriers[i].at, carriers[i].mask)) {
+            found = find_network(networks, carried);
+        }
+    }
+    return found;
+}
+
+static int is_default_port(apr_uint16_t port)
+{
+    apr_size_t i = 0;
+
+    while (i < COUNT(default_ports) && default_ports[i] < port) {
+        i++;
+    }
+    return i < COUNT(default_ports) && default_ports[i] == port;
+}
+
+static const char *make_key(const char *host, apr_uint16_t port, apr_pool_t *p)
+{
+    return apr_psprintf(p, "%s:%u", host, (unsigned)port);
+}
+
+static int is_trusted(const staple_deny_t *deny, const char *host,
+                      apr_uint16_t port)
+{
+    char key[300]; /* a name has 253 bytes at most */
+
+    apr_snprintf(key, sizeof(key), "%s:%u", host, (unsigned)port);
+    return apr_hash_get(deny->trusted, key, APR_HASH_KEY_STRING) != NULL;
+}
+
+void staple_deny_trust(staple_deny_t *deny, const char *host,
                        apr_uint16_t port)
 {
-    (void)port;
-    return !deny || !staple_deny_matches(deny, address);
+    apr_hash_set(deny->trusted, make_key(host, port, deny->pool),
+                 APR_HASH_KEY_STRING, deny);
+}
+
+const char *staple_deny_refusal(const void *list, const char *host,
+                                const char *address, apr_uint16_t port)
+{
+    const staple_deny_t *deny = list;
+    unsigned char bytes[BYTES];
+    int found;
+
+    if (!staple_address_read(bytes, address)) {
+        return "is not understood";
+    }
+    if (find_any(deny->networks, bytes) >= 0) {
+        return BY_DIRECTIVE;
+    }
+    if (deny->is_none || is_trusted(deny, host, port)) {
+        return NULL;
+    }
+    found = find_any(deny->defaults, bytes);
+    if (found >= 0) {
+        return default_networks[found].name;
+    }
+    return is_default_port(port)
+           ? BY_DEFAULT("has a port of another protocol") : NULL;
 }
 
 staple_deny_t *staple_deny_make(apr_pool_t *p)
 {
-    staple_deny_t *deny = apr_palloc(p, sizeof(*deny));
+    staple_deny_t *deny = apr_pcalloc(p, sizeof(*deny));
+    apr_size_t i;
 
+    deny->pool = p;
     deny->networks = apr_array_make(p, 8, sizeof(network_t));
+    deny->defaults = apr_array_make(p, COUNT(default_networks),
+                                    sizeof(network_t));
+    deny->trusted = apr_hash_make(p);
+    for (i = 0; i < COUNT(default_networks); i++) {
+        push_network(deny->defaults, default_networks[i].network, p);
+    }
     return deny;
 }

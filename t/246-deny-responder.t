@@ -66,4 +66,34 @@ is($allowed->count, $before, '... and not asked');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0203: name\.test /);
 
+# Without the directive: what can never be a responder, which the log explains,
+# unless the administrator names it.
+my $meta = $ca->leaf(name => 'meta.test',
+                     ocsp => 'http://[64:ff9b::a9fe:a9fe]/latest');
+my $cache = $ca->leaf(name => 'cache.test', ocsp => 'http://127.0.0.1:1/');
+$httpd = Staple::Httpd->new(
+    conf   => stapling('StapleWarmup 0'),
+    vhosts => [{ cert => $meta }, { cert => $cache }]);
+$httpd->start;
+for my $what (['meta', qr/is link-local/],
+              ['cache', qr/has a port of another protocol/]) {
+    my ($name, $reason) = @$what;
+
+    ok($httpd->wait_for_log(qr/STP0203: $name\.test .* $reason, so a URI .*/
+                            . qr/ SSLStaplingForceURL.* StapleDenyResponder none/),
+       "$name.test: what was refused, and how it is allowed");
+}
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0203: (?:meta|cache)\.test /);
+
+$httpd = Staple::Httpd->new(
+    conf   => stapling('StapleWarmup 0', 'StapleDenyResponder none',
+                       'SSLStaplingResponderTimeout 1'),
+    vhosts => [{ cert => $cache }]);
+$httpd->start;
+ok($httpd->wait_for_log(qr/STP0203: cache\.test .* connection refused/),
+   'none refuses nothing');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0203: cache\.test /);
+
 done_testing;

@@ -76,12 +76,12 @@ CONF
     . join '', map { virtual_host($_, $account{$_}) } sort keys %account);
 
 # Before the test's responder: it is on the loopback address.
-my $global = "$includes/pre_virtualhost_global.conf";
-my $text = read_file($httpd->dir . $global);
-like($text, qr/^ *StapleDenyResponder loopback private link-local$/m,
-     'the example denies the inner network');
-$text =~ s/loopback private link-local/private link-local/;
-write_file($httpd->dir . $global, $text);
+my $load = $httpd->dir . '/etc/apache2/conf.modules.d/490_mod_staple.conf';
+my $text = read_file($load);
+like($text, qr/^StapleDenyResponder loopback private$/m,
+     'what the package ships denies the inner network');
+$text =~ s/loopback private/private/;
+write_file($load, $text);
 
 my ($exit, $said) = $httpd->configtest;
 is($exit, 0, 'httpd -t is content') or diag $said;
@@ -113,7 +113,7 @@ is($responder->count, 40, 'and for that, one more was asked');
 ok($httpd->stop, 'httpd stops in good order');
 
 # The shipped block alone, and our LoadModule line.
-unlink $httpd->dir . $global;
+unlink $httpd->dir . "$includes/pre_virtualhost_global.conf";
 $httpd->start;
 is(wait_for_staple($httpd, 'good', name => 'site07.test')->{staple}, 'good',
    'the block that EasyApache ships and the LoadModule line are enough');

@@ -67,9 +67,7 @@ static void note(void *baton, const staple_fetch_answer_t *answer)
     }
 }
 
-staple_fetch_t *engine(int concurrency,
-                       int (*is_allowed)(void *, const char *,
-                                         apr_uint16_t))
+staple_fetch_t *engine(int concurrency, refusal_fn *refusal)
 {
     staple_fetch_conf_t conf = { 0 };
     staple_fetch_t *fetch;
@@ -77,7 +75,7 @@ staple_fetch_t *engine(int concurrency,
     conf.concurrency = concurrency;
     conf.max_body = 65536;
     conf.user_agent = "test/1";
-    conf.is_allowed = is_allowed;
+    conf.refusal = refusal;
     if (staple_fetch_create(&fetch, &conf, pool) != APR_SUCCESS) {
         printf("Bail out! no engine\n");
         exit(1);

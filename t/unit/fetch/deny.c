@@ -15,11 +15,13 @@
 
 #include <apr_strings.h>
 
-static int deny_loopback(void *baton, const char *address, apr_uint16_t port)
+static const char *deny_loopback(const void *baton, const char *host,
+                                 const char *address, apr_uint16_t port)
 {
     (void)baton;
+    (void)host;
     (void)port;
-    return strcmp(address, "127.0.0.1") != 0;
+    return strcmp(address, "127.0.0.1") ? NULL : "is denied";
 }
 
 void test_denied(void)
@@ -68,31 +70,83 @@ void test_denied(void)
     stop(&proxy);
 }
 
+static int refused(const staple_deny_t *deny, const char *host,
+                   const char *address, apr_uint16_t port)
+{
+    return staple_deny_refusal(deny, host, address, port) != NULL;
+}
+
+/* Ports, what the administrator has named, and "none". */
+static void test_deny_defaults(void)
+{
+    staple_deny_t *deny = staple_deny_make(pool);
+    const char *why = staple_deny_refusal(deny, "a.test",
+                                          "169.254.169.254", 80);
+
+    ok(why && strstr(why, "SSLStaplingForceURL")
+       && strstr(why, "StapleDenyResponder none"),
+       "it is said how it is allowed: %s", why ? why : "");
+    ok(refused(deny, "a.test", "192.0.2.1", 6379)
+       && refused(deny, "a.test", "192.0.2.1", 25)
+       && refused(deny, "a.test", "192.0.2.1", 11211),
+       "ports of other protocols");
+    ok(!refused(deny, "a.test", "192.0.2.1", 8080)
+       && !refused(deny, "a.test", "192.0.2.1", 80)
+       && !refused(deny, "a.test", "192.0.2.1", 65535),
+       "other ports may be asked");
+    staple_deny_trust(deny, "forced.test", 25);
+    ok(!refused(deny, "forced.test", "169.254.1.1", 25),
+       "what SSLStaplingForceURL names is not refused by default");
+    ok(refused(deny, "forced.test", "169.254.1.1", 80)
+       && refused(deny, "a.test", "169.254.1.1", 25),
+       "... at that host and port");
+    staple_deny_add(deny, "link-local", pool);
+    ok(refused(deny, "forced.test", "169.254.1.1", 25),
+       "... but by the directive");
+    ok(staple_deny_add(deny, "none", pool) != NULL, "none does not stand beside words");
+    deny = staple_deny_make(pool);
+    ok(!staple_deny_add(deny, "NONE", pool)
+       && !refused(deny, "a.test", "169.254.1.1", 25),
+       "none refuses no port either");
+    ok(staple_deny_add(deny, "loopback", pool) != NULL, "nor words beside none");
+}
+
 /* What a word of StapleDenyResponder keeps out, and what it does not. */
 void test_deny_words(void)
 {
     static const struct {
         const char *words, *denied, *allowed;
     } rows[] = {
-        { "", "", "127.0.0.1 ::1 10.1.2.3 192.0.2.1 2001:db8::1" },
+        { "", "169.254.0.0 169.254.169.254 fe80::1 168.63.129.16 192.0.0.192"
+          " fd00:ec2::254 224.0.0.1 239.255.255.255 ff02::1 255.255.255.255"
+          " 0.0.0.0 :: ::ffff:169.254.1.1 ::169.254.1.1 ::ffff:0:169.254.1.1"
+          " 64:ff9b::169.254.1.1 64:ff9b:1::169.254.1.1"
+          " 64:ff9b:1:a9fe:1:100:: 2002:a9fe:101::1"
+          " 2001:0:a9fe:101::1 2001::5601:fefe",
+          "127.0.0.1 ::1 10.1.2.3 192.0.2.1 2001:db8::1 168.63.129.17"
+          " 223.255.255.255 240.0.0.1 fd00:ec2::253 64:ff9b::192.0.2.1"
+          " 2002:c000:201::1 2001:0:c000:201::1 2a00::169.254.1.1" },
+        { "none", "", "169.254.169.254 ff02::1 0.0.0.0 127.0.0.1" },
         { "loopback",
           "127.0.0.1 127.255.255.255 0.0.0.0 0.1.2.3 ::1 :: ::ffff:127.0.0.1"
-          " ::ffff:7f00:1 64:ff9b::127.0.0.1",
-          "128.0.0.0 126.255.255.255 1.0.0.0 ::2 1::1 ::ffff:128.0.0.1"
+          " ::ffff:7f00:1 64:ff9b::127.0.0.1 ::127.0.0.1 2002:7f00:1::",
+          "128.0.0.0 126.255.255.255 1.0.0.0 1::1 ::ffff:128.0.0.1"
           " 64:ff9b::10.0.0.1 10.0.0.1" },
         { "private",
           "10.0.0.0 10.255.255.255 172.16.0.0 172.31.255.255 192.168.0.1"
           " 100.64.0.0 100.127.255.255 fc00:: fdff::1 fec0::1"
-          " ::ffff:10.0.0.1 64:ff9b::a00:1",
+          " ::ffff:10.0.0.1 64:ff9b::a00:1 192.0.0.1 198.18.0.1 198.19.0.1"
+          " 240.0.0.1 192.0.2.1 2001:db8::1 100::1 3fff::1 64:ff9b:1::1"
+          " 2002:a00:1::1",
           "9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255"
           " 192.169.0.0 100.63.255.255 100.128.0.0 fe00::1 fbff::1 127.0.0.1"
-          " 64:ff9b::192.0.2.1" },
+          " 64:ff9b::8.8.8.8 8.8.8.8 2a00::1 198.20.0.0" },
         { "link-local", "169.254.0.0 169.254.255.255 fe80::1 febf::1",
-          "169.253.255.255 169.255.0.0 fec0::1 fe7f::1" },
+          "169.253.255.255 169.255.0.0 fec0::1 fe7f::1 10.0.0.1" },
         { "LOOPBACK Private",
-          "127.0.0.1 10.0.0.1", "169.254.1.1 192.0.2.1" },
-        { "192.0.2.7", "192.0.2.7 ::ffff:192.0.2.7",
-          "192.0.2.6 192.0.2.8 ::192.0.2.7" },
+          "127.0.0.1 10.0.0.1 169.254.1.1", "8.8.8.8" },
+        { "192.0.2.7", "192.0.2.7 ::ffff:192.0.2.7 ::192.0.2.7",
+          "192.0.2.6 192.0.2.8" },
         { "2001:db8::7", "2001:db8::7", "2001:db8::8 192.0.2.7" },
         { "192.0.2.0/25", "192.0.2.0 192.0.2.127", "192.0.2.128 192.0.1.255" },
         { "192.0.2.4/31", "192.0.2.4 192.0.2.5", "192.0.2.3 192.0.2.6" },
@@ -101,12 +155,12 @@ void test_deny_words(void)
           " 64:ff9b::192.0.2.1", "::1 2001:db8::1" },
         { "::/0", "192.0.2.1 ::1 2001:db8::1", "" },
         { "2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1" },
-        { "64:ff9b::/96", "64:ff9b::192.0.2.1", "192.0.2.1 64:ff9b:1::1" },
+        { "64:ff9b::/96", "64:ff9b::192.0.2.1", "192.0.2.1 64:ff9b:1::8.8.8.8" },
         { "", "localhost 127.1 1 0x7f000001 127.0.0.1:80 [::1] fe80::1%eth0",
           "192.0.2.1" } /* what is no address is denied by any list */
     };
     static const char *const wrong[] = {
-        "", "none", "localhost", "loopback/8", "10.0.0.0/", "10.0.0.0/33",
+        "", "localhost", "loopback/8", "10.0.0.0/", "10.0.0.0/33",
         "10.0.0.0/-1", "10.0.0.0/ 8", "10.0.0.0/8x", "10.0.0.0/0008",
         "10.0.0.1/8", "10/8", "10.0.0.0/255.0.0.0", "2001:db8::/129",
         "2001:db8::1/64", "[2001:db8::]/64", "/8", "0.0.0.1/0", "::1/0"
@@ -131,7 +185,8 @@ void test_deny_words(void)
 
             for (text = apr_strtok(text, " ", &last); text;
                  text = apr_strtok(NULL, " ", &last)) {
-                if (staple_deny_matches(deny, text) != which) {
+                if ((staple_deny_refusal(deny, "host.test", text, 80) != NULL)
+                    != which) {
                     bad = apr_pstrcat(pool, bad, " ", text, NULL);
                 }
             }
@@ -143,17 +198,18 @@ void test_deny_words(void)
         staple_deny_t *deny = staple_deny_make(pool);
 
         ok(staple_deny_add(deny, wrong[i], pool)
-           && !staple_deny_matches(deny, "10.0.0.1"),
+           && !staple_deny_refusal(deny, "host.test", "10.0.0.1", 80),
            "not accepted, and nothing added: '%s'", wrong[i]);
     }
-    ok(staple_deny_allows(NULL, "127.0.0.1", 80),
-       "without a list everything is allowed");
+    test_deny_defaults();
 }
 
-static int deny_second(void *baton, const char *address, apr_uint16_t port)
+static const char *deny_second(const void *baton, const char *host,
+                               const char *address, apr_uint16_t port)
 {
+    (void)host;
     (void)address;
-    return port != *(int *)baton;
+    return port == *(const int *)baton ? "is denied" : NULL;
 }
 
 void test_denied_redirect(void)
@@ -170,8 +226,8 @@ void test_denied_redirect(void)
     start(&server);
     conf.concurrency = 2;
     conf.max_body = 1000;
-    conf.is_allowed = deny_second;
-    conf.is_allowed_baton = &target.port;
+    conf.refusal = deny_second;
+    conf.refusal_baton = &target.port;
     staple_fetch_create(&fetch, &conf, pool);
     submit(fetch, url_of(server.port, "/"), &result, SECOND);
     run(fetch);

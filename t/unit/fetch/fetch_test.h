@@ -118,10 +118,11 @@ typedef struct result_t {
     const staple_fetch_job_t *next;
 } result_t;
 
+typedef const char *refusal_fn(const void *baton, const char *host,
+                               const char *address, apr_uint16_t port);
+
 /* An engine in the pool, or the end of the program. */
-staple_fetch_t *engine(int concurrency,
-                       int (*is_allowed)(void *, const char *,
-                                         apr_uint16_t));
+staple_fetch_t *engine(int concurrency, refusal_fn *refusal);
 
 /* A job that takes the body "good" and notes into result. */
 staple_fetch_job_t job_for(const char *const *urls, int count,
