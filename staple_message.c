@@ -84,7 +84,8 @@ apr_status_t staple_message_create(staple_message_t **message,
 {
     staple_message_t *made = apr_pcalloc(p, sizeof(*made));
     /* apart from the server's, which other threads use meanwhile */
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&made->pool, NULL, NULL);
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&made->pool,
+                                                   apr_pool_abort_get(p), NULL);
 
     if (rv) {
         return rv;

@@ -88,6 +88,7 @@ apr_status_t staple_share_init(staple_share_t *share, server_rec *s,
     hints.avg_obj_size = 2048;
     hints.expiry_interval = apr_time_from_sec(300);
     backend->server = s;
+    backend->on_oom = apr_pool_abort_get(p);
     return backend->provider->init(backend->instance, STAPLE_SHARE_NAMESPACE,
                                    &hints, s, p);
 }

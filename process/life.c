@@ -160,6 +160,15 @@ static void await_turn(staple_process_t *process)
     }
 }
 
+/* A pool without a parent. Where it and its children cannot grow, httpd's own
+ * function is called, which ends the process and says why. */
+static apr_status_t make_pool(apr_pool_t **p, const staple_process_t *process)
+{
+    apr_abortfunc_t end = apr_pool_abort_get(process->server->process->pool);
+
+    return apr_pool_create_unmanaged_ex(p, end, NULL);
+}
+
 /* What may pass by itself, as a lack of memory does. */
 static int give_up_for_now(staple_process_t *process, apr_status_t rv)
 {
@@ -172,7 +181,7 @@ static int give_up_for_now(staple_process_t *process, apr_status_t rv)
 static int begin(staple_process_t *process)
 {
     apr_pool_t *p;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+    apr_status_t rv = make_pool(&p, process);
 
     if (!rv) {
         apr_pool_tag(p, "staple_process");
@@ -208,7 +217,7 @@ static int become_user(staple_process_t *process)
 {
     apr_pool_t *ptemp;
     const char *reason;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
+    apr_status_t rv = make_pool(&ptemp, process);
 
     if (rv) {
         return give_up_for_now(process, rv);

@@ -92,6 +92,7 @@ typedef struct backend_t {
     const ap_socache_provider_t *provider;
     ap_socache_instance_t *instance;
     server_rec *server;       /* whose error log the provider writes */
+    apr_abortfunc_t on_oom;   /* what httpd's pools call, for our own */
 } backend_t;
 
 /** What calls are made with; once there is a thread, that thread's alone. */

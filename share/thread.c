@@ -89,9 +89,10 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
 /* ----- its start: in the refresher's thread ----- */
 
 /* A pool that no other pool's end destroys. */
-static apr_status_t make_pool(apr_pool_t **p, const char *tag)
+static apr_status_t make_pool(apr_pool_t **p, const backend_t *backend,
+                              const char *tag)
 {
-    apr_status_t rv = apr_pool_create_unmanaged_ex(p, NULL, NULL);
+    apr_status_t rv = apr_pool_create_unmanaged_ex(p, backend->on_oom, NULL);
 
     if (rv == APR_SUCCESS) {
         apr_pool_tag(*p, tag);
@@ -99,14 +100,15 @@ static apr_status_t make_pool(apr_pool_t **p, const char *tag)
     return rv;
 }
 
-static apr_status_t make_engine(engine_t **engine)
+static apr_status_t make_engine(engine_t **engine, const backend_t *backend)
 {
     apr_pool_t *p;
-    apr_status_t rv = make_pool(&p, "staple_share");
+    apr_status_t rv = make_pool(&p, backend, "staple_share");
 
     if (rv == APR_SUCCESS) {
         *engine = apr_pcalloc(p, sizeof(**engine));
         (*engine)->pool = p;
+        (*engine)->client.backend = *backend;
     }
     return rv;
 }
@@ -137,7 +139,8 @@ static apr_status_t sign_claims(client_t *client,
 
 static apr_status_t make_scratch(client_t *client)
 {
-    apr_status_t rv = make_pool(&client->scratch, "staple_share_scratch");
+    apr_status_t rv = make_pool(&client->scratch, &client->backend,
+                                "staple_share_scratch");
 
     if (rv == APR_SUCCESS) {
         apr_allocator_max_free_set(apr_pool_allocator_get(client->scratch),
@@ -166,12 +169,11 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
                                  const staple_share_state_t *state)
 {
     engine_t *engine;
-    apr_status_t rv = make_engine(&engine);
+    apr_status_t rv = make_engine(&engine, backend);
 
     if (rv) {
         return rv;
     }
-    engine->client.backend = *backend;
     engine->state = *state;
     rv = sign_claims(&engine->client, identity);
     if (!rv) {

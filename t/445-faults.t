@@ -32,11 +32,12 @@ my $visitors = Staple::Visitors->new($ca, [$httpd], names => \@names,
                                      rate => 20);
 
 my @sample = (
-    ['refresher', 'malloc', 1], ['refresher', 'malloc', 40], ['refresher', 'open', 1],
-    ['refresher', 'read', 2], ['refresher', 'write', 3],
-    ['refresher', 'socket', 1], ['refresher', 'connect', 1],
-    ['refresher', 'poll', 2], ['refresher', 'thread', 1],
-    ['refresher', 'getaddrinfo', 1],
+    ['refresher', 'malloc', 1], ['refresher', 'malloc', 40],
+    ['refresher', 'mmap', 3], ['refresher', 'mmap', 12],
+    ['refresher', 'open', 1], ['refresher', 'read', 2],
+    ['refresher', 'write', 3], ['refresher', 'socket', 1],
+    ['refresher', 'connect', 1], ['refresher', 'poll', 2],
+    ['refresher', 'thread', 1], ['refresher', 'getaddrinfo', 1],
     ['child', 'malloc', 5], ['parent', 'fork', 1],
 );
 for (@sample) {
