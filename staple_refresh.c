@@ -101,6 +101,7 @@ static void plan_all(staple_refresh_t *refresh)
     refresh->tasks = apr_pcalloc(refresh->pool,
                                  refresh->count * sizeof(task_t));
     refresh->other_hash = apr_hash_make(refresh->pool);
+    refresh->outages = apr_hash_make(refresh->pool);
     refresh->files = apr_array_make(refresh->pool, 1,
                                     sizeof(response_file_t));
     refresh->files_due = 0;
@@ -117,6 +118,7 @@ static void plan_all(staple_refresh_t *refresh)
         task->refresh = refresh;
         task->cert = cert;
         task->due = plan(refresh, cert, usage.created, now);
+        task->is_bare = !staple_refresh_is_held(refresh, cert, now);
         staple_refresh_add_files(refresh, cert);
     }
 }
@@ -228,6 +230,7 @@ static void send_off(staple_refresh_t *refresh, apr_time_t now)
 {
     send_off_some(refresh, 0, now);
     send_off_some(refresh, 1, now);
+    staple_refresh_send_probes(refresh, now);
     refresh->first = refresh->first + 1 < refresh->count ? refresh->first + 1
                                                          : 0;
 }
@@ -316,6 +319,7 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
 
     refresh->conf = *conf;
     refresh->pool = p;
+    staple_refresh_log_exchanges(refresh);
     rv = staple_fetch_create(&refresh->fetch, &refresh->conf.fetch, p);
     if (rv) {
         return rv;

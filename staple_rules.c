@@ -166,6 +166,14 @@ apr_interval_time_t staple_rules_backoff(const staple_cert_policy_t *policy,
     return greater(asked, pause + jitter(id, failing, pause / 5));
 }
 
+apr_interval_time_t staple_rules_probe_interval(apr_interval_time_t outage)
+{
+    if (outage < SECONDS(60)) {
+        return SECONDS(3);
+    }
+    return outage < SECONDS(600) ? SECONDS(5) : SECONDS(30);
+}
+
 apr_time_t staple_rules_serve_until(const staple_cert_policy_t *policy,
                                     const staple_cache_meta_t *meta)
 {

@@ -84,6 +84,14 @@ apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
                               const staple_ocsp_verdict_t *verdict);
 
 /**
+ * How long after a probe of a responder that does not answer the next one is
+ * sent, while a certificate has nothing valid to staple: 3 s in the first
+ * minute, 5 s in the first ten, 30 s after that.
+ * @param outage for how long it has been waited for
+ */
+apr_interval_time_t staple_rules_probe_interval(apr_interval_time_t outage);
+
+/**
  * Whether a verified response should take the place of the held one: it is
  * newer (thisUpdate), or as new and either revokes or is served longer, or
  * what is held is an error or has ended. The held status is a

@@ -39,6 +39,14 @@ held_t staple_refresh_read_held(staple_refresh_t *refresh,
                                          refresh->buf);
 }
 
+int staple_refresh_is_held(staple_refresh_t *refresh, const staple_cert_t *cert,
+                           apr_time_t now)
+{
+    held_t held = staple_refresh_read_held(refresh, cert, now);
+
+    return staple_refresh_is_valid(&held);
+}
+
 int staple_refresh_is_valid(const held_t *held)
 {
     return held->until && !(held->meta.flags & STAPLE_RULES_IS_ERROR);

@@ -249,6 +249,42 @@ void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
                  staple_ocsp_status_text(verdict->status));
 }
 
+void staple_refresh_log_answers_again(server_rec *s, const char *url,
+                                      apr_interval_time_t after)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0220: the responder %s "
+                 "answers again, after %" APR_TIME_T_FMT " s in which "
+                 "certificates had nothing to staple; what waits for it is "
+                 "asked for now", url, apr_time_sec(after));
+}
+
+void staple_refresh_log_probe(server_rec *s, const round_t *round,
+                              const staple_fetch_answer_t *answer)
+{
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "STP0221: %s: the responder %s "
+                 "does not answer a probe: %s", round->task->cert->name,
+                 answer->url, cause_text(round, answer));
+}
+
+static void log_trace(void *baton, const staple_fetch_trace_t *trace)
+{
+    const staple_refresh_t *refresh = baton;
+
+    ap_log_error(APLOG_MARK, APLOG_TRACE2, 0, refresh->conf.server,
+                 "%s%s%s: %s -> %s after %" APR_TIME_T_FMT " ms%s%s",
+                 trace->url, *trace->peer ? " at " : "", trace->peer,
+                 trace->from, trace->to, apr_time_as_msec(trace->took),
+                 *trace->detail ? ": " : "", trace->detail);
+}
+
+void staple_refresh_log_exchanges(staple_refresh_t *refresh)
+{
+    if (APLOG_IS_LEVEL(refresh->conf.server, APLOG_TRACE2)) {
+        refresh->conf.fetch.trace = log_trace;
+        refresh->conf.fetch.trace_baton = refresh;
+    }
+}
+
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0208: the clock was set "

@@ -32,8 +32,22 @@ typedef enum {
     ALARM_REFUSED  /* must-staple, and nothing to staple */
 } alarm_e;
 
+typedef struct task_t task_t;
+
+/** What is known of a responder, a URL; lives as long as the refresh. */
+typedef struct outage_t {
+    const char *url;
+    apr_time_t answered_at; /* last; 0: never */
+    apr_time_t since;       /* when a certificate without a valid response began
+                               to wait for it; 0: none does */
+    apr_time_t next_probe;
+    apr_time_t not_before;  /* as the responder has asked for; 0: it has not */
+    apr_size_t turn;        /* the slot from which the next probe is taken */
+    task_t *candidate;      /* for the next probe; only within a step */
+} outage_t;
+
 /** A certificate as the refresher sees it. */
-typedef struct task_t {
+struct task_t {
     staple_refresh_t *refresh;
     staple_cert_t *cert;
     apr_time_t due;
@@ -44,7 +58,10 @@ typedef struct task_t {
     int is_suspect;     /* its own last question went unanswered */
     char etag[128];     /* validators of the held response, as first_url gave */
     char last_modified[40]; /* them; "": none */
-} task_t;
+    int is_bare;        /* nothing valid is held, as of the last look */
+    apr_time_t failing_since; /* when the first of the failures in a row was
+                           noted; 0: the last attempt succeeded */
+};
 
 /** One attempt to renew one response; dies with its pool. */
 struct staple_refresh_round_t {
@@ -58,6 +75,9 @@ struct staple_refresh_round_t {
                                       SSLStaplingReturnResponderErrors */
     apr_size_t error_len;
     int is_shared;           /* the response came from the share */
+    apr_time_t started;
+    outage_t *probed;        /* the responder that it is a probe of; NULL: it is
+                                none */
     apr_time_t wake;         /* when to look into the share again; 0: not
                                 waiting for another server */
     apr_time_t wait_until;   /* when to stop waiting for it */
@@ -91,6 +111,8 @@ struct staple_refresh_t {
     apr_size_t first;           /* of them, to be looked at next time */
     apr_hash_t *other_hash;     /* URLs of responders that answer only the
                                    other hash than the usual one */
+    apr_hash_t *outages;        /* outage_t, by URL */
+    apr_time_t probes_due;      /* when to look whether one is due */
     apr_array_header_t *files;  /* response_file_t */
     staple_message_t *message;  /* NULL: nobody is to be told */
     apr_time_t files_due;       /* when to look at them */
@@ -115,6 +137,10 @@ held_t staple_refresh_read_held(staple_refresh_t *refresh,
 
 /** Whether a valid response, and no error, is served. */
 int staple_refresh_is_valid(const held_t *held);
+
+/** Whether a valid response is held for a certificate. */
+int staple_refresh_is_held(staple_refresh_t *refresh, const staple_cert_t *cert,
+                           apr_time_t now);
 
 /** Whether a believed response should take the place of what is held. */
 int staple_refresh_is_improvement(const staple_cert_t *cert,
@@ -157,6 +183,30 @@ void staple_refresh_begin_round(task_t *task, apr_time_t now);
 /** Go on with a round that waits for another server (its wake has come). */
 void staple_refresh_ask_share(round_t *round);
 
+/** Start one question about the task's certificate to one responder, beside
+ * whatever else the task has under way. */
+void staple_refresh_begin_probe(task_t *task, outage_t *probed,
+                                apr_time_t now);
+
+/* ----- refresh/recovery.c ----- */
+
+/** A round has failed because a responder did not answer. */
+void staple_refresh_note_outage(task_t *task,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t now);
+
+/** A responder has answered: what waits for it is due at once. */
+void staple_refresh_note_answer(staple_refresh_t *refresh, const char *url,
+                                apr_time_t now);
+
+/** A probe was in vain. */
+void staple_refresh_note_probe_failure(outage_t *outage,
+                                       const staple_fetch_answer_t *answer,
+                                       apr_time_t now);
+
+/** Send the probes that are due. */
+void staple_refresh_send_probes(staple_refresh_t *refresh, apr_time_t now);
+
 /* ----- refresh/log.c: once per change of state, to the error log and
  * to the program of StapleMessageCmd ----- */
 
@@ -188,6 +238,14 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
 /** A file has brought what was missing. */
 void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
                                const staple_ocsp_verdict_t *verdict);
+/** A responder that certificates waited for answers again. */
+void staple_refresh_log_answers_again(server_rec *s, const char *url,
+                                      apr_interval_time_t after);
+void staple_refresh_log_probe(server_rec *s, const round_t *round,
+                              const staple_fetch_answer_t *answer);
+/** Have the steps of each exchange logged, where the level is TRACE2; before
+ * the fetch engine is made. */
+void staple_refresh_log_exchanges(staple_refresh_t *refresh);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
 
 /** The file was looked at and holds nothing of use. */

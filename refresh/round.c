@@ -27,6 +27,9 @@
  * other one is tried the first time, and then every so many. */
 #define OTHER_HASH_EVERY 8
 
+/* What a probe gets, whatever SSLStaplingResponderTimeout says. */
+#define PROBE_TIMEOUT SECONDS(2)
+
 /* The administrator wants clients to see errors where nothing valid is held:
  * the responder's own, or a tryLater in the name of one that is silent. An
  * error counts until the next attempt; where that brings none, it is gone. */
@@ -145,6 +148,8 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     staple_refresh_log_success(refresh->conf.server, round, answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
+    task->is_bare = !staple_refresh_is_valid(&held);
+    task->failing_since = 0;
     if (refresh->conf.share && !round->is_shared) {
         staple_share_put(refresh->conf.share, cert->id, answer->body,
                          answer->body_len, now, held.until);
@@ -168,6 +173,37 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
                                held.until, task->alarm != ALARM_NONE, 0);
     task->alarm = ALARM_NONE;
+    task->failing_since = 0;
+}
+
+/* Whether a failure says that the responder, rather than the certificate, is
+ * the matter: no answer, an error of the server or of who stands before it, or
+ * one that the responder says will pass. */
+static int is_outage(const round_t *round, const staple_fetch_answer_t *answer)
+{
+    staple_ocsp_reason_e reason = round->verdict.reason;
+
+    switch (answer->outcome) {
+    case STAPLE_FETCH_NO_NAME:
+    case STAPLE_FETCH_REFUSED:
+    case STAPLE_FETCH_UNREACHABLE:
+    case STAPLE_FETCH_CONNECT_TIMEOUT:
+    case STAPLE_FETCH_TIMEOUT:
+    case STAPLE_FETCH_RESET:
+    case STAPLE_FETCH_NOT_HTTP:
+    case STAPLE_FETCH_TRUNCATED:
+    case STAPLE_FETCH_SYSTEM:
+        return 1;
+    case STAPLE_FETCH_HTTP_STATUS:
+        return answer->http_status >= 500 || answer->http_status == 429;
+    case STAPLE_FETCH_REJECTED:
+        return round->is_judged
+               && (reason == STAPLE_OCSP_TRY_LATER
+                   || reason == STAPLE_OCSP_INTERNAL_ERROR
+                   || reason == STAPLE_OCSP_NOT_DER);
+    default:
+        return 0;
+    }
 }
 
 static void fail(round_t *round, const staple_fetch_answer_t *answer,
@@ -185,8 +221,12 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
                                  is_held ? held.until - now : 0,
                                  answer->retry_after);
     task->due = now + pause;
+    task->is_bare = !is_held;
     if (!is_held) {
         store_error(round, &held, now, pause);
+    }
+    if (is_outage(round, answer)) {
+        staple_refresh_note_outage(task, answer, now);
     }
     staple_refresh_log_failure(task->refresh->conf.server, round, &held,
                                answer, pause, alarm);
@@ -246,18 +286,75 @@ static void settle(round_t *round, const staple_fetch_answer_t *answer)
     if (answer->is_asked) {
         task->is_suspect = !has_answered(answer);
     }
+    if (answer->is_asked && !round->is_shared && !is_outage(round, answer)) {
+        staple_refresh_note_answer(task->refresh,
+                                   APR_ARRAY_IDX(task->cert->urls,
+                                                 answer->url_index,
+                                                 const char *), now);
+    }
     state.next_due = task->due;
     staple_cache_set_state(cache, task->cert->slot, &state);
+}
+
+/* Which of the certificate's responders that is. */
+static int index_of(const staple_cert_t *cert, const char *url)
+{
+    int i = cert->urls->nelts - 1;
+
+    while (i > 0 && strcmp(APR_ARRAY_IDX(cert->urls, i, const char *), url)) {
+        i--;
+    }
+    return i;
+}
+
+/* A probe is no attempt of its certificate, unless it brings a response. The
+ * URL that it asked is the only one of its job, but not of its certificate. */
+static void settle_probe(round_t *round, const staple_fetch_answer_t *answer)
+{
+    task_t *task = round->task;
+    staple_cache_t *cache = task->refresh->conf.cache;
+    apr_time_t now = apr_time_now();
+    staple_fetch_answer_t own = *answer;
+    staple_cache_state_t state;
+
+    if (is_outage(round, answer)) {
+        staple_refresh_note_probe_failure(round->probed, answer, now);
+        staple_refresh_log_probe(task->refresh->conf.server, round, answer);
+        return;
+    }
+    if (answer->outcome == STAPLE_FETCH_OK) {
+        own.url_index = index_of(task->cert, round->probed->url);
+        staple_cache_state(cache, task->cert->slot, &state);
+        succeed(round, &own, &state, now);
+        state.next_due = task->due;
+        staple_cache_set_state(cache, task->cert->slot, &state);
+    }
+    staple_refresh_note_answer(task->refresh, round->probed->url, now);
+}
+
+/* The round is gone; its task may begin another one. */
+static void end_round(round_t *round)
+{
+    if (!round->probed) {
+        round->task->round = NULL;
+    }
+    apr_pool_destroy(round->pool);
 }
 
 /* The one place where a round ends; one that is stopped leaves no trace. */
 static void finish(round_t *round, const staple_fetch_answer_t *answer)
 {
-    if (answer->outcome != STAPLE_FETCH_STOPPED) {
+    if (answer->outcome == STAPLE_FETCH_STOPPED) {
+        end_round(round);
+        return;
+    }
+    if (round->probed) {
+        settle_probe(round, answer);
+    }
+    else {
         settle(round, answer);
     }
-    round->task->round = NULL;
-    apr_pool_destroy(round->pool);
+    end_round(round);
 }
 
 /* The same for a round that a share could answer. */
@@ -386,6 +483,26 @@ static void on_done(void *baton, const staple_fetch_answer_t *answer)
     finish(round, answer);
 }
 
+/* All of the certificate's responders, or the one that is probed. */
+static void choose_responders(round_t *round, staple_fetch_job_t *job)
+{
+    const staple_cert_t *cert = round->task->cert;
+
+    job->urls = (const char *const *)cert->urls->elts;
+    job->urls_count = cert->urls->nelts;
+    job->first_url = round->task->first_url;
+    job->timeout = cert->policy.timeout;
+    if (round->probed) {
+        job->urls = &round->probed->url;
+        job->urls_count = 1;
+        job->first_url = 0;
+        job->is_probe = 1;
+        if (job->timeout > PROBE_TIMEOUT) {
+            job->timeout = PROBE_TIMEOUT;
+        }
+    }
+}
+
 static apr_status_t ask(round_t *round)
 {
     task_t *task = round->task;
@@ -399,17 +516,14 @@ static apr_status_t ask(round_t *round)
     if (rv) {
         return rv;
     }
-    job.urls = (const char *const *)cert->urls->elts;
-    job.urls_count = cert->urls->nelts;
-    job.first_url = task->first_url;
+    choose_responders(round, &job);
     job.proxy = cert->policy.proxy;
     job.proxy_credentials = cert->policy.proxy_credentials;
-    job.timeout = cert->policy.timeout;
     job.judge = judge;
     job.done = on_done;
     job.baton = round;
     job.is_suspect = task->is_suspect;
-    if (!round->is_second_hash) {
+    if (!round->is_second_hash && !round->probed) {
         job.if_none_match = *task->etag ? task->etag : NULL;
         job.if_modified_since = *task->last_modified ? task->last_modified
                                                      : NULL;
@@ -422,10 +536,12 @@ static void give_up(round_t *round, apr_status_t rv)
 {
     task_t *task = round->task;
 
-    staple_refresh_log_no_request(task->refresh->conf.server, task->cert, rv);
-    task->due = apr_time_now() + task->cert->policy.retry_cap + SECONDS(1);
-    task->round = NULL;
-    apr_pool_destroy(round->pool);
+    if (!round->probed) {
+        staple_refresh_log_no_request(task->refresh->conf.server, task->cert,
+                                      rv);
+        task->due = apr_time_now() + task->cert->policy.retry_cap + SECONDS(1);
+    }
+    end_round(round);
 }
 
 static void ask_or_give_up(round_t *round)
@@ -443,7 +559,10 @@ static void on_claimed(void *baton, const staple_share_answer_t *answer)
 {
     round_t *round = baton;
 
-    if (answer->outcome == STAPLE_SHARE_TAKEN) {
+    if (answer->outcome == STAPLE_SHARE_TAKEN && round->probed) {
+        end_round(round); /* one probe will do for all servers */
+    }
+    else if (answer->outcome == STAPLE_SHARE_TAKEN) {
         round->wake = apr_time_now() + SHARE_PAUSE;
     }
     else {
@@ -455,10 +574,14 @@ static void on_claimed(void *baton, const staple_share_answer_t *answer)
 static void claim(round_t *round)
 {
     const staple_cert_t *cert = round->task->cert;
+    apr_interval_time_t span = cert->policy.timeout + SECONDS(1);
 
-    if (staple_share_claim(round->task->refresh->conf.share, cert->id,
-                           cert->policy.timeout + SECONDS(1), SHARE_PATIENCE,
-                           on_claimed, round)) {
+    if (round->probed) {
+        span = staple_rules_probe_interval(round->started
+                                           - round->probed->since);
+    }
+    if (staple_share_claim(round->task->refresh->conf.share, cert->id, span,
+                           SHARE_PATIENCE, on_claimed, round)) {
         ask_or_give_up(round);
     }
 }
@@ -507,16 +630,33 @@ void staple_refresh_ask_share(round_t *round)
     }
 }
 
-void staple_refresh_begin_round(task_t *task, apr_time_t now)
+static round_t *make_round(task_t *task, apr_time_t now)
 {
     apr_pool_t *p;
+    round_t *round;
 
     apr_pool_create(&p, task->refresh->pool);
     apr_pool_tag(p, "staple_round");
-    task->round = apr_pcalloc(p, sizeof(*task->round));
-    task->round->task = task;
-    task->round->pool = p;
-    task->round->hash = first_hash(task);
-    task->round->wait_until = now + task->cert->policy.timeout;
+    round = apr_pcalloc(p, sizeof(*round));
+    round->task = task;
+    round->pool = p;
+    round->hash = first_hash(task);
+    round->started = now;
+    round->wait_until = now + task->cert->policy.timeout;
+    return round;
+}
+
+void staple_refresh_begin_round(task_t *task, apr_time_t now)
+{
+    task->round = make_round(task, now);
     staple_refresh_ask_share(task->round);
+}
+
+void staple_refresh_begin_probe(task_t *task, outage_t *probed,
+                                apr_time_t now)
+{
+    round_t *round = make_round(task, now);
+
+    round->probed = probed;
+    staple_refresh_ask_share(round);
 }
