@@ -507,6 +507,42 @@ static void test_outcomes(apr_pool_t *p)
     is_int(empty, 0, "whatever a file says has words");
 }
 
+/* ----- probes, by a made-up clock ----- */
+
+/* The first probe at or after `from`, in seconds of an outage. */
+static long probe_from(long from)
+{
+    long at = 0;
+
+    do {
+        at += (long)apr_time_sec(staple_rules_probe_interval(
+                                     apr_time_from_sec(at)));
+    } while (at < from);
+    return at;
+}
+
+/* However long an outage takes to the second, its end is found out within one
+ * interval. */
+static long longest_wait(long outage)
+{
+    long longest = 0, end;
+
+    for (end = outage; end < outage + 60; end++) {
+        long wait = probe_from(end) - end;
+
+        longest = wait > longest ? wait : longest;
+    }
+    return longest;
+}
+
+static void test_probes(void)
+{
+    ok(longest_wait(0) <= 3, "a probe every 3 s at the beginning");
+    ok(longest_wait(20) < 5, "... after 20 s, and a minute");
+    ok(longest_wait(480) < 5, "every 5 s in the first ten minutes");
+    ok(longest_wait(86400) < 30, "every 30 s after a day");
+}
+
 /* ----- the tables of docs/schedule.md ----- */
 
 #define IDS 4096
@@ -651,11 +687,67 @@ static void print_end_table(void)
     }
 }
 
+/* The questions of `certs` certificates in an hour of an outage that begins
+ * with all of them: each has its pauses, and a responder that is down is asked
+ * one thing every ten seconds at most. */
+static long count_attempts(long certs, long from, long to)
+{
+    staple_cert_policy_t policy = default_policy();
+    long sum = 0, most = (to - from) / 10;
+    long n;
+
+    for (n = 0; n < certs && sum < most; n++) {
+        unsigned char id[STAPLE_ID_LEN];
+        apr_uint32_t failing = 0;
+        apr_time_t at = 0;
+
+        fill_id(id, (int)n);
+        while (at < apr_time_from_sec(to)) {
+            sum += at >= apr_time_from_sec(from);
+            at += staple_rules_backoff(&policy, id, ++failing, 0, -1);
+        }
+    }
+    return sum < most ? sum : most;
+}
+
+static long count_probes(long from, long to)
+{
+    long at, sum = 0;
+
+    for (at = probe_from(from); at < to; at = probe_from(at + 1)) {
+        sum++;
+    }
+    return sum;
+}
+
+static void print_probe_table(void)
+{
+    static const struct {
+        const char *name;
+        long from;
+    } rows[] = {
+        { "the first", 0 }, { "the second", HOUR }, { "the 24th", 23 * HOUR }
+    };
+    apr_size_t i;
+
+    printf("\n| hour of the outage | probes | and for 1 certificate | for 4 "
+           "certificates | for 1,000 certificates, about |\n"
+           "| --- | --- | --- | --- | --- |\n");
+    for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        long from = rows[i].from, to = rows[i].from + HOUR;
+
+        printf("| %s | %ld | %ld | %ld | %ld |\n", rows[i].name,
+               count_probes(from, to), count_attempts(1, from, to),
+               count_attempts(4, from, to), count_attempts(1000, from, to));
+    }
+}
+
 static int print_tables(void)
 {
     print_due_table();
     print_pause_table();
     print_end_table();
+    print_probe_table();
     return 0;
 }
 
@@ -673,6 +765,7 @@ int main(int argc, char **argv)
     test_backoff();
     test_better();
     test_serve();
+    test_probes();
     apr_initialize();
     apr_pool_create(&p, NULL);
     test_peers(p);
