@@ -315,9 +315,11 @@ static int on_monitor(apr_pool_t *p, server_rec *s)
         return DECLINED;
     }
     if (staple_generation_check_file(current->cache, s, p)) {
-        staple_process_replace(current->process);
+        staple_process_replace(current->process); /* its death is told soon */
     }
-    staple_process_supervise(current->process);
+    else {
+        staple_process_supervise(current->process);
+    }
     return DECLINED;
 }
 
