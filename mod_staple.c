@@ -44,6 +44,7 @@
 #include "staple_refresh.h"
 #include "staple_rules.h"
 #include "staple_share.h"
+#include "staple_sslconf.h"
 #include "staple_status.h"
 #include "staple_text.h"
 #include "staple_url.h"
@@ -75,6 +76,7 @@ static const char *const mutex_names[] = {
 typedef struct generation_t {
     server_rec *server;
     staple_cert_registry_t *registry;
+    staple_sslconf_start_t *start;  /* what mod_ssl uses, in the parent */
     staple_cache_t *cache;          /* NULL: nothing is stapled */
     staple_process_t *process;      /* the refresher; NULL where cache is */
     staple_refresh_t *refresh;      /* in the refresher */
@@ -133,6 +135,7 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
     staple_cert_policy_t policy;
     const char *reason;
 
+    staple_sslconf_note_primed(current->start, s);
     if (!conf->use_stapling) { /* prime is called all the same */
         return DECLINED;
     }
@@ -145,6 +148,45 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
         return DECLINED;
     }
     return OK;
+}
+
+static int on_add_cert_files(server_rec *s, apr_pool_t *p,
+                             apr_array_header_t *certs,
+                             apr_array_header_t *keys)
+{
+    (void)p;
+    (void)keys;
+    staple_sslconf_note_files(current->start, s, certs);
+    return DECLINED;
+}
+
+/* mod_ssl says AH02217 and AH02604 of it, and hands nothing over. */
+static void add_lonely(void *baton, server_rec *s, const char *file,
+                       const staple_sslconf_pair_t *pair)
+{
+    apr_pool_t *ptemp = baton;
+    const staple_cert_t *cert;
+
+    if (on_prime(s, ptemp, (const char *)pair->id, sizeof(pair->id),
+                 pair->pem) != OK) {
+        return;
+    }
+    cert = staple_cert_find(current->registry, (const char *)pair->id,
+                            sizeof(pair->id));
+    if (cert->scope == STAPLE_CERT_NO_ISSUER) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0152: %s (%s) is not "
+                     "stapled: %s; append the certificate of %s to %s, which "
+                     "clients want as well", cert->name, host_of(s, ptemp),
+                     staple_cert_scope_text(cert->scope), cert->issuer_dn,
+                     file);
+    }
+    else {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0153: %s (%s) is not "
+                     "stapled: %s; SSLUseStapling off in this virtual host "
+                     "ends what mod_ssl says of it (AH02217, AH02604)",
+                     cert->name, host_of(s, ptemp),
+                     staple_cert_scope_text(cert->scope));
+    }
 }
 
 /* ----- the handshake ----- */
@@ -356,6 +398,7 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)ptemp;
     current = apr_pcalloc(p, sizeof(*current));
     current->registry = staple_cert_registry_make(p);
+    current->start = staple_sslconf_start(p);
     for (i = 0; i < sizeof(mutex_names) / sizeof(*mutex_names); i++) {
         if (ap_mutex_register(p, mutex_names[i], NULL, APR_LOCK_DEFAULT, 0)) {
             return HTTP_INTERNAL_SERVER_ERROR;
@@ -490,6 +533,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     }
     log_notes(s);
     warn_without_mod_ssl(s);
+    staple_sslconf_visit_lonely(current->start, s, add_lonely, ptemp, ptemp);
     staple_cert_registry_finish(current->registry);
     if (staple_generation_log_certs(current->registry, s, ptemp)
         && conf->must_staple == STAPLE_MUST_REQUIRE) {
@@ -551,6 +595,9 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_monitor(on_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(on_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(on_child_init, NULL, NULL, APR_HOOK_LAST);
+    /* After all that add files. */
+    ap_hook_ssl_add_cert_files(on_add_cert_files, NULL, NULL,
+                               APR_HOOK_REALLY_LAST);
     /* Last: who claims a certificate today (mod_md) goes on doing so. */
     ap_hook_ssl_ocsp_prime_hook(on_prime, NULL, NULL, APR_HOOK_LAST);
     ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);

@@ -52,6 +52,8 @@ const char *staple_cert_scope_text(staple_cert_scope_e scope)
         return "its CA publishes no revocation data (noRevAvail)";
     case STAPLE_CERT_SELF_SIGNED:
         return "it is self-signed";
+    case STAPLE_CERT_NO_ISSUER:
+        return "its issuer's certificate is missing";
     }
     return "unknown";
 }
@@ -217,16 +219,20 @@ static void collect_urls(staple_cert_t *cert, X509 *x, apr_pool_t *p)
     X509_email_free(uris);
 }
 
-static staple_cert_scope_e scope_of(const staple_cert_t *cert, X509 *x)
+static staple_cert_scope_e scope_of(const staple_cert_t *cert, X509 *leaf,
+                                    const X509 *issuer)
 {
-    if (is_self_signed(x)) {
+    if (is_self_signed(leaf)) {
         return STAPLE_CERT_SELF_SIGNED;
     }
-    if (has_no_rev_avail(x)) {
+    if (has_no_rev_avail(leaf)) {
         return STAPLE_CERT_NO_REV_AVAIL;
     }
-    return cert->urls->nelts || cert->policy.response_files->nelts
-           ? STAPLE_CERT_APPLIES : STAPLE_CERT_NO_RESPONDER;
+    if (!cert->urls->nelts && !cert->policy.response_files->nelts) {
+        return STAPLE_CERT_NO_RESPONDER;
+    }
+    return X509_cmp(leaf, issuer) ? STAPLE_CERT_APPLIES
+                                  : STAPLE_CERT_NO_ISSUER;
 }
 
 static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
@@ -242,8 +248,8 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
     staple_ocsp_read_time(X509_get0_notAfter(leaf), &cert->not_after);
     cert->is_must_staple = is_must_staple(leaf);
     collect_urls(cert, leaf, p);
-    cert->scope = scope_of(cert, leaf);
-    if (cert->scope == STAPLE_CERT_APPLIES && X509_cmp(leaf, issuer)) {
+    cert->scope = scope_of(cert, leaf, issuer);
+    if (cert->scope == STAPLE_CERT_APPLIES) {
         if (staple_ocsp_subject_create(&subject, leaf, issuer, p)) {
             return "the certificate behind it is not its issuer's, "
                    "or OpenSSL can make no OCSP CertID of the two";

@@ -73,14 +73,14 @@ static int is_news(const char *why)
 static void log_scopes(const apr_array_header_t *list, const server_rec *s,
                        apr_pool_t *p)
 {
-    int counts[STAPLE_CERT_SELF_SIGNED + 1] = { 0 };
+    int counts[STAPLE_CERT_NO_ISSUER + 1] = { 0 };
     const char *text = "";
     int scope, i;
 
     for (i = 0; i < list->nelts; i++) {
         counts[APR_ARRAY_IDX(list, i, staple_cert_t *)->scope]++;
     }
-    for (scope = STAPLE_CERT_APPLIES + 1; scope <= STAPLE_CERT_SELF_SIGNED;
+    for (scope = STAPLE_CERT_APPLIES + 1; scope <= STAPLE_CERT_NO_ISSUER;
          scope++) {
         if (counts[scope]) {
             text = apr_psprintf(p, "%s%s%d because %s", text,
@@ -109,11 +109,14 @@ static int log_hopeless(const apr_array_header_t *list, const server_rec *s)
             count++;
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "STP0117: "
                          "%s (%s): the certificate is must-staple, but %s: "
-                         "clients refuse it; replace it, or give it a "
-                         "StapleResponseFile or SSLStaplingForceURL",
+                         "clients refuse it; %s",
                          cert->name,
                          APR_ARRAY_IDX(cert->hosts, 0, const char *),
-                         staple_cert_scope_text(cert->scope));
+                         staple_cert_scope_text(cert->scope),
+                         cert->scope == STAPLE_CERT_NO_ISSUER
+                         ? "append that to its file"
+                         : "replace it, or give it a StapleResponseFile or "
+                           "SSLStaplingForceURL");
         }
     }
     return count;

@@ -22,13 +22,14 @@
 
 #include "staple_cache.h"
 #include "staple_config.h"
+#include "staple_sslconf.h"
 #include "staple_url.h"
 #include "staple_words.h"
 
 /* The report as it is being made. */
 typedef struct report_t {
     const staple_preflight_conf_t *conf;
-    const staple_preflight_written_t *written;
+    const staple_sslconf_t *written;
     apr_pool_t *pool;
     int troubles;
     apr_hash_t *targets; /* "host:port" to target_t */
@@ -102,6 +103,10 @@ static void report_scope(report_t *report, const staple_cert_t *cert)
 {
     const char *why = staple_cert_scope_text(cert->scope);
 
+    if (cert->scope == STAPLE_CERT_NO_ISSUER) {
+        trouble(report, "not stapled: %s; append it to the file (or give "
+                "SSLCertificateChainFile)", why);
+    }
     if (cert->scope != STAPLE_CERT_APPLIES) {
         say("stapled", apr_pstrcat(report->pool, "no: ", why, NULL));
         if (cert->is_must_staple) {
@@ -133,15 +138,20 @@ static void report_cert(report_t *report, const staple_cert_t *cert)
     report_scope(report, cert);
 }
 
-static void report_file(report_t *report, const staple_preflight_tls_t *tls,
+static void report_file(report_t *report, const staple_sslconf_server_t *tls,
                         const char *path)
 {
     const staple_preflight_conf_t *conf = report->conf;
     server_rec *s = (server_rec *)tls->server;
-    staple_preflight_pair_t pair;
-    const char *wrong = staple_preflight_load(&pair, path, tls, report->pool);
+    staple_sslconf_pair_t pair;
+    const char *wrong;
 
     say("file", path);
+    if (staple_sslconf_is_on_token(path)) {
+        say("note", "it is on a token, and was not looked at");
+        return;
+    }
+    wrong = staple_sslconf_load(&pair, path, tls, report->pool);
     if (wrong) {
         trouble(report, "%s", wrong);
         return;
@@ -149,17 +159,6 @@ static void report_file(report_t *report, const staple_preflight_tls_t *tls,
     if (!staple_config_of(s)->use_stapling) {
         say("certificate", pair.subject);
         say("stapled", "no: SSLUseStapling is off");
-        return;
-    }
-    if (!pair.pem && pair.is_self_signed) {
-        say("certificate", pair.subject);
-        say("stapled", "no: it is self-signed");
-        return;
-    }
-    if (!pair.pem) {
-        say("certificate", pair.subject);
-        trouble(report, "not stapled: its issuer's certificate is missing; "
-                "append it to the file (or give SSLCertificateChainFile)");
         return;
     }
     if (conf->prime(s, report->pool, (const char *)pair.id, sizeof(pair.id),
@@ -172,7 +171,7 @@ static void report_file(report_t *report, const staple_preflight_tls_t *tls,
                                          sizeof(pair.id)));
 }
 
-static void report_server(report_t *report, const staple_preflight_tls_t *tls)
+static void report_server(report_t *report, const staple_sslconf_server_t *tls)
 {
     const server_rec *s = tls->server;
     int i;
@@ -376,12 +375,12 @@ int staple_preflight_report(const staple_preflight_conf_t *conf, apr_pool_t *p)
     report.conf = conf;
     report.pool = p;
     report.targets = apr_hash_make(p);
-    report.written = staple_preflight_read(conf->server, p);
+    report.written = staple_sslconf_read(conf->server, p);
     report_owner(&report);
     for (i = 0; i < report.written->servers->nelts; i++) {
-        const staple_preflight_tls_t *tls
+        const staple_sslconf_server_t *tls
             = &APR_ARRAY_IDX(report.written->servers, i,
-                             staple_preflight_tls_t);
+                             staple_sslconf_server_t);
 
         if (tls->is_on > 0) {
             report_server(&report, tls);

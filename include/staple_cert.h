@@ -30,7 +30,9 @@ typedef enum {
     STAPLE_CERT_NO_RESPONDER, /* no OCSP URI, none configured: normal
                                  since 2025 */
     STAPLE_CERT_NO_REV_AVAIL, /* the CA offers no revocation data (RFC 9608) */
-    STAPLE_CERT_SELF_SIGNED   /* nobody else could revoke it */
+    STAPLE_CERT_SELF_SIGNED,  /* nobody else could revoke it */
+    STAPLE_CERT_NO_ISSUER     /* its issuer's certificate, which a request and
+                                 a check both need, is not known */
 } staple_cert_scope_e;
 
 /** A scope as words that finish "is not stapled: ...". */
@@ -80,8 +82,7 @@ typedef struct staple_cert_t {
     apr_time_t not_after;
     int is_must_staple;        /* TLS feature status_request (RFC 7633) */
     staple_cert_scope_e scope;
-    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES and
-                                  the issuer is known */
+    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES */
     apr_array_header_t *urls;  /* const char *: the responders in order */
     int urls_refused;          /* URIs left out because of what is in them */
     apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port",
@@ -103,7 +104,8 @@ staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p);
  * @param registry made by staple_cert_registry_make; its pool owns the record
  * @param id, id_len how the TLS module names the certificate; copied
  * @param pem the certificate's PEM, then its issuer's; where the issuer is not
- *        known, the certificate itself once more: there is no subject then
+ *        known, the certificate itself once more: scope is NO_ISSUER then,
+ *        unless there is another reason
  * @param host the virtual host, "name:port"; copied
  * @param rank the virtual host's place in the configuration, smallest first;
  *        they may come in any order

@@ -152,12 +152,20 @@ static staplectl_verdict_e judge(staplectl_entry_t *entry,
     }
 }
 
+/* Whether no response will ever be held. Where only its issuer was not given to
+ * staplectl, one may be. */
+static int is_needless(const staple_cert_t *cert)
+{
+    return cert && cert->scope != STAPLE_CERT_APPLIES
+           && cert->scope != STAPLE_CERT_NO_ISSUER;
+}
+
 static staplectl_verdict_e verdict_of(staplectl_entry_t *entry,
                                       const staple_cert_policy_t *policy,
                                       apr_time_t now)
 {
     if (!entry->der) {
-        return entry->cert && entry->cert->scope != STAPLE_CERT_APPLIES
+        return is_needless(entry->cert)
                ? STAPLECTL_NEEDLESS
                : entry->has_state && !entry->state.last_attempt
                ? STAPLECTL_WAITING : STAPLECTL_MISSING;

@@ -82,8 +82,15 @@ static const char *number_text(const number_t *number, const void *numbers,
                         number->unit == UNIT_BYTES ? " B" : "");
 }
 
+static int is_left_out(const number_t *number, const char *without)
+{
+    return without && !strncmp(number->name, without, strlen(without));
+}
+
+/* @param without the beginning of names that are left out, or NULL */
 static void put_numbers(request_rec *r, const number_t *number,
-                        const void *numbers, apr_time_t now)
+                        const void *numbers, const char *without,
+                        apr_time_t now)
 {
     ap_rputs("<div class=\"grid\">\n", r);
     for (; number->name; number++) {
@@ -91,7 +98,7 @@ static void put_numbers(request_rec *r, const number_t *number,
             ? staple_words_time_text(number_of(number, numbers), r->pool)
             : NULL;
 
-        if (number->label) {
+        if (number->label && !is_left_out(number, without)) {
             ap_rvputs(r, "<dl title=\"", number->meaning, exact ? " " : "",
                       exact ? exact : "", "\"><dt>", number->label,
                       "</dt><dd>", number_text(number, numbers, now, r->pool),
@@ -419,12 +426,22 @@ static void put_share(request_rec *r, const moment_t *moment)
         return;
     }
     ap_rputs("<h2 id=\"share\">Share</h2>\n<div class=\"card\">\n", r);
-    put_numbers(r, staple_status_share_numbers, &moment->share_numbers,
+    put_numbers(r, staple_status_share_numbers, &moment->share_numbers, NULL,
                 moment->now);
     ap_rvputs(r, "<p class=\"dim\">Shared with a fleet through ",
               escape(moment->share, r->pool), "; ",
               escape(staple_status_share_text(moment, r->pool), r->pool),
               ".</p>\n</div>\n", NULL);
+}
+
+static const char *ring_text(const staple_status_conf_t *conf, apr_pool_t *p)
+{
+    if (!conf->cache) {
+        return "There is no ring, because no certificate can be stapled";
+    }
+    return conf->ring_path
+           ? apr_pstrcat(p, "Ring in ", escape(conf->ring_path, p), NULL)
+           : "Ring in memory only: responses do not survive a stop";
 }
 
 static void put_server(request_rec *r, const moment_t *moment)
@@ -433,10 +450,8 @@ static void put_server(request_rec *r, const moment_t *moment)
 
     ap_rputs("<h2 id=\"ring\">Server and ring</h2>\n<div class=\"card\">\n", r);
     put_numbers(r, staple_status_server_numbers, &moment->numbers,
-                moment->now);
-    ap_rvputs(r, "<p class=\"dim\">Ring in ", conf->ring_path
-              ? escape(conf->ring_path, r->pool)
-              : "memory only: responses do not survive a stop", ". ",
+                conf->cache ? NULL : "ring_", moment->now);
+    ap_rvputs(r, "<p class=\"dim\">", ring_text(conf, r->pool), ". ",
               conf->share ? "" : "No share with other servers.",
               "</p>\n</div>\n", NULL);
 }

@@ -88,6 +88,9 @@ static verdict_e judge(const moment_t *moment, const view_t *view)
 {
     const staple_cert_t *cert = view->cert;
 
+    if (cert->scope == STAPLE_CERT_NO_ISSUER) {
+        return cert->is_must_staple ? VERDICT_REFUSED : VERDICT_MISSING;
+    }
     if (cert->scope != STAPLE_CERT_APPLIES) {
         return VERDICT_NOT_APPLICABLE;
     }
@@ -192,6 +195,9 @@ static const char *missing_text(const moment_t *moment, const view_t *view,
     if (view->cert->not_after && view->cert->not_after <= moment->now) {
         why = "the certificate itself has expired, so no responder is asked";
     }
+    else if (view->cert->scope != STAPLE_CERT_APPLIES) {
+        why = staple_cert_scope_text(view->cert->scope);
+    }
     else if (!view->state.last_attempt) {
         why = view->cert->urls->nelts
               ? "no exchange with its responder has ended yet"
@@ -235,6 +241,12 @@ static const char *cause_of(const moment_t *moment, const view_t *view,
 
 static void advise(view_t *view)
 {
+    if (view->cert->scope == STAPLE_CERT_NO_ISSUER) {
+        view->fault = "this server's configuration";
+        view->advice = "append the issuer's certificate to the file of "
+                       "SSLCertificateFile; clients want it as well";
+        return;
+    }
     switch (view->verdict) {
     case VERDICT_REVOKED:
         view->fault = "the certificate";

@@ -1,0 +1,395 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What mod_ssl's directives say of certificates, see include/staple_sslconf.h
+ * for the contract.
+ *
+ * The one idea: mod_ssl keeps its directives to itself, but httpd's
+ * configuration tree is there for all to read until the server has started. A
+ * server is known by the file and line of its <VirtualHost>. Includes,
+ * IfModule, IfDefine and macros are dissolved in the tree already.
+ */
+
+#include "staple_sslconf.h"
+
+#include <string.h>
+
+#include <http_config.h>
+#include <http_core.h>
+#include <util_cfgtree.h>
+#include <apr_hash.h>
+#include <apr_strings.h>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include "staple_x509.h"
+
+/* ----- the tree ----- */
+
+static int is_named(const ap_directive_t *node, const char *name)
+{
+    return !ap_cstr_casecmp(node->directive, name);
+}
+
+static const char *first_word(const ap_directive_t *node, apr_pool_t *p)
+{
+    const char *args = node->args;
+
+    return ap_getword_conf(p, &args);
+}
+
+static const char *first_path(const ap_directive_t *node, apr_pool_t *p)
+{
+    const char *word = first_word(node, p);
+    const char *path = ap_server_root_relative(p, word);
+
+    return path ? path : word;
+}
+
+static int is_switched_on(const ap_directive_t *node, apr_pool_t *p)
+{
+    return ap_cstr_casecmp(first_word(node, p), "off") != 0;
+}
+
+static staple_sslconf_server_t *add_server(staple_sslconf_t *conf,
+                                           const server_rec *s, apr_pool_t *p)
+{
+    staple_sslconf_server_t *server = apr_array_push(conf->servers);
+
+    memset(server, 0, sizeof(*server));
+    server->server = s;
+    server->is_on = -1;
+    server->certs = apr_array_make(p, 1, sizeof(const char *));
+    return server;
+}
+
+static void read_node(staple_sslconf_t *conf, staple_sslconf_server_t *server,
+                      const ap_directive_t *node, apr_pool_t *p)
+{
+    const struct {
+        const char *name;
+        const char **path;
+    } paths[] = {
+        { "SSLCertificateChainFile", &server->chain },
+        { "SSLCACertificateFile", &server->ca_file },
+        { "SSLCACertificatePath", &server->ca_path }
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+        if (is_named(node, paths[i].name)) {
+            *paths[i].path = first_path(node, p);
+        }
+    }
+    if (is_named(node, "SSLEngine")) {
+        server->is_on = is_switched_on(node, p);
+    }
+    else if (is_named(node, "SSLCertificateFile")) {
+        const char *word = first_word(node, p);
+
+        APR_ARRAY_PUSH(server->certs, const char *)
+            = staple_sslconf_is_on_token(word) ? word : first_path(node, p);
+    }
+    else if (is_named(node, "MDStapling")) {
+        conf->is_md_stapling |= is_switched_on(node, p);
+    }
+}
+
+/* A place in the configuration, as the name of a virtual host. */
+static const char *place_text(const char *file, int line, apr_pool_t *p)
+{
+    return apr_psprintf(p, "%d %s", line, file);
+}
+
+/* The virtual hosts of the tree by their place. */
+static apr_hash_t *index_hosts(apr_pool_t *p)
+{
+    apr_hash_t *hosts = apr_hash_make(p);
+    const ap_directive_t *node;
+
+    for (node = ap_conftree; node; node = node->next) {
+        if (is_named(node, "<VirtualHost")) {
+            apr_hash_set(hosts, place_text(node->filename, node->line_num, p),
+                         APR_HASH_KEY_STRING, node);
+        }
+    }
+    return hosts;
+}
+
+static const ap_directive_t *find_host(apr_hash_t *hosts, const server_rec *s,
+                                       apr_pool_t *p)
+{
+    const ap_directive_t *node
+        = s->defn_name
+          ? apr_hash_get(hosts, place_text(s->defn_name,
+                                           (int)s->defn_line_number, p),
+                         APR_HASH_KEY_STRING)
+          : NULL;
+
+    return node ? node->first_child : NULL;
+}
+
+/* What a virtual host does not say it has from the main server. */
+static void inherit(staple_sslconf_server_t *server,
+                    const staple_sslconf_server_t *global, apr_pool_t *p)
+{
+    if (server->is_on < 0) {
+        server->is_on = global->is_on;
+    }
+    if (!server->chain) {
+        server->chain = global->chain;
+    }
+    if (!server->ca_file) {
+        server->ca_file = global->ca_file;
+    }
+    if (!server->ca_path) {
+        server->ca_path = global->ca_path;
+    }
+    server->certs = apr_array_append(p, server->certs, global->certs);
+}
+
+/* httpd's list has the virtual hosts from the last to the first. */
+static void reverse_hosts(apr_array_header_t *servers)
+{
+    staple_sslconf_server_t *list = (staple_sslconf_server_t *)servers->elts;
+    int i, j;
+
+    for (i = 1, j = servers->nelts - 1; i < j; i++, j--) {
+        staple_sslconf_server_t server = list[i];
+
+        list[i] = list[j];
+        list[j] = server;
+    }
+}
+
+staple_sslconf_t *staple_sslconf_read(const server_rec *main_server,
+                                      apr_pool_t *p)
+{
+    staple_sslconf_t *conf = apr_pcalloc(p, sizeof(*conf));
+    apr_hash_t *hosts = index_hosts(p);
+    const ap_directive_t *node;
+    const server_rec *s;
+
+    conf->servers = apr_array_make(p, 8, sizeof(staple_sslconf_server_t));
+    for (s = main_server; s; s = s->next) {
+        staple_sslconf_server_t *server = add_server(conf, s, p);
+
+        for (node = s == main_server ? ap_conftree : find_host(hosts, s, p);
+             node; node = node->next) {
+            read_node(conf, server, node, p);
+        }
+        if (s != main_server) {
+            inherit(server, (staple_sslconf_server_t *)conf->servers->elts, p);
+        }
+    }
+    reverse_hosts(conf->servers);
+    return conf;
+}
+
+/* ----- certificates ----- */
+
+int staple_sslconf_is_on_token(const char *path)
+{
+    return !ap_cstr_casecmpn(path, "pkcs11:", 7);
+}
+
+typedef STACK_OF(X509) chain_t;
+
+static void read_all(chain_t *stack, const char *path)
+{
+    BIO *bio = path ? BIO_new_file(path, "r") : NULL;
+    X509 *x;
+
+    while (bio && (x = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL))) {
+        if (!sk_X509_push(stack, x)) {
+            X509_free(x);
+            break;
+        }
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+}
+
+/* The authorities that a server checks its clients by: a file, and a directory
+ * with names that are hashes. mod_ssl looks there last. */
+static X509_STORE *authorities_of(const staple_sslconf_server_t *server)
+{
+    X509_STORE *store = X509_STORE_new();
+
+    if (store && server->ca_file) {
+        X509_STORE_load_locations(store, server->ca_file, NULL);
+    }
+    if (store && server->ca_path) {
+        X509_STORE_load_locations(store, NULL, server->ca_path);
+    }
+    return store;
+}
+
+/* The caller frees it. */
+static X509 *find_authority(X509 *leaf, const staple_sslconf_server_t *server)
+{
+    X509_STORE *store = authorities_of(server);
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    X509 *issuer = NULL;
+
+    if (store && ctx && X509_STORE_CTX_init(ctx, store, NULL, NULL)
+        && X509_STORE_CTX_get1_issuer(&issuer, ctx, leaf) != 1) {
+        issuer = NULL;
+    }
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    ERR_clear_error();
+    return issuer;
+}
+
+static void describe(staple_sslconf_pair_t *pair, const chain_t *stack,
+                     const staple_sslconf_server_t *server, apr_pool_t *p)
+{
+    X509 *leaf = sk_X509_value(stack, 0);
+    X509 *issuer = staple_x509_find_issuer(stack, leaf);
+    X509 *authority = issuer ? NULL : find_authority(leaf, server);
+    unsigned char id[EVP_MAX_MD_SIZE];
+
+    if (X509_digest(leaf, EVP_sha1(), id, NULL)) {
+        memcpy(pair->id, id, sizeof(pair->id));
+    }
+    pair->subject = staple_x509_name_text(X509_get_subject_name(leaf), p);
+    pair->has_issuer = issuer || authority;
+    pair->pem = staple_x509_pem(leaf, issuer ? issuer
+                                      : authority ? authority : leaf, p);
+    X509_free(authority);
+}
+
+const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
+                                const staple_sslconf_server_t *server,
+                                apr_pool_t *p)
+{
+    chain_t *stack = sk_X509_new_null();
+    const char *wrong = NULL;
+
+    memset(pair, 0, sizeof(*pair));
+    if (!stack) {
+        return "no memory";
+    }
+    read_all(stack, path);
+    if (sk_X509_num(stack)) {
+        read_all(stack, server->chain);
+        describe(pair, stack, server, p);
+    }
+    else {
+        wrong = "no PEM certificate can be read from it";
+    }
+    sk_X509_pop_free(stack, X509_free);
+    ERR_clear_error();
+    return wrong;
+}
+
+/* ----- a start ----- */
+
+/* What mod_ssl has for one server. */
+typedef struct seen_t {
+    const server_rec *server;
+    apr_array_header_t *files; /* const char * */
+    int primed;                /* how many of them were handed over */
+} seen_t;
+
+struct staple_sslconf_start_t {
+    apr_array_header_t *servers; /* seen_t, in mod_ssl's order */
+    apr_pool_t *pool;
+};
+
+staple_sslconf_start_t *staple_sslconf_start(apr_pool_t *p)
+{
+    staple_sslconf_start_t *start = apr_pcalloc(p, sizeof(*start));
+
+    start->servers = apr_array_make(p, 8, sizeof(seen_t));
+    start->pool = p;
+    return start;
+}
+
+void staple_sslconf_note_files(staple_sslconf_start_t *start,
+                               const server_rec *s,
+                               const apr_array_header_t *files)
+{
+    seen_t *seen = apr_array_push(start->servers);
+
+    seen->server = s;
+    seen->files = apr_array_copy(start->pool, files);
+    seen->primed = 0;
+}
+
+/* mod_ssl finishes one server before it begins the next. */
+void staple_sslconf_note_primed(staple_sslconf_start_t *start,
+                                const server_rec *s)
+{
+    seen_t *last = start->servers->nelts
+                   ? &APR_ARRAY_IDX(start->servers, start->servers->nelts - 1,
+                                    seen_t)
+                   : NULL;
+
+    if (last && last->server == s) {
+        last->primed++;
+    }
+}
+
+static const staple_sslconf_server_t *find_server(const staple_sslconf_t *conf,
+                                                  const server_rec *s)
+{
+    int i;
+
+    for (i = 0; i < conf->servers->nelts; i++) {
+        const staple_sslconf_server_t *server
+            = &APR_ARRAY_IDX(conf->servers, i, staple_sslconf_server_t);
+
+        if (server->server == s) {
+            return server;
+        }
+    }
+    return NULL;
+}
+
+static void visit_files(const seen_t *seen,
+                        const staple_sslconf_server_t *server,
+                        staple_sslconf_visit_fn *visit, void *baton,
+                        apr_pool_t *ptemp)
+{
+    staple_sslconf_pair_t pair;
+    int i;
+
+    for (i = 0; i < seen->files->nelts; i++) {
+        const char *file = APR_ARRAY_IDX(seen->files, i, const char *);
+
+        if (!staple_sslconf_is_on_token(file)
+            && !staple_sslconf_load(&pair, file, server, ptemp)
+            && !pair.has_issuer) {
+            visit(baton, (server_rec *)seen->server, file, &pair);
+        }
+    }
+}
+
+void staple_sslconf_visit_lonely(const staple_sslconf_start_t *start,
+                                 const server_rec *main_server,
+                                 staple_sslconf_visit_fn *visit, void *baton,
+                                 apr_pool_t *ptemp)
+{
+    const staple_sslconf_t *conf = NULL;
+    int i;
+
+    for (i = 0; i < start->servers->nelts; i++) {
+        const seen_t *seen = &APR_ARRAY_IDX(start->servers, i, seen_t);
+        const staple_sslconf_server_t *server;
+
+        if (seen->primed >= seen->files->nelts) {
+            continue;
+        }
+        conf = conf ? conf : staple_sslconf_read(main_server, ptemp);
+        server = find_server(conf, seen->server);
+        if (server) {
+            visit_files(seen, server, visit, baton, ptemp);
+        }
+    }
+}

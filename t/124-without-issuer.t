@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# Every certificate that is configured is seen: one without its issuer, which
+# mod_ssl hands over to nobody (AH02217, AH02604), and one that signed itself are
+# told of once at the start, with what to do, and stand on the status page.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Status;
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+
+# The certificate alone in its file.
+sub alone
+{
+    my ($leaf) = @_;
+
+    return { %$leaf, conf => "SSLCertificateFile $leaf->{cert}\n"
+                         . "SSLCertificateKeyFile $leaf->{key}\n" };
+}
+
+my $lonely = alone($ca->leaf(name => 'lonely.test', ocsp => $responder->url));
+my $must = alone($ca->leaf(name => 'must.test', ocsp => $responder->url,
+                           must_staple => 1));
+my $self = $ca->leaf(name => 'self.test', self_signed => 1);
+my $good = $ca->leaf(name => 'good.test', ocsp => $responder->url);
+
+# ----- nothing that can be stapled: Debian's default -----
+
+my $httpd = Staple::Httpd->new(
+    ports  => 2, conf => stapling(status_conf()),
+    vhosts => [{ cert => $self }, { cert => $lonely }]);
+$httpd->start;
+like(join("\n", $httpd->staple_lines('warn')),
+     qr/STP0152: lonely\.test \(lonely\.test:\d+\) is not stapled: its issuer's certificate is missing; append the certificate of CN=Test 1 intermediate to \Q$lonely->{cert}\E/,
+     'a missing issuer: which one, and where it belongs');
+like(join("\n", $httpd->staple_lines('notice')),
+     qr/STP0153: self\.test \(self\.test:\d+\) is not stapled: it is self-signed; SSLUseStapling off/,
+     'one that signed itself: what to do');
+is(scalar(() = read_file($httpd->{error_log}) =~ /STP015[23]/g), 2,
+   'each is told of once');
+my $text = Staple::Status->new($httpd)->page;
+like($text, qr/lonely\.test/, 'the page lists it');
+like($text, qr/its issuer(?:'|&#39;)s certificate is missing/,
+     '... with the reason');
+unlike($text, qr/Ring size|do not survive a stop/,
+       'and says nothing of a ring that is not there');
+like($text, qr/There is no ring, because no certificate can be stapled/,
+     'but why there is none');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/AH0(?:2217|2604)|STP0152/);
+
+# ----- beside others -----
+
+$httpd = Staple::Httpd->new(
+    conf   => stapling(),
+    vhosts => [map { { cert => $_ } } $good, $lonely, $must]);
+$httpd->start;
+is(wait_for_staple($httpd, 'good', name => 'good.test')->{staple}, 'good',
+   'others are stapled as ever');
+is(handshake($httpd, name => 'lonely.test')->{staple}, 'none',
+   'the lonely one is served without a staple');
+like(read_file($httpd->{error_log}), qr/STP0117: must\.test .*must-staple/,
+     'of one that is must-staple it is told that clients refuse it');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/AH0(?:2217|2604)|STP0152|STP0117/);
+
+# ----- where mod_ssl looks for the issuer -----
+
+my $hashed = $httpd->dir . '/ca';
+mkdir $hashed;
+my (undef, $hash) = run('openssl', 'x509', '-noout', '-hash', '-in',
+                        $lonely->{issuer});
+chomp $hash;
+symlink $lonely->{issuer}, "$hashed/$hash.0";
+for my $place ("SSLCertificateChainFile $lonely->{issuer}",
+               "SSLCACertificateFile $lonely->{issuer}",
+               "SSLCACertificatePath $hashed") {
+    $httpd = Staple::Httpd->new(
+        conf => stapling(), vhosts => [{ cert => $lonely, conf => $place }]);
+    my ($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+    is($exit, 0, "$place: the preflight finds it") or diag $said;
+    $httpd->start;
+    is(wait_for_staple($httpd, 'good')->{staple}, 'good', '... and it staples');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok;
+}
+
+# ----- on a token -----
+
+$httpd = Staple::Httpd->new(
+    conf   => stapling(),
+    vhosts => [{ cert => $good }, {
+        name => 'token.test', conf => "SSLEngine on\n"
+            . "SSLCertificateFile pkcs11:token=x;object=y\n"
+            . "SSLCertificateKeyFile pkcs11:token=x;object=y" }]);
+my ($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+like($said, qr/file +pkcs11:token=x;object=y\n +note +it is on a token/,
+     'a certificate on a token: a note');
+unlike($said, qr/no PEM certificate|!!/, '... and no trouble');
+
+done_testing;
