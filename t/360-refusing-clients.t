@@ -62,7 +62,10 @@ sub has_nss
     mkdir $nss;
     return run('certutil', '-N', '-d', "sql:$nss", '--empty-password') == 0
         && run('certutil', '-A', '-d', "sql:$nss", '-n', 'root', '-t', 'C,,',
-               '-i', $ca->root) == 0;
+               '-i', $ca->root) == 0
+        # tstclnt since NSS 3.110 does not take it from the handshake
+        && run('certutil', '-A', '-d', "sql:$nss", '-n', 'intermediate', '-t',
+               ',,', '-i', $leaf{good}{issuer}) == 0;
 }
 
 my @clients = (

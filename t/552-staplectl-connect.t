@@ -52,20 +52,18 @@ my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect'
 like($out, qr/^judgement .*^served until .*UTC$/ms, 'show --connect');
 ok($httpd->stop, 'httpd stops in good order');
 
-# A staple that mod_staple would never send, from a server of OpenSSL's own.
+# A staple that mod_staple would never send, from a server that sends anything.
 my $lie = work_dir() . '/lie';
 SKIP: {
-    my $port = (Staple::Work::free_ports(1))[0];
     my $der = handshake_bytes();
     skip 'no response to lie with', 2 if !$der;
     write_file('lie', $der);
+    my $log = work_dir() . '/liar.log';
     my $server = Staple::Work::spawn(
-        name => 's_server', log => work_dir() . '/s_server.log',
-        cmd => [tool('openssl'), 's_server', '-accept', "127.0.0.1:$port",
-                '-cert', $leaf{off}{cert}, '-key', $leaf{off}{key},
-                '-cert_chain', $leaf{off}{issuer}, '-status_file', $lie,
-                '-www']);
-    wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port") });
+        name => 'liar', log => $log,
+        cmd => [build_dir() . '/t/tools/liar', $leaf{off}{chain},
+                $leaf{off}{key}, $lie]);
+    my $port = wait_for(sub { read_file($log) =~ /^port (\d+)$/m ? $1 : 0 });
     ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
                         "127.0.0.1:$port", '--servername', 'off.test');
     is($exit, 2, 'a staple of another certificate is critical');
