@@ -61,7 +61,7 @@ start_lying_responder() {
 given() {
     sed -n -e 's/^ *Cert Status: //p' \
         -e 's/^ *OCSP Response Status: \([a-z]*\) (0x[1-9].*/\1/p' \
-        -e 's/^OCSP response: no response sent.*/no staple/p' \
+        -e 's/^OCSP responses*: no response.* sent.*/no staple/p' \
         "$scratch/rsa.client" | head -n 1
 }
 
