@@ -267,6 +267,27 @@ static int is_ending(void *baton)
     return staple_process_is_ending(generation->process);
 }
 
+static void mark(void *baton, int thread, int slot)
+{
+    generation_t *generation = baton;
+
+    staple_process_mark(generation->process, thread, slot);
+}
+
+static apr_time_t set_aside(void *baton, int slot, int *is_new)
+{
+    generation_t *generation = baton;
+
+    return staple_process_set_aside(generation->process, slot, is_new);
+}
+
+static int has_crashed(void *baton)
+{
+    generation_t *generation = baton;
+
+    return staple_process_has_crashed(generation->process);
+}
+
 static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
 {
     generation_t *generation = baton;
@@ -287,6 +308,9 @@ static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
     conf.fetch = fetch_limits(global);
     conf.beat = beat;
     conf.is_ending = is_ending;
+    conf.mark = mark;
+    conf.set_aside = set_aside;
+    conf.has_crashed = has_crashed;
     conf.baton = generation;
     return staple_refresh_create(&generation->refresh, &conf, p);
 }
@@ -334,6 +358,7 @@ static void end_refresh(void *baton)
 {
     generation_t *generation = baton;
 
+    staple_refresh_drop(generation->refresh);
     staple_generation_end_writing(generation->cache, END_SPAN);
     staple_refresh_end(generation->refresh);
 }

@@ -94,6 +94,7 @@ static void fork_one(staple_process_t *process)
         return;
     }
     process->forked = staple_clock_now();
+    staple_process_note_told(process);
     watch(process);
 }
 
@@ -113,6 +114,9 @@ static void note_death(staple_process_t *process, int status)
     process->failing = staple_process_has_beaten(process, process->proc.pid)
                        ? 0 : process->failing + 1;
     process->restarts++;
+    if (!process->failing) { /* the marks are its own */
+        staple_process_count_crash(process, status);
+    }
     process->is_hopeless = status == EXIT_PRIVILEGED;
     if (!process->is_hopeless) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process->server, "STP0120: "

@@ -78,13 +78,38 @@ static apr_time_t plan_afresh(staple_refresh_t *refresh,
            : now;
 }
 
-/* What this generation planned already, backing off say, holds. */
-static apr_time_t plan(staple_refresh_t *refresh, const staple_cert_t *cert,
-                       apr_time_t created, apr_time_t now)
+/* What was crashed at again and again is left alone for a while. */
+static apr_time_t plan_set_aside(task_t *task, apr_time_t now)
 {
+    const staple_refresh_conf_t *conf = &task->refresh->conf;
+    int is_new;
+    apr_time_t until = conf->set_aside(conf->baton, task->cert->slot, &is_new);
+
+    task->is_set_aside = until > now;
+    if (!task->is_set_aside) {
+        return 0;
+    }
+    if (is_new) {
+        staple_refresh_log_set_aside(conf->server, task->cert);
+    }
+    return until;
+}
+
+/* What this generation planned already, backing off say, holds. */
+static apr_time_t plan(task_t *task, apr_time_t created, apr_time_t now)
+{
+    staple_refresh_t *refresh = task->refresh;
+    const staple_cert_t *cert = task->cert;
+    apr_time_t until = plan_set_aside(task, now);
     staple_cache_state_t state;
 
     staple_cache_state(refresh->conf.cache, cert->slot, &state);
+    if (state.begun_at) {
+        staple_refresh_settle_interrupted(task, &state);
+    }
+    if (until) {
+        return until;
+    }
     return state.last_attempt >= created && state.next_due
            ? state.next_due : plan_afresh(refresh, cert, now);
 }
@@ -117,7 +142,7 @@ static void plan_all(staple_refresh_t *refresh)
         task = &refresh->tasks[cert->slot];
         task->refresh = refresh;
         task->cert = cert;
-        task->due = plan(refresh, cert, usage.created, now);
+        task->due = plan(task, usage.created, now);
         task->is_bare = !staple_refresh_is_held(refresh, cert, now);
         staple_refresh_add_files(refresh, cert);
     }
@@ -141,7 +166,7 @@ static void heed_clock(staple_refresh_t *refresh, apr_time_t now)
     for (i = 0; i < refresh->count; i++) {
         task_t *task = &refresh->tasks[i];
 
-        if (task->cert && !task->round) {
+        if (task->cert && !task->round && !task->is_set_aside) {
             task->due = plan_afresh(refresh, task->cert, now);
         }
     }
@@ -200,6 +225,7 @@ static void tell_of_share(staple_refresh_t *refresh)
 static void send_off_task(task_t *task, apr_time_t now)
 {
     if (!task->round && task->due <= now) {
+        task->is_set_aside = 0;
         begin(task, now);
     }
     else if (task->round && task->round->wake && task->round->wake <= now) {
@@ -299,6 +325,17 @@ void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span)
            && step_once(refresh, left < SLICE ? left : SLICE)) {
         refresh->conf.beat(refresh->conf.baton);
         left = end - staple_clock_now();
+    }
+}
+
+void staple_refresh_drop(staple_refresh_t *refresh)
+{
+    apr_size_t i;
+
+    for (i = 0; i < refresh->count; i++) {
+        if (refresh->tasks[i].round) {
+            staple_refresh_drop_round(refresh->tasks[i].round);
+        }
     }
 }
 

@@ -91,9 +91,15 @@ void staple_words_note(staple_cache_state_t *state,
     state->resolve_took = pack_span(answer->resolve_took);
     state->connect_took = pack_span(answer->connect_took);
     state->wait_took = pack_span(answer->wait_took);
-    state->url_index = (apr_uint16_t)answer->url_index;
-    state->url_mark = mark_of(answer->url);
+    staple_words_note_url(state, answer->url_index, answer->url);
     note_peer(state, answer->peer);
+}
+
+void staple_words_note_url(staple_cache_state_t *state, int index,
+                           const char *url)
+{
+    state->url_index = (apr_uint16_t)index;
+    state->url_mark = mark_of(url);
 }
 
 void staple_words_note_shared(staple_cache_state_t *state)

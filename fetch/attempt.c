@@ -324,6 +324,15 @@ static int is_whole(const attempt_t *attempt, staple_http_state_e state)
                || (length && response->body_len >= length));
 }
 
+static void tell_reading(const attempt_t *attempt, int is_reading)
+{
+    const staple_fetch_job_t *ask = &attempt->ex->job->ask;
+
+    if (ask->reading) {
+        ask->reading(ask->baton, is_reading);
+    }
+}
+
 /* Hand over what was received, or that the peer has closed. */
 static staple_http_state_e feed(attempt_t *attempt, apr_status_t rv,
                                 const char *bytes, apr_size_t len)
@@ -338,7 +347,9 @@ static staple_http_state_e feed(attempt_t *attempt, apr_status_t rv,
         attempt->received_at = staple_clock_now();
     }
     attempt->received += len;
+    tell_reading(attempt, 1);
     state = staple_http_feed(attempt->parser, bytes, len, &used);
+    tell_reading(attempt, 0);
     return is_whole(attempt, state) ? staple_http_close(attempt->parser)
                                     : state;
 }

@@ -54,7 +54,7 @@ const char *staple_fetch_outcome_text(staple_fetch_outcome_e outcome)
     case STAPLE_FETCH_REJECTED:
         return "answer not accepted";
     case STAPLE_FETCH_STOPPED:
-        return "stopped";
+        return "interrupted";
     case STAPLE_FETCH_SYSTEM:
         return "out of resources";
     case STAPLE_FETCH_NOT_MODIFIED:

@@ -134,7 +134,9 @@ typedef struct staple_fetch_job_t {
                                     connect, send and receive */
     staple_fetch_judge_fn *judge;
     staple_fetch_done_fn *done;
-    void *baton;             /* for both */
+    void (*reading)(void *baton, int is_reading); /* called around each piece
+                                    of work on bytes of the answer; or NULL */
+    void *baton;             /* for these three */
     const char *if_none_match;     /* validators of an earlier answer, */
     const char *if_modified_since; /* sent with GET only; NULL: none */
     int is_suspect;          /* its last question went unanswered, so the fault

@@ -15,7 +15,7 @@
  *              staple_process_note_child  in the child_status hook
  *              (its end is a cleanup of the pool given to start)
  *   refresher  begin, step ..., end       of the work
- *              staple_process_beat and _is_ending, from within
+ *              staple_process_beat, _mark and _is_ending, from within
  *   children   staple_process_leave       in child_init
  *   any        staple_process_state
  *
@@ -99,6 +99,26 @@ void staple_process_note_child(staple_process_t *process, int slot,
 
 /** Give a heartbeat: a few nanoseconds. In the first thread only. */
 void staple_process_beat(staple_process_t *process);
+
+/**
+ * Note that the bytes of a certificate are parsed or judged from here on, by
+ * thread 0, 1, ...; a crash is counted against it. A few nanoseconds.
+ * @param slot the certificate's; -1: none is any longer
+ */
+void staple_process_mark(staple_process_t *process, int thread, int slot);
+
+/** Whether a refresher of this generation has crashed at a mark: then one
+ * thread alone should have marks, so that they tell who it was. */
+int staple_process_has_crashed(const staple_process_t *process);
+
+/**
+ * Whether a certificate is to be left alone, because refreshers have crashed
+ * at its bytes three times.
+ * @param is_new whether nobody has logged it yet
+ * @return until when, by the wall clock; 0: it is not
+ */
+apr_time_t staple_process_set_aside(const staple_process_t *process, int slot,
+                                    int *is_new);
 
 /** Whether it has to end: told so, or nobody is left who needs it. A system
  * call; as often as ten times a second. */

@@ -39,7 +39,16 @@ typedef struct staple_refresh_conf_t {
     /** Whether to leave what is being done and return; in any thread, as often
      * as ten times a second. */
     int (*is_ending)(void *baton);
-    void *baton; /* of these two */
+    /** Note whose bytes are parsed or judged from here on, by which thread (0 is
+     * the first): a slot, or -1. */
+    void (*mark)(void *baton, int thread, int slot);
+    /** Until when a certificate is to be left alone, because its bytes have
+     * crashed a refresher again and again; 0: it is not. */
+    apr_time_t (*set_aside)(void *baton, int slot, int *is_new);
+    /** Whether a refresher has crashed while it parsed or judged something:
+     * then only the first thread may do so. */
+    int (*has_crashed)(void *baton);
+    void *baton; /* of these */
 } staple_refresh_conf_t;
 
 typedef struct staple_refresh_t staple_refresh_t;
@@ -61,6 +70,10 @@ apr_status_t staple_refresh_create(staple_refresh_t **refresh,
  * served, the rest is dropped.
  */
 void staple_refresh_step(staple_refresh_t *refresh, apr_interval_time_t span);
+
+/** Note that what is under way ends without an outcome: no attempt. Called
+ * before the ring is saved for the last time. */
+void staple_refresh_drop(staple_refresh_t *refresh);
 
 /** End the programs that were started, within a tenth of a second. What is
  * under way otherwise ends with the process. */

@@ -29,6 +29,10 @@ void staple_words_note(staple_cache_state_t *state,
                        const staple_fetch_answer_t *answer,
                        const staple_ocsp_verdict_t *verdict);
 
+/** Note which URL is asked from here on, before it is known how that ends. */
+void staple_words_note_url(staple_cache_state_t *state, int index,
+                           const char *url);
+
 /** The same for a response that came by way of the share: nobody was asked. */
 void staple_words_note_shared(staple_cache_state_t *state);
 

@@ -98,6 +98,7 @@ apr_status_t staple_process_take_board(staple_process_t *process)
         return rv;
     }
     staple_process_beat(process);
+    staple_process_clear_marks(process);
     atomic_store_explicit(&board->born, apr_time_now(), memory_order_relaxed);
     atomic_store_explicit(&board->restarts, process->restarts,
                           memory_order_relaxed);

@@ -10,9 +10,11 @@
  *   process/life.c        the refresher's side, from fork to _exit
  *   process/privileges.c  how it becomes User and Group, and nobody else
  *   process/board.c       what the processes tell each other about it
+ *   process/marks.c       whose bytes were being read when one crashed
  */
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include <httpd.h>
 #include <apr_thread_proc.h>
@@ -28,13 +30,26 @@ extern "C" {
 #define EXIT_NO_BEGINNING 20 /* the work could not begin */
 #define EXIT_PRIVILEGED 21   /* privileges could not be given up */
 
+/** How many threads may have a mark. */
+#define STAPLE_PROCESS_MARKS 64
+
 /** Written by the refresher alone, whole words. */
 typedef struct board_t {
     _Atomic apr_int64_t beat;     /* monotonic; 0: none */
     _Atomic apr_int64_t born;     /* by the wall clock */
     _Atomic apr_uint32_t pid;     /* stored last: the rest is this one's */
     _Atomic apr_uint32_t restarts;
+    _Atomic apr_int32_t marks[STAPLE_PROCESS_MARKS]; /* by thread: the slot
+                                     whose bytes are read, + 1; 0: none */
 } board_t;
+
+/** A certificate at which refreshers have crashed; the parent's record. */
+typedef struct suspect_t {
+    int slot;
+    unsigned crashes; /* 0: the record is free */
+    apr_time_t last;  /* when the last one was */
+    int is_told;      /* a refresher has logged that it is set aside */
+} suspect_t;
 
 struct staple_process_t {
     staple_process_work_t work;
@@ -54,6 +69,8 @@ struct staple_process_t {
     unsigned failing;        /* deaths in a row without a heartbeat */
     int is_killed;           /* proc got SIGKILL and has not been reaped */
     int is_hopeless;         /* another one would fare no better */
+    int has_crashed;         /* at least once, at some mark */
+    suspect_t suspects[STAPLE_PROCESS_MARKS];
 
     /* of the refresher */
     int is_orphan;           /* the parent's end was told */
@@ -74,6 +91,18 @@ int staple_process_has_beaten(const staple_process_t *process, pid_t pid);
 
 /** Whether any child of the server is still there. */
 int staple_process_has_children(const staple_process_t *process);
+
+/* ----- process/marks.c ----- */
+
+/** In the parent, when a refresher has ended: count a crash at its marks.
+ * @param status what httpd says of its end */
+void staple_process_count_crash(staple_process_t *process, int status);
+
+/** In the parent, after a fork: that one logs who is set aside. */
+void staple_process_note_told(staple_process_t *process);
+
+/** In a new refresher: it reads nothing yet. */
+void staple_process_clear_marks(staple_process_t *process);
 
 /* ----- process/privileges.c ----- */
 

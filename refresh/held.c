@@ -47,6 +47,21 @@ int staple_refresh_is_held(staple_refresh_t *refresh, const staple_cert_t *cert,
     return staple_refresh_is_valid(&held);
 }
 
+int staple_refresh_is_believed(const staple_refresh_t *refresh, int thread,
+                               const staple_cert_t *cert,
+                               const unsigned char *der, apr_size_t len,
+                               staple_ocsp_verdict_t *verdict)
+{
+    const staple_refresh_conf_t *conf = &refresh->conf;
+    int is_believed;
+
+    conf->mark(conf->baton, thread, cert->slot);
+    is_believed = staple_rules_is_believed(cert, der, len, apr_time_now(),
+                                           verdict);
+    conf->mark(conf->baton, thread, -1);
+    return is_believed;
+}
+
 int staple_refresh_is_valid(const held_t *held)
 {
     return held->until && !(held->meta.flags & STAPLE_RULES_IS_ERROR);

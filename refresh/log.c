@@ -218,6 +218,14 @@ void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert)
                  cert->name);
 }
 
+void staple_refresh_log_set_aside(server_rec *s, const staple_cert_t *cert)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "STP0240: %s: the process that "
+                 "refreshes OCSP responses has crashed three times while it "
+                 "read a response for this certificate; the certificate is "
+                 "not refreshed for an hour, and all others are", cert->name);
+}
+
 void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
                                    apr_status_t rv)
 {

@@ -55,6 +55,7 @@ struct task_t {
     int first_url;      /* the responder that worked last */
     alarm_e alarm;      /* told last */
     int is_expired;     /* the certificate's end was told */
+    int is_set_aside;   /* until due, because refreshers crashed at its bytes */
     int is_suspect;     /* its own last question went unanswered */
     char etag[128];     /* validators of the held response, as first_url gave */
     char last_modified[40]; /* them; "": none */
@@ -135,6 +136,16 @@ held_t staple_refresh_read_held_into(const staple_cache_t *cache,
 held_t staple_refresh_read_held(staple_refresh_t *refresh,
                                 const staple_cert_t *cert, apr_time_t now);
 
+/**
+ * staple_rules_is_believed, with a mark while the bytes are judged: a crash is
+ * counted against the certificate.
+ * @param thread 0: the first one
+ */
+int staple_refresh_is_believed(const staple_refresh_t *refresh, int thread,
+                               const staple_cert_t *cert,
+                               const unsigned char *der, apr_size_t len,
+                               staple_ocsp_verdict_t *verdict);
+
 /** Whether a valid response, and no error, is served. */
 int staple_refresh_is_valid(const held_t *held);
 
@@ -177,6 +188,16 @@ void staple_refresh_confirm(const staple_refresh_t *refresh);
 
 /* ----- refresh/round.c ----- */
 
+/**
+ * An attempt that a refresher began, and ended in the middle of, is an attempt
+ * that failed: count it, and go on to the certificate's next URL.
+ */
+void staple_refresh_settle_interrupted(task_t *task,
+                                       staple_cache_state_t *state);
+
+/** Note that the attempt of a round is none: it was ended in good order. */
+void staple_refresh_drop_round(const round_t *round);
+
 /** Start a round for a task that has none. */
 void staple_refresh_begin_round(task_t *task, apr_time_t now);
 
@@ -217,6 +238,7 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                                 const staple_ocsp_verdict_t *verdict,
                                 apr_pool_t *ptemp);
 void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert);
+void staple_refresh_log_set_aside(server_rec *s, const staple_cert_t *cert);
 void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
                                    apr_status_t rv);
 /** @param alarm how bad it is now; task->alarm is what was told before */

@@ -200,8 +200,8 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
     staple_ocsp_verdict_t verdict;
     held_t held;
 
-    if (!staple_rules_is_believed(task->cert, der, len, apr_time_now(),
-                                  &verdict)) {
+    if (!staple_refresh_is_believed(refresh, 0, task->cert, der, len,
+                                    &verdict)) {
         return verdict.reason;
     }
     held = staple_refresh_read_held(refresh, task->cert, now);
@@ -224,7 +224,8 @@ static void offer_to_all(staple_refresh_t *refresh, response_file_t *file,
     for (i = 0; i < refresh->count; i++) {
         task_t *task = &refresh->tasks[i];
 
-        if (task->cert && uses_file(task->cert, file->path)) {
+        if (task->cert && !task->is_set_aside
+            && uses_file(task->cert, file->path)) {
             staple_ocsp_reason_e this_one = offer(task, der, len, ptemp);
 
             if (this_one != STAPLE_OCSP_OTHER_CERT) {

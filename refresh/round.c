@@ -292,6 +292,7 @@ static void settle(round_t *round, const staple_fetch_answer_t *answer)
                                                  answer->url_index,
                                                  const char *), now);
     }
+    state.begun_at = 0;
     state.next_due = task->due;
     staple_cache_set_state(cache, task->cert->slot, &state);
 }
@@ -341,10 +342,25 @@ static void end_round(round_t *round)
     apr_pool_destroy(round->pool);
 }
 
+void staple_refresh_drop_round(const round_t *round)
+{
+    staple_cache_t *cache = round->task->refresh->conf.cache;
+    staple_cache_state_t state;
+
+    staple_cache_state(cache, round->task->cert->slot, &state);
+    if (state.begun_at) {
+        state.begun_at = 0;
+        staple_cache_set_state(cache, round->task->cert->slot, &state);
+    }
+}
+
 /* The one place where a round ends; one that is stopped leaves no trace. */
 static void finish(round_t *round, const staple_fetch_answer_t *answer)
 {
     if (answer->outcome == STAPLE_FETCH_STOPPED) {
+        if (!round->probed) {
+            staple_refresh_drop_round(round);
+        }
         end_round(round);
         return;
     }
@@ -415,8 +431,8 @@ static staple_fetch_judgement_e judge(void *baton,
     staple_ocsp_verdict_t *verdict = &round->verdict;
 
     round->is_judged = 1;
-    if (staple_rules_is_believed(round->task->cert, answer->body,
-                                 answer->body_len, apr_time_now(), verdict)) {
+    if (staple_refresh_is_believed(round->task->refresh, 0, round->task->cert,
+                                   answer->body, answer->body_len, verdict)) {
         return STAPLE_FETCH_ACCEPTED;
     }
     if (verdict->reason == STAPLE_OCSP_OK || is_error_status(verdict->reason)) {
@@ -425,6 +441,14 @@ static staple_fetch_judgement_e judge(void *baton,
         round->error_len = answer->body_len;
     }
     return judgement_of(verdict->reason);
+}
+
+static void note_reading(void *baton, int is_reading)
+{
+    const task_t *task = ((const round_t *)baton)->task;
+    const staple_refresh_conf_t *conf = &task->refresh->conf;
+
+    conf->mark(conf->baton, 0, is_reading ? task->cert->slot : -1);
 }
 
 static apr_status_t ask(round_t *round);
@@ -503,6 +527,43 @@ static void choose_responders(round_t *round, staple_fetch_job_t *job)
     }
 }
 
+/* Known before it is made: whoever goes on after the end of this process
+ * counts it. */
+static void note_beginning(const task_t *task)
+{
+    staple_cache_t *cache = task->refresh->conf.cache;
+    staple_cache_state_t state;
+
+    staple_cache_state(cache, task->cert->slot, &state);
+    state.begun_at = apr_time_now();
+    staple_words_note_url(&state, task->first_url, first_url(task));
+    staple_cache_set_state(cache, task->cert->slot, &state);
+}
+
+void staple_refresh_settle_interrupted(task_t *task,
+                                       staple_cache_state_t *state)
+{
+    const staple_cert_t *cert = task->cert;
+    apr_time_t now = apr_time_now();
+    held_t held = staple_refresh_read_held(task->refresh, cert, now);
+    int is_held = staple_refresh_is_valid(&held);
+
+    if (cert->urls->nelts) {
+        task->first_url = (state->url_index + 1) % cert->urls->nelts;
+    }
+    state->last_attempt = state->begun_at;
+    state->begun_at = 0;
+    state->outcome = STAPLE_FETCH_STOPPED;
+    state->attempts++;
+    state->failures++;
+    state->failing++;
+    state->next_due = now + staple_rules_backoff(&cert->policy, cert->id,
+                                                 state->failing,
+                                                 is_held ? held.until - now : 0,
+                                                 -1);
+    staple_cache_set_state(task->refresh->conf.cache, cert->slot, state);
+}
+
 static apr_status_t ask(round_t *round)
 {
     task_t *task = round->task;
@@ -510,6 +571,9 @@ static apr_status_t ask(round_t *round)
     staple_fetch_job_t job;
     apr_status_t rv;
 
+    if (!round->probed) {
+        note_beginning(task);
+    }
     memset(&job, 0, sizeof(job));
     rv = staple_ocsp_request(cert->subject, round->hash, &job.request,
                              &job.request_len, round->pool);
@@ -521,6 +585,7 @@ static apr_status_t ask(round_t *round)
     job.proxy_credentials = cert->policy.proxy_credentials;
     job.judge = judge;
     job.done = on_done;
+    job.reading = note_reading;
     job.baton = round;
     job.is_suspect = task->is_suspect;
     if (!round->is_second_hash && !round->probed) {
@@ -594,8 +659,9 @@ static int is_answer_wanted(round_t *round,
     held_t held;
 
     if (answer->outcome != STAPLE_SHARE_FOUND
-        || !staple_rules_is_believed(cert, answer->der, answer->der_len,
-                                     apr_time_now(), &round->verdict)) {
+        || !staple_refresh_is_believed(round->task->refresh, 0, cert,
+                                       answer->der, answer->der_len,
+                                       &round->verdict)) {
         return 0;
     }
     held = staple_refresh_read_held(round->task->refresh, cert, now);

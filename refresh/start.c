@@ -34,13 +34,15 @@ typedef struct work_t {
     const staple_cert_t **certs; /* whose responses are pending */
     int count;
     atomic_int next;             /* of certs, to be taken */
+    atomic_int threads;          /* that have begun */
     apr_thread_mutex_t *mutex;   /* one thread at a time writes the ring */
 } work_t;
 
-static int is_pending_true(const staple_cache_t *cache,
+static int is_pending_true(const staple_refresh_t *refresh, int thread,
                            const staple_cert_t *cert,
                            unsigned char buf[STAPLE_CACHE_DER_MAX])
 {
+    const staple_cache_t *cache = refresh->conf.cache;
     staple_ocsp_verdict_t verdict;
     staple_cache_meta_t meta;
     apr_size_t len;
@@ -48,17 +50,18 @@ static int is_pending_true(const staple_cache_t *cache,
     return staple_cache_read_pending(cache, cert->slot, buf,
                                      STAPLE_CACHE_DER_MAX, &len, &meta)
            == APR_SUCCESS
-           && staple_rules_is_believed(cert, buf, len, apr_time_now(), &verdict)
+           && staple_refresh_is_believed(refresh, thread, cert, buf, len,
+                                         &verdict)
            && (apr_uint32_t)verdict.status == meta.status
            && verdict.this_update == meta.this_update
            && verdict.next_update == meta.next_update;
 }
 
-static void confirm(work_t *work, const staple_cert_t *cert)
+static void confirm(work_t *work, int thread, const staple_cert_t *cert)
 {
     staple_cache_t *cache = work->refresh->conf.cache;
     unsigned char buf[STAPLE_CACHE_DER_MAX];
-    int is_true = is_pending_true(cache, cert, buf);
+    int is_true = is_pending_true(work->refresh, thread, cert, buf);
 
     apr_thread_mutex_lock(work->mutex);
     staple_cache_confirm(cache, cert->slot, is_true);
@@ -67,7 +70,7 @@ static void confirm(work_t *work, const staple_cert_t *cert)
 
 /* Take one and do it; false: there is none left. Relaxed: nothing but the
  * number itself is passed on by it. */
-static int confirm_next(work_t *work)
+static int confirm_next(work_t *work, int thread)
 {
     const staple_refresh_conf_t *conf = &work->refresh->conf;
     int i = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
@@ -75,21 +78,33 @@ static int confirm_next(work_t *work)
     if (i >= work->count || conf->is_ending(conf->baton)) {
         return 0;
     }
-    confirm(work, work->certs[i]);
+    confirm(work, thread, work->certs[i]);
     return 1;
 }
 
 static void *APR_THREAD_FUNC confirm_some(apr_thread_t *thread, void *data)
 {
+    work_t *work = data;
+    int number = 1 + atomic_fetch_add_explicit(&work->threads, 1,
+                                               memory_order_relaxed);
+
     (void)thread;
     apr_setup_signal_thread(); /* signals are for the first thread */
-    while (confirm_next(data)) {
+    while (confirm_next(work, number)) {
         continue;
     }
     return NULL;
 }
 
-/* Those that are must-staple, or the others. */
+static int is_set_aside(const staple_refresh_conf_t *conf, int slot)
+{
+    int is_new;
+
+    return conf->set_aside(conf->baton, slot, &is_new) > apr_time_now();
+}
+
+/* Those that are must-staple, or the others; one that is set aside stays
+ * pending, and so is not served. */
 static void collect(work_t *work, int are_must_staple)
 {
     const staple_refresh_conf_t *conf = &work->refresh->conf;
@@ -103,18 +118,22 @@ static void collect(work_t *work, int are_must_staple)
 
         if (cert->slot >= 0 && cert->is_must_staple == are_must_staple
             && staple_cache_read_pending(conf->cache, cert->slot, none, 0,
-                                         &len, NULL) == APR_ENOSPC) {
+                                         &len, NULL) == APR_ENOSPC
+            && !is_set_aside(conf, cert->slot)) {
             work->certs[work->count++] = cert;
         }
     }
 }
 
 /* Besides the one that asks. */
-static int helpers_wanted(int count)
+static int helpers_wanted(const staple_refresh_conf_t *conf, int count)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     int most = count / RESPONSES_PER_THREAD;
 
+    if (conf->has_crashed(conf->baton)) {
+        return 0;
+    }
     if (processors > THREADS_MAX) {
         processors = THREADS_MAX;
     }
@@ -126,7 +145,7 @@ static void do_work(work_t *work, apr_pool_t *p)
 {
     const staple_refresh_conf_t *conf = &work->refresh->conf;
     apr_thread_t *helpers[THREADS_MAX];
-    int wanted = helpers_wanted(work->count), count = 0;
+    int wanted = helpers_wanted(conf, work->count), count = 0;
     apr_status_t ignored;
 
     while (count < wanted
@@ -134,7 +153,7 @@ static void do_work(work_t *work, apr_pool_t *p)
                                  p)) {
         count++;
     }
-    while (confirm_next(work)) {
+    while (confirm_next(work, 0)) {
         conf->beat(conf->baton);
     }
     while (count > 0) {
