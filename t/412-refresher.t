@@ -110,6 +110,7 @@ SKIP: {
     skip 'no mpm_event here' if !has_httpd_module('mpm_event');
     my $httpd = server('event');
     $httpd->start;
+    wait_for_staple($httpd, 'good', name => 'a.test');
     for my $how (qw(graceful restart)) {
         my $old = $httpd->wait_for_refresher;
         kill 'STOP', $old;
