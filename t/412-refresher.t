@@ -62,8 +62,8 @@ for my $mpm (qw(event worker prefork)) {
         ok($pid, "$mpm: another one takes the place of a stopped one");
         ok(!kill(0, $old), "$mpm: which is gone");
         ok(is_refreshing(), "$mpm: and asks the responder");
-        is("@{[sort $httpd->children]}", "@children",
-           "$mpm: the children have not changed");
+        my %now = map { $_ => 1 } $httpd->children; # prefork may add some
+        ok(!grep({ !$now{$_} } @children), "$mpm: no child has ended");
         my @lost = lost($visitors);
         ok(!@lost, "$mpm: nobody missed a staple")
             or diag(join "\n", @lost);
