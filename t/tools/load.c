@@ -47,7 +47,7 @@
 #define PATIENCE    10   /* seconds for each step of a handshake */
 #define KNOWN_MAX   16384 /* a power of two */
 #define KNOWN_FOR   5    /* seconds until a staple is verified again */
-#define COMPLAINTS  20
+#define COMPLAINTS  1000
 
 static struct {
     SSL_CTX *ctx;
