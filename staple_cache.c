@@ -103,12 +103,12 @@ static inline void copy_meta(staple_cache_meta_t *meta, const record_t *record)
     meta->flags = record->flags;
 }
 
-static apr_status_t read_marked(const staple_cache_t *cache, int slot,
-                                const word_t *word, unsigned char *buf,
-                                apr_size_t size, apr_size_t *len,
-                                staple_cache_meta_t *meta)
+/* What `word`, one of the slot's marks, names. The record's first block comes
+ * back in any case but APR_NOTFOUND. */
+static inline apr_status_t read_marked(const staple_cache_t *cache, int slot,
+                                       const word_t *word, unsigned char *buf,
+                                       apr_size_t size, record_t *record)
 {
-    record_t record;
     apr_status_t rv;
     int tries;
 
@@ -118,21 +118,23 @@ static apr_status_t read_marked(const staple_cache_t *cache, int slot,
         if (!mark) {
             break;
         }
-        rv = copy_record(cache, slot, mark, buf, size, &record);
+        rv = copy_record(cache, slot, mark, buf, size, record);
         if (!mark_still(word, mark)) {
             continue;
         }
-        if (rv == APR_NOTFOUND) {
-            break;
-        }
-        *len = record.len;
-        if (meta) {
-            copy_meta(meta, &record);
-        }
         return rv;
     }
-    *len = 0;
     return APR_NOTFOUND;
+}
+
+static inline apr_status_t hand_out(apr_status_t rv, const record_t *record,
+                                    apr_size_t *len, staple_cache_meta_t *meta)
+{
+    *len = rv == APR_NOTFOUND ? 0 : record->len;
+    if (meta && rv != APR_NOTFOUND) {
+        copy_meta(meta, record);
+    }
+    return rv;
 }
 
 apr_status_t staple_cache_read(const staple_cache_t *cache, int slot,
@@ -140,12 +142,13 @@ apr_status_t staple_cache_read(const staple_cache_t *cache, int slot,
                                apr_size_t *len, staple_cache_meta_t *meta)
 {
     const slot_t *s = slot_of(cache, slot);
+    apr_status_t rv = APR_NOTFOUND;
+    record_t record;
 
-    if (!s) {
-        *len = 0;
-        return APR_NOTFOUND;
+    if (s) {
+        rv = read_marked(cache, slot, &s->served, buf, size, &record);
     }
-    return read_marked(cache, slot, &s->served, buf, size, len, meta);
+    return hand_out(rv, &record, len, meta);
 }
 
 apr_status_t staple_cache_read_pending(const staple_cache_t *cache, int slot,
@@ -154,12 +157,13 @@ apr_status_t staple_cache_read_pending(const staple_cache_t *cache, int slot,
                                        staple_cache_meta_t *meta)
 {
     const slot_t *s = slot_of(cache, slot);
+    apr_status_t rv = APR_NOTFOUND;
+    record_t record;
 
-    if (!s || !is_pending(s)) {
-        *len = 0;
-        return APR_NOTFOUND;
+    if (s && is_pending(s)) {
+        rv = read_marked(cache, slot, &s->pending, buf, size, &record);
     }
-    return read_marked(cache, slot, &s->pending, buf, size, len, meta);
+    return hand_out(rv, &record, len, meta);
 }
 
 apr_size_t staple_cache_pending(const staple_cache_t *cache)

@@ -34,6 +34,8 @@
 #include <ap_socache.h>
 #include <apr_strings.h>
 
+#include <apr_global_mutex.h>
+
 #include "../unit/cache_fixture.h"
 
 #define DER_LEN 2048

@@ -5,7 +5,8 @@
  * a writer is traced step by step, and whenever it changed the segment, a copy
  * of it must be good for readers and for the next writer, exactly as if the
  * writer had been killed there. Then at a thousand random moments, with
- * SIGKILL, while readers read.
+ * SIGKILL, while readers read. And at last while the copy in the file is
+ * written.
  */
 
 #include <signal.h>
@@ -419,6 +420,126 @@ static void kill_at_random(apr_pool_t *p)
     munmap(arena, sizeof(*arena));
 }
 
+/* ---- The copy in the file. ---- */
+
+#define COPY_KILLS 150
+
+/* A refresher that stores and copies without a pause until it is killed. */
+static void copy_until_killed(staple_cache_t *cache, arena_t *arena,
+                              unsigned int life, apr_pool_t *p)
+{
+    apr_uint64_t state = life * 0x9E3779B97F4A7C15u + 5;
+
+    for (;;) {
+        apr_uint32_t slot = random_below(&state, TORN_SLOTS);
+        apr_uint32_t version = atomic_load(&arena->torn.stored[slot]) + 1;
+
+        store_der(cache, (int)slot, torn_length(slot, version), slot, version);
+        atomic_store(&arena->torn.stored[slot], version);
+        if (staple_cache_copy_round(cache, 1, p)) {
+            atomic_store(&arena->torn.failed, 1);
+        }
+        atomic_fetch_add(&arena->turns, 1);
+    }
+}
+
+/* How many slots of the file have a true response; -1: one has another. */
+static int count_true(const char *path, apr_pool_t *p)
+{
+    static unsigned char der[DER_BUF];
+    staple_cache_t *seen;
+    const char *reason;
+    int slot, count = 0;
+
+    if (staple_cache_open_file(&seen, path, &reason, p) != APR_SUCCESS) {
+        return -1;
+    }
+    for (slot = 0; slot < TORN_SLOTS; slot++) {
+        staple_cache_meta_t meta;
+        apr_uint32_t version;
+        apr_size_t len;
+
+        if (staple_cache_read(seen, slot, der, STAPLE_CACHE_DER_MAX, &len,
+                              &meta) != APR_SUCCESS) {
+            continue;
+        }
+        if (!is_genuine(der, len, (apr_uint32_t)slot, &version)
+            || !is_meta(&meta, version)) {
+            count = -1;
+            break;
+        }
+        count++;
+    }
+    staple_cache_unmap(seen);
+    return count;
+}
+
+static void kill_copy(staple_cache_t *cache, arena_t *arena, int life,
+                      apr_pool_t *p)
+{
+    apr_uint64_t turns = atomic_load(&arena->turns) + (unsigned int)life % 4;
+    volatile unsigned int spin = (unsigned int)life * 7919 % 60000;
+    pid_t writer = fork();
+
+    if (writer == 0) {
+        copy_until_killed(cache, arena, (unsigned int)life, p);
+    }
+    while (atomic_load(&arena->turns) <= turns
+           && !atomic_load(&arena->torn.failed)) {
+        continue;
+    }
+    while (spin) {
+        spin--;
+    }
+    kill(writer, SIGKILL);
+    waitpid(writer, NULL, 0);
+}
+
+/* In a ring as tight as can be, so that records move and what the file has is
+ * written over all the time. */
+static void kill_while_copying(apr_pool_t *p)
+{
+    char path[] = "/tmp/staple-kill-XXXXXX";
+    arena_t *arena = shared_memory(sizeof(*arena));
+    staple_cache_t *tight = torn_ring(&arena->torn, 0, p);
+    staple_cache_conf_t conf = make_conf(path, STAPLE_CACHE_SIZE_MIN, 1,
+                                         make_ids(TORN_SLOTS, p), TORN_SLOTS,
+                                         tight);
+    staple_cache_report_t report;
+    staple_cache_t *cache;
+    int life, wrong = 0, missing = 0, incomplete = 0, count;
+    apr_pool_t *ptemp;
+
+    close(mkstemp(path));
+    unlink(path);
+    create(&cache, &conf, &report, p);
+    apr_pool_create(&ptemp, p);
+    for (life = 1; life <= COPY_KILLS; life++) {
+        pid_t next;
+
+        kill_copy(cache, arena, life, ptemp);
+        count = count_true(path, ptemp);
+        wrong += count < 0;
+        missing += count >= 0 ? TORN_SLOTS - count : 0;
+        next = fork(); /* as the parent would; it knows nothing of the file */
+        if (next == 0) {
+            _exit(staple_cache_copy_round(cache, 1, ptemp) != APR_SUCCESS);
+        }
+        waitpid(next, NULL, 0);
+        incomplete += count_true(path, ptemp) != TORN_SLOTS;
+        apr_pool_clear(ptemp);
+    }
+    is_int(wrong, 0, "a file that is torn has no wrong response");
+    is_int(incomplete, 0, "and whoever follows completes it");
+    is_int(atomic_load(&arena->torn.failed), 0, "every round was written");
+    diag("%d of %d responses were torn in the file", missing,
+         COPY_KILLS * TORN_SLOTS);
+    unlink(path);
+    staple_cache_unmap(tight);
+    staple_cache_unmap(cache);
+    munmap(arena, sizeof(*arena));
+}
+
 int main(void)
 {
     apr_pool_t *p;
@@ -432,6 +553,7 @@ int main(void)
         step_through(&scenes[i], p);
     }
     kill_at_random(p);
+    kill_while_copying(p);
     apr_pool_destroy(p);
     apr_terminate();
     return tap_done();
