@@ -17,7 +17,6 @@
 #include <http_config.h>
 #include <http_core.h>
 #include <apr_hash.h>
-#include <apr_network_io.h>
 #include <apr_strings.h>
 
 #include "staple_cache.h"
@@ -32,16 +31,9 @@ typedef struct report_t {
     const staple_sslconf_t *written;
     apr_pool_t *pool;
     int troubles;
-    apr_hash_t *targets; /* "host:port" to target_t */
+    apr_hash_t *targets; /* "host:port" to staple_preflight_target_t */
+    apr_array_header_t *target_list; /* the same, as they came */
 } report_t;
-
-/* Somebody to be reached from here. */
-typedef struct target_t {
-    const char *host;
-    apr_port_t port;
-    int uses;            /* how many URLs of certificates lead there */
-    const char *role;    /* "responder" or "proxy" */
-} target_t;
 
 static void say(const char *label, const char *text)
 {
@@ -202,7 +194,7 @@ static int is_on_anywhere(const server_rec *s)
 
 static void report_owner(report_t *report)
 {
-    const staple_main_conf_t *main
+    const staple_main_conf_t *global
         = staple_config_of(report->conf->server)->main;
 
     printf("OCSP stapling\n");
@@ -218,47 +210,12 @@ static void report_owner(report_t *report)
     if (!ap_find_linked_module("mod_ssl.c")) {
         trouble(report, "mod_ssl is not loaded: nothing is stapled");
     }
-    if (!ap_find_linked_module("mod_watchdog.c")) {
-        trouble(report, "mod_watchdog is not loaded: the server will not "
-                "start");
-    }
-    if (!main->has_cache) {
+    if (!global->has_cache) {
         trouble(report, "there is no SSLStaplingCache: with SSLUseStapling on "
-                "mod_ssl will not start");
+                "mod_ssl does not start (AH01958); add at server level: "
+                "SSLStaplingCache \"shmcb:%s(512000)\"",
+                ap_runtime_dir_relative(report->pool, "stapling_cache"));
     }
-}
-
-static const char *address_text(const apr_sockaddr_t *address, apr_pool_t *p)
-{
-    const char *text = "";
-    char *ip;
-
-    for (; address; address = address->next) {
-        if (apr_sockaddr_ip_get(&ip, (apr_sockaddr_t *)address)
-            == APR_SUCCESS) {
-            text = apr_pstrcat(p, text, *text ? ", " : "", ip, NULL);
-        }
-    }
-    return text;
-}
-
-static void report_target(report_t *report, const target_t *target)
-{
-    apr_sockaddr_t *address;
-    apr_status_t rv = apr_sockaddr_info_get(&address, target->host, APR_UNSPEC,
-                                            target->port, 0, report->pool);
-    char why[120];
-
-    if (rv) {
-        trouble(report, "%s port %u cannot be resolved: %s", target->host,
-                (unsigned)target->port,
-                apr_strerror(rv, why, sizeof(why)));
-        return;
-    }
-    printf("  %s port %u (%s, %d use%s): %s\n", target->host,
-           (unsigned)target->port, target->role, target->uses,
-           target->uses == 1 ? "" : "s",
-           address_text(address, report->pool));
 }
 
 static void add_target(report_t *report, const staple_url_t *url,
@@ -266,7 +223,7 @@ static void add_target(report_t *report, const staple_url_t *url,
 {
     const char *key = apr_psprintf(report->pool, "%s:%u", url->host,
                                    (unsigned)url->port);
-    target_t *target = apr_hash_get(report->targets, key,
+    staple_preflight_target_t *target = apr_hash_get(report->targets, key,
                                     APR_HASH_KEY_STRING);
 
     if (!target) {
@@ -275,6 +232,8 @@ static void add_target(report_t *report, const staple_url_t *url,
         target->port = url->port;
         target->role = role;
         apr_hash_set(report->targets, key, APR_HASH_KEY_STRING, target);
+        APR_ARRAY_PUSH(report->target_list, staple_preflight_target_t *)
+            = target;
     }
     target->uses++;
 }
@@ -300,7 +259,6 @@ static void add_targets(report_t *report, const staple_cert_t *cert)
 static void report_targets(report_t *report)
 {
     const apr_array_header_t *list = staple_cert_list(report->conf->registry);
-    apr_hash_index_t *at;
     int i;
 
     for (i = 0; i < list->nelts; i++) {
@@ -311,13 +269,9 @@ static void report_targets(report_t *report)
         }
     }
     printf("\nTo be let out by a firewall\n");
-    if (!apr_hash_count(report->targets)) {
-        printf("  nobody\n");
-    }
-    for (at = apr_hash_first(report->pool, report->targets); at;
-         at = apr_hash_next(at)) {
-        report_target(report, apr_hash_this_val(at));
-    }
+    report->troubles += staple_preflight_names(report->conf->server,
+                                               report->target_list,
+                                               report->pool);
 }
 
 static apr_size_t count_stapled(const staple_cert_registry_t *registry)
@@ -333,30 +287,43 @@ static apr_size_t count_stapled(const staple_cert_registry_t *registry)
     return count;
 }
 
+/* What keeps a start from having its file there. */
+static void report_place(report_t *report, const char *path, apr_size_t size)
+{
+    const char *why = staple_cache_foresee(path, size, report->pool);
+
+    if (why) {
+        trouble(report, "no ring file can be kept there: %s; responses will "
+                "not survive a stop", why);
+    }
+}
+
 static void report_ring(report_t *report)
 {
-    const staple_main_conf_t *main
+    const staple_main_conf_t *global
         = staple_config_of(report->conf->server)->main;
     apr_size_t count = count_stapled(report->conf->registry);
     apr_size_t need = staple_cache_size_for(count);
 
     printf("\nThe ring\n");
-    say("path", main->cache.path ? main->cache.path
+    say("path", global->cache.path ? global->cache.path
         : "none: responses will not survive a stop");
     say("size", apr_psprintf(report->pool, "%" APR_SIZE_T_FMT " bytes given, "
                              "%" APR_SIZE_T_FMT " needed for %"
                              APR_SIZE_T_FMT " certificate%s",
-                             main->cache.size, need, count,
+                             global->cache.size, need, count,
                              count == 1 ? "" : "s"));
-    if (need <= main->cache.size) {
-        return;
-    }
-    if (main->cache_grow) {
+    if (need > global->cache.size && global->cache_grow) {
         say("", "it will grow at start");
     }
-    else {
+    else if (need > global->cache.size) {
         trouble(report, "too small, and StapleCacheGrow is off: some "
                 "certificates are left out");
+    }
+    if (count && global->cache.path) {
+        report_place(report, global->cache.path,
+                     need > global->cache.size && global->cache_grow
+                     ? need : global->cache.size);
     }
 }
 
@@ -375,6 +342,8 @@ int staple_preflight_report(const staple_preflight_conf_t *conf, apr_pool_t *p)
     report.conf = conf;
     report.pool = p;
     report.targets = apr_hash_make(p);
+    report.target_list = apr_array_make(p, 8,
+                                        sizeof(staple_preflight_target_t *));
     report.written = staple_sslconf_read(conf->server, p);
     report_owner(&report);
     for (i = 0; i < report.written->servers->nelts; i++) {

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -350,6 +351,12 @@ static int fill_file(int fd, const void *bytes, apr_size_t size)
     return 0;
 }
 
+/* Which step failed, and why. */
+static const char *step_text(const char *step, int error, apr_pool_t *p)
+{
+    return apr_psprintf(p, "%s: %s", step, error_text(error, p));
+}
+
 /* Whether a new file may take the place of what has this name. */
 static const char *check_place(const char *path, apr_pool_t *p)
 {
@@ -369,16 +376,19 @@ static const char *finish_file(int fd, const char *path, const char *temp,
     const char *why;
     int rv;
 
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0) {
-        return error_text(errno, p);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        return step_text("it cannot be locked", errno, p);
+    }
+    if (fchmod(fd, S_IRUSR | S_IWUSR) < 0) {
+        return step_text("its mode cannot be set", errno, p);
     }
     rv = fill_file(fd, bytes, size);
     if (rv) {
-        return error_text(rv, p);
+        return step_text("its room cannot be reserved", rv, p);
     }
     why = check_place(path, p);
     if (!why && rename(temp, path) < 0) {
-        why = error_text(errno, p);
+        why = step_text("it cannot be renamed into place", errno, p);
     }
     return why;
 }
@@ -394,12 +404,12 @@ const char *staple_cache_file_make(const char *path, const void *bytes,
         return "no random bytes for a temporary name";
     }
     if (is_above_limit(size)) {
-        return error_text(EFBIG, p);
+        return step_text("it cannot be that large", EFBIG, p);
     }
     fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
               S_IRUSR | S_IWUSR);
     if (fd < 0) {
-        return error_text(errno, p);
+        return step_text("a file cannot be opened there", errno, p);
     }
     why = finish_file(fd, path, temp, bytes, size, p);
     if (why) {
@@ -435,4 +445,67 @@ const char *staple_cache_file_set_aside(const char *path,
     }
     *aside_path = aside;
     return NULL;
+}
+
+/* ---- Before a start. ---- */
+
+/* The directory that a file lies in. */
+static const char *directory_of(const char *path, apr_pool_t *p)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == path ? "/"
+           : apr_pstrmemdup(p, path, slash ? (apr_size_t)(slash - path) : 0);
+}
+
+/* Whether files can be made in a directory, and others cannot take them away. */
+static const char *check_directory(const char *directory, apr_pool_t *p)
+{
+    struct stat st;
+
+    if (stat(directory, &st) < 0) {
+        return apr_psprintf(p, "the directory %s: %s", directory,
+                            error_text(errno, p));
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        return apr_psprintf(p, "%s is no directory", directory);
+    }
+    if (access(directory, W_OK | X_OK) < 0) {
+        return apr_psprintf(p, "no file can be made in %s: %s", directory,
+                            error_text(errno, p));
+    }
+    return st.st_mode & S_IWOTH && !(st.st_mode & S_ISVTX)
+           ? apr_psprintf(p, "anybody may remove files in %s", directory)
+           : NULL;
+}
+
+/* A start makes a new file beside the one that is there. */
+static const char *check_space(const char *directory, apr_size_t size,
+                               apr_pool_t *p)
+{
+    struct statvfs fs;
+    apr_uint64_t bytes;
+
+    if (statvfs(directory, &fs) < 0) {
+        return NULL; /* who cannot say is asked when the file is made */
+    }
+    bytes = (apr_uint64_t)fs.f_bavail * fs.f_frsize;
+    return bytes < size
+           ? apr_psprintf(p, "%s has room for %" APR_UINT64_T_FMT " bytes more, "
+                          "and the file needs %" APR_SIZE_T_FMT, directory,
+                          bytes, size)
+           : NULL;
+}
+
+const char *staple_cache_foresee(const char *path, apr_size_t size,
+                                 apr_pool_t *p)
+{
+    const char *directory = directory_of(path, p);
+    const char *why = check_directory(directory, p);
+
+    if (!why) {
+        why = check_place(path, p);
+        why = why ? apr_psprintf(p, "what is there %s", why) : NULL;
+    }
+    return why ? why : check_space(directory, size, p);
 }

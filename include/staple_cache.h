@@ -153,6 +153,15 @@ typedef struct staple_cache_report_t {
                                   writable, as in staple_memory_make */
 } staple_cache_report_t;
 
+/**
+ * Whether a start could keep a ring of this size in a file at path: directory,
+ * what is there, owner, mode and free space are looked at, and nothing is made.
+ * A file that a server has in use is no obstacle: it may be this server's own.
+ * @return NULL, or why not, in words, from p
+ */
+const char *staple_cache_foresee(const char *path, apr_size_t size,
+                                 apr_pool_t *p);
+
 /** Bytes of a segment for so many certificates, of whose responses none has
  * been seen yet. */
 apr_size_t staple_cache_size_for(apr_size_t certificates);

@@ -144,6 +144,14 @@ typedef struct staple_process_state_t {
 void staple_process_state(const staple_process_t *process,
                           staple_process_state_t *state);
 
+/**
+ * Become User and Group of the main server for good, with ChrootDir, where the
+ * server was started as root; one that was not stays what it is. For a process
+ * that has just been forked, while it has one thread.
+ * @return NULL, or what is wrong, in words, from p: it must end then
+ */
+const char *staple_process_drop_privileges(server_rec *s, apr_pool_t *p);
+
 #ifdef __cplusplus
 }
 #endif

@@ -32,10 +32,6 @@
 
 #define SLICE apr_time_from_msec(200)
 
-/* The child's exit status says how many answers were no good, up to this. */
-#define STATUS_MAX 100
-#define STATUS_BROKEN 101
-
 typedef struct probe_t {
     apr_pool_t *pool;
     staple_fetch_t *fetch;
@@ -185,58 +181,31 @@ static void print_answers(const probe_t *probe)
     }
 }
 
-/* In the child; returns its exit status. */
-static int probe_all(const staple_preflight_conf_t *conf, apr_pool_t *p)
+/* In the child; returns how many answers were no good. */
+static int probe_all(void *baton, apr_pool_t *p)
 {
+    const staple_preflight_conf_t *conf = baton;
     probe_t probe;
 
-    apr_signal(SIGPIPE, SIG_IGN);
     memset(&probe, 0, sizeof(probe));
     probe.pool = p;
     probe.is_terminal = isatty(STDOUT_FILENO);
     probe.questions = apr_array_make(p, 16, sizeof(question_t *));
     if (staple_fetch_create(&probe.fetch, &conf->fetch, p)
         || ask_all(&probe, conf->registry)) {
-        return STATUS_BROKEN;
+        printf("  !!           the probe could not be made\n");
+        return 1;
     }
     while (staple_fetch_run(probe.fetch, SLICE) > 0) {
         show_progress(&probe);
     }
     staple_fetch_destroy(probe.fetch);
     print_answers(&probe);
-    return probe.bad < STATUS_MAX ? probe.bad : STATUS_MAX;
-}
-
-/* Ends the child, without the cleanups that belong to the parent. */
-static void run_child(const staple_preflight_conf_t *conf, apr_pool_t *p)
-{
-    int status = STATUS_BROKEN;
-
-    if (ap_run_drop_privileges(p, conf->server) == OK) {
-        status = probe_all(conf, p);
-    }
-    fflush(stdout);
-    _exit(status);
+    return probe.bad;
 }
 
 int staple_preflight_probe(const staple_preflight_conf_t *conf, apr_pool_t *p)
 {
-    int status = STATUS_BROKEN;
-    apr_exit_why_e why;
-    apr_proc_t child;
-    apr_status_t rv;
-
     printf("\nAsked just now\n");
-    fflush(stdout);
-    rv = apr_proc_fork(&child, p);
-    if (rv == APR_INCHILD) {
-        run_child(conf, p);
-    }
-    if (rv != APR_INPARENT
-        || apr_proc_wait(&child, &status, &why, APR_WAIT) != APR_CHILD_DONE
-        || why != APR_PROC_EXIT || status == STATUS_BROKEN) {
-        printf("  !!           the probe could not be made\n");
-        return 1;
-    }
-    return status;
+    return staple_preflight_in_child(conf->server, probe_all, (void *)conf, p);
 }

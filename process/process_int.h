@@ -104,15 +104,6 @@ void staple_process_note_told(staple_process_t *process);
 /** In a new refresher: it reads nothing yet. */
 void staple_process_clear_marks(staple_process_t *process);
 
-/* ----- process/privileges.c ----- */
-
-/**
- * Become User and Group of the main server for good, with ChrootDir, where the
- * server was started as root; one that was not stays what it is.
- * @return NULL, or what is wrong, in words, from p
- */
-const char *staple_process_drop_privileges(server_rec *s, apr_pool_t *p);
-
 /* ----- process/life.c ----- */
 
 /** All that happens in the refresher; ends with _exit. */

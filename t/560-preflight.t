@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Names;
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -132,5 +133,81 @@ is($exit, 1, 'the probe of one that lies and one that revokes');
 like($out, qr/!! +one\.test: \S+ revoked, until/, '... revoked');
 like($out, qr/!! +two\.test: \S+ the response .*signature/, '... the lie');
 like($out, qr/^2 things need attention$/m, '... they are counted');
+
+# No SSLStaplingCache: which line to add.
+($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
+                          conf => "SSLUseStapling on\n");
+is($exit, 1, 'no SSLStaplingCache');
+like($out, qr{!! .*\(AH01958\); add at server level: SSLStaplingCache "shmcb:/\S+/run/stapling_cache\(512000\)"},
+     '... and the line to add');
+
+# What a start would do for the ring's file.
+my $place = Staple::Work::work_dir() . '/place';
+sub ring_at
+{
+    my ($path, %o) = @_;
+
+    ($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
+        conf => "SSLUseStapling on\nSSLStaplingCache shmcb:$path(128000)\n",
+        %o);
+    return $out =~ /!! +no ring file can be kept there: (.*); resp/ ? $1 : '';
+}
+like(ring_at("$place/no/ring"), qr{^the directory $place/no: No such file},
+     'a ring in a directory that does not exist');
+mkdir $place;
+is(ring_at("$place/ring"), '', 'one that exists') or diag $out;
+chmod 0777, $place;
+like(ring_at("$place/ring"), qr/^anybody may remove files in $place$/,
+     'one that anybody may write to');
+chmod 0755, $place;
+mkdir "$place/dir";
+like(ring_at("$place/dir"), qr/^what is there is a directory$/,
+     'a directory at its place');
+symlink '/etc/hostname', "$place/link";
+like(ring_at("$place/link"), qr/^what is there is a symbolic link$/, 'a link');
+SKIP: {
+    skip 'not root', 1 if $> != 0;
+    write_file("$place/others", 'x');
+    chown 1, 1, "$place/others";
+    like(ring_at("$place/others"), qr/belongs to another user/,
+         'a file of another user');
+}
+
+# Names are looked up side by side, by a child that is not root, and not for
+# longer than the deadline.
+SKIP: {
+    skip(Staple::Names::missing(), 1) if Staple::Names::missing();
+    my $names = Staple::Names->new(
+        'quick.test' => '127.0.0.9', map { ("hang$_.test" => 'hang') } 1 .. 6);
+    ($exit, $out) = preflight(
+        [map { { cert => $ca->leaf(name => "$_.site.test",
+                                   ocsp => "http://$_.test/") } }
+         (map { "hang$_" } 1 .. 6), 'quick'],
+        'DUMP_STAPLING', names => $names);
+    is(() = $out =~ /!! +hang\d\.test port 80 cannot be resolved: no answer within/g,
+       6, 'six names that hang');
+    like($out, qr/^  quick\.test port 80 .*: 127\.0\.0\.9$/m,
+         'a seventh is resolved all the same');
+    ok(Staple::Work::wait_for(sub { $names->count('quick.test') == 1 }),
+       'by a process that could write to the log of names');
+}
+
+# Root that cannot be given up asks nobody.
+SKIP: {
+    skip 'not root', 1 if $> != 0;
+    $responder->tell('reset-counters');
+    my $httpd = Staple::Httpd->new(conf => stapling(),
+                                   vhosts => [{ cert => $leaf{one} }]);
+    my $conf = $httpd->dir . '/conf/httpd.conf';
+    my $text = read_file($conf);
+    skip 'mod_unixd is built in', 1
+        if $text !~ s/^LoadModule unixd_module .*\n|^(?:User|Group) .*\n//gm;
+    write_file($conf, $text);
+    ($exit, $out) = $httpd->configtest('-D', 'PROBE_STAPLING');
+    isnt($exit, 0, 'without mod_unixd as root');
+    is(() = $out =~ /!! +not done as root, and the privileges of root cannot be given up/g,
+       2, '... neither names nor responders') or diag $out;
+    is($responder->count, 0, '... nobody was asked');
+}
 
 done_testing;
