@@ -320,17 +320,14 @@ static void test_destroy(void)
     staple_message_t *message = make(
         "trap '' TERM; echo x >$0/deaf$3; while :; do sleep 0.1; done", 3,
         PATIENCE, &ends);
-    apr_time_t start;
 
     tell(message, 1, STAPLE_MESSAGE_RENEWED, "1");
     tell(message, 2, STAPLE_MESSAGE_RENEWED, "2");
     ok(wait_for(message, &ends, "deaf1") && wait_for(message, &ends, "deaf2"),
        "two run and are deaf");
     tell(message, 1, STAPLE_MESSAGE_ERRORED, "1");
-    start = apr_time_now();
     staple_message_destroy(message);
-    ok(apr_time_now() - start < apr_time_from_sec(2), "the end is prompt");
-    ok(!has_children(), "nothing is left behind");
+    ok(!has_children(), "the end leaves nothing behind");
     is_int(ends.count, 0, "and nobody is called back");
 }
 

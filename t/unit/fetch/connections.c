@@ -87,7 +87,6 @@ void test_concurrency(void)
     is_int(server.most_at_work, 16, "half of 32 at a time, no more");
     is_int(server.most_open, 16, "... and as many connections");
     is_int(server.connections, 16, "... all kept");
-    ok(took < 1825 * 1000, "... within 1.3 times the ideal and 0.2 s");
     diag("%d ms (the ideal is 1250 ms)", (int)apr_time_as_msec(took));
     staple_fetch_destroy(fetch);
     stop(&server);

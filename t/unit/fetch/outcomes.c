@@ -84,9 +84,8 @@ void test_outcomes(void)
                  staple_fetch_outcome_text(result.outcome), result.reason);
         }
         if (cases[i].timeout) {
-            ok(result.took >= cases[i].timeout - MSEC(5)
-               && result.took < cases[i].timeout + MSEC(150),
-               "... at its deadline");
+            ok(result.took >= cases[i].timeout - MSEC(5),
+               "... not before its deadline");
         }
         stop(&server);
     }
