@@ -36,8 +36,7 @@ typedef struct staple_refresh_conf_t {
     staple_fetch_conf_t fetch;
     /** Called where work goes on for long, in the first thread. */
     void (*beat)(void *baton);
-    /** Whether to leave what is being done and return; in any thread, as often
-     * as ten times a second. */
+    /** Whether to leave what is being done and return; in the first thread. */
     int (*is_ending)(void *baton);
     /** Note whose bytes are parsed or judged from here on, by which thread (0 is
      * the first): a slot, or -1. */

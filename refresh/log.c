@@ -293,6 +293,15 @@ void staple_refresh_log_exchanges(staple_refresh_t *refresh)
     }
 }
 
+void staple_refresh_log_confirmed(server_rec *s, int count, int threads,
+                                  apr_interval_time_t took)
+{
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "STP0128: %d OCSP response%s "
+                 "of before the stop verified in %" APR_INT64_T_FMT " ms, on "
+                 "%d thread%s", count, count == 1 ? "" : "s",
+                 apr_time_as_msec(took), threads, threads == 1 ? "" : "s");
+}
+
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0208: the clock was set "

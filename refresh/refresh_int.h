@@ -268,6 +268,9 @@ void staple_refresh_log_probe(server_rec *s, const round_t *round,
 /** Have the steps of each exchange logged, where the level is TRACE2; before
  * the fetch engine is made. */
 void staple_refresh_log_exchanges(staple_refresh_t *refresh);
+/** What a file brought has been judged. */
+void staple_refresh_log_confirmed(server_rec *s, int count, int threads,
+                                  apr_interval_time_t took);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
 
 /** The file was looked at and holds nothing of use. */

@@ -10,6 +10,7 @@
  */
 
 #include "refresh_int.h"
+#include "staple_clock.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -33,6 +34,7 @@ typedef struct work_t {
     const staple_refresh_t *refresh;
     const staple_cert_t **certs; /* whose responses are pending */
     int count;
+    int workers;                 /* threads that take part */
     atomic_int next;             /* of certs, to be taken */
     atomic_int threads;          /* that have begun */
     apr_thread_mutex_t *mutex;   /* one thread at a time writes the ring */
@@ -72,10 +74,9 @@ static void confirm(work_t *work, int thread, const staple_cert_t *cert)
  * number itself is passed on by it. */
 static int confirm_next(work_t *work, int thread)
 {
-    const staple_refresh_conf_t *conf = &work->refresh->conf;
     int i = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
 
-    if (i >= work->count || conf->is_ending(conf->baton)) {
+    if (i >= work->count) {
         return 0;
     }
     confirm(work, thread, work->certs[i]);
@@ -153,8 +154,13 @@ static void do_work(work_t *work, apr_pool_t *p)
                                  p)) {
         count++;
     }
+    work->workers = count + 1;
     while (confirm_next(work, 0)) {
         conf->beat(conf->baton);
+        if (conf->is_ending(conf->baton)) { /* nobody takes any more */
+            atomic_store_explicit(&work->next, work->count,
+                                  memory_order_relaxed);
+        }
     }
     while (count > 0) {
         apr_thread_join(&ignored, helpers[--count]);
@@ -163,6 +169,7 @@ static void do_work(work_t *work, apr_pool_t *p)
 
 void staple_refresh_confirm(const staple_refresh_t *refresh)
 {
+    apr_time_t started = staple_clock_now();
     work_t work;
     apr_pool_t *p;
 
@@ -178,6 +185,9 @@ void staple_refresh_confirm(const staple_refresh_t *refresh)
     collect(&work, 0);
     if (!apr_thread_mutex_create(&work.mutex, APR_THREAD_MUTEX_DEFAULT, p)) {
         do_work(&work, p);
+        staple_refresh_log_confirmed(refresh->conf.server, work.count,
+                                     work.workers,
+                                     staple_clock_now() - started);
     }
     apr_pool_destroy(p);
 }

@@ -57,7 +57,7 @@ sub issuer { return @{ $_[0]{intermediate} }{qw(cert key)} }
 # A leaf. Options:
 #   name         host name, subject and subjectAltName      (www.test)
 #   alt          more names, a list
-#   key          ec or rsa                                   (ec)
+#   key          ec, p384 or rsa                             (ec)
 #   ocsp         URI or list of URIs for the AIA             (none)
 #   must_staple  with the TLS feature status_request
 #   self_signed  by itself instead of the intermediate
@@ -119,10 +119,11 @@ sub _key
     my $path = "$self->{dir}/$name.pem";
 
     if (!-e $path) {
+        my $curve = $kind eq 'p384' ? 'P-384' : 'P-256';
         _openssl('genpkey', '-out', $path, $kind eq 'rsa'
                  ? ('-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048')
                  : ('-algorithm', 'EC', '-pkeyopt',
-                    'ec_paramgen_curve:P-256'));
+                    "ec_paramgen_curve:$curve"));
     }
     return $path;
 }
