@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# What the leader counts of its share stands in every view, whichever child is
+# What the refresher counts of its share stands in every view, whichever child is
 # asked, survives a restart, and says when the share does not answer and when
 # it does again. staplectl has it as well, from the file.
 
@@ -103,7 +103,7 @@ $alone->log_ok;
 
 $status = Staple::Status->new($first);
 $first->graceful;
-ok(wait_for(sub { numbers()->{since} }), 'a restart: the next leader is there');
+ok(wait_for(sub { numbers()->{since} }), 'a restart: the next refresher is there');
 is(numbers()->{$_}, 1, "... with the $_ of before") for qw(stored misses);
 
 $store->freeze;
