@@ -195,6 +195,7 @@ static void json_ring(const staplectl_ring_t *ring, apr_pool_t *p)
            APR_UINT64_T_FMT, usage->size, usage->data_size, usage->live,
            usage->records, ring->entries->nelts, usage->generation);
     put_moment("created", usage->created, p);
+    put_moment("written", ring->written, p);
     put_member("path", ring->path);
     if (ring->share.since) {
         json_share(&ring->share, p);

@@ -78,10 +78,11 @@ void staplectl_print_list(const staplectl_ring_t *ring,
                last_text(entry, now, p));
     }
     printf("%d certificate%s of %d; %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT
-           " bytes in use; ring made %s\n", entries->nelts,
+           " bytes in use; ring made %s, written %s\n", entries->nelts,
            entries->nelts == 1 ? "" : "s", ring->entries->nelts,
            ring->usage.live, ring->usage.data_size,
-           staplectl_time_text(ring->usage.created, p));
+           staplectl_time_text(ring->usage.created, p),
+           staplectl_time_text(ring->written, p));
     if (ring->share.since) {
         print_share(&ring->share, p);
     }

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include <apr_file_info.h>
 #include <apr_strings.h>
 
 #include "staple_text.h"
@@ -74,6 +75,13 @@ static void add_strangers(apr_array_header_t *entries,
     }
 }
 
+static apr_time_t written_at(const char *path, apr_pool_t *p)
+{
+    apr_finfo_t info;
+
+    return apr_stat(&info, path, APR_FINFO_MTIME, p) ? 0 : info.mtime;
+}
+
 static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
                                    const staplectl_certs_t *certs,
                                    const char *path, apr_time_t now,
@@ -84,6 +92,7 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
     int slot;
 
     ring->path = path;
+    ring->written = written_at(path, p);
     staple_cache_usage(cache, &ring->usage);
     staple_cache_share(cache, &ring->share);
     ring->entries = apr_array_make(p, count + 1, sizeof(staplectl_entry_t));

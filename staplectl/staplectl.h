@@ -88,6 +88,8 @@ typedef struct staplectl_entry_t {
 /** What a ring file holds at one moment. */
 typedef struct staplectl_ring_t {
     const char *path;
+    apr_time_t written; /* when the file was: a server at work writes its time
+                           every ten seconds at the latest; 0: not known */
     staple_cache_usage_t usage;
     staple_cache_share_t share;
     apr_array_header_t *entries; /* staplectl_entry_t: one a slot, then one for
