@@ -110,6 +110,7 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
         policy.proxy_shown = conf->proxy->shown;
         policy.proxy_credentials = conf->proxy->credentials;
     }
+    policy.greatest_age = conf->greatest_age;
     policy.hash = (staple_cert_hash_e)conf->cert_id_hash;
     policy.response_files = conf->response_files
                             ? conf->response_files

@@ -247,6 +247,7 @@ static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
     cert->key_type = key_text(leaf, p);
     staple_ocsp_read_time(X509_get0_notAfter(leaf), &cert->not_after);
     cert->is_must_staple = is_must_staple(leaf);
+    cert->policy.outlives_age = cert->is_must_staple;
     collect_urls(cert, leaf, p);
     cert->scope = scope_of(cert, leaf, issuer);
     if (cert->scope == STAPLE_CERT_APPLIES) {

@@ -64,6 +64,7 @@ void *staple_config_create(apr_pool_t *p, server_rec *s)
     conf->force_url = NULL;
     conf->proxy = NULL;
     conf->cert_id_hash = STAPLE_UNSET;
+    conf->greatest_age = STAPLE_UNSET;
     conf->response_files = NULL;
     conf->notes = NULL;
     return conf;
@@ -93,6 +94,7 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
     MERGE_PTR(force_url);
     MERGE_PTR(proxy);
     MERGE(cert_id_hash);
+    MERGE(greatest_age);
     MERGE_PTR(response_files);
     MERGE_OWN(notes);
     return conf;
@@ -122,6 +124,7 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
     DEFAULT(conf, return_errors, 0);
     DEFAULT(conf, fake_try_later, 0);
     DEFAULT(conf, cert_id_hash, STAPLE_CERT_HASH_AUTO);
+    DEFAULT(conf, greatest_age, STAPLE_RULES_STAPLE_AGE);
 }
 
 staple_server_conf_t *staple_config_of(const server_rec *s)
@@ -459,6 +462,17 @@ static const char *set_message_cmd(cmd_parms *cmd, void *dummy, int argc,
     return NULL;
 }
 
+static const char *set_age(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    staple_server_conf_t *conf = staple_config_of(cmd->server);
+    const char *words = NULL;
+    staple_value_e value;
+
+    (void)dummy;
+    value = staple_value_age(&conf->greatest_age, arg, &words, cmd->pool);
+    return conclude(cmd, value, words);
+}
+
 /* ----- the table ----- */
 
 #define ON_OFF { { "on", 1 }, { "off", 0 } }, "On or Off"
@@ -549,6 +563,9 @@ const command_rec staple_config_commands[] = {
     AP_INIT_TAKE1("StapleFetchConcurrency", set_count,
                   INFO(fetch_concurrency), RSRC_CONF,
                   "How many exchanges with responders run at a time"),
+    AP_INIT_TAKE1("StapleMaxAge", set_age, NULL, RSRC_CONF,
+                  "The age at which a response is not stapled any more ('10d', "
+                  "'off')"),
     AP_INIT_TAKE_ARGV("StapleMessageCmd", set_message_cmd, NULL, RSRC_CONF,
                       "The program to run when something changes for a "
                       "certificate"),

@@ -127,6 +127,7 @@ static void plan_all(staple_refresh_t *refresh)
                                  refresh->count * sizeof(task_t));
     refresh->other_hash = apr_hash_make(refresh->pool);
     refresh->outages = apr_hash_make(refresh->pool);
+    refresh->overdue = apr_hash_make(refresh->pool);
     refresh->files = apr_array_make(refresh->pool, 1,
                                     sizeof(response_file_t));
     refresh->files_due = 0;

@@ -32,6 +32,10 @@
  * anyway. */
 #define RETRY_AFTER_MAX SECONDS(3600)
 
+/* Between questions about what was not renewed in time. */
+#define OVERDUE_PAUSE_MIN SECONDS(3600)
+#define OVERDUE_PAUSE_MAX SECONDS(86400)
+
 static apr_int64_t lesser(apr_int64_t a, apr_int64_t b)
 {
     return a < b ? a : b;
@@ -107,20 +111,73 @@ static apr_interval_time_t shortest_gap(apr_interval_time_t validity,
     return greater(SECONDS(1), lesser(gap, left / 2));
 }
 
+/* ----- the age ----- */
+
+/* The age for which a response is planned, even where it is served longer. */
+static apr_interval_time_t planned_age(const staple_cert_policy_t *policy)
+{
+    return policy->greatest_age > 0 ? policy->greatest_age
+                                  : STAPLE_RULES_STAPLE_AGE;
+}
+
+/* The end of a response's own validity, and of SSLStaplingResponseMaxAge. */
+static apr_time_t end_of(const staple_cert_policy_t *policy,
+                         apr_time_t this_update, apr_time_t next_update)
+{
+    apr_time_t from, until;
+
+    staple_ocsp_window(&policy->times, this_update, next_update, &from, &until);
+    return until;
+}
+
+/* The same, cut off where clients refuse it for its age. */
+static apr_time_t served_end(const staple_cert_policy_t *policy,
+                             apr_time_t this_update, apr_time_t next_update)
+{
+    apr_time_t until = end_of(policy, this_update, next_update);
+
+    return policy->greatest_age > 0 && !policy->outlives_age
+           ? lesser(until, this_update + policy->greatest_age) : until;
+}
+
+/* What is valid for long was not renewed in time: again after an hour, then
+ * after as long as it is overdue, which doubles each time, up to a day. */
+static apr_time_t ask_overdue(apr_time_t due, apr_time_t fetched_at)
+{
+    return fetched_at + lesser(greater(fetched_at - due, OVERDUE_PAUSE_MIN),
+                               OVERDUE_PAUSE_MAX);
+}
+
+int staple_rules_is_overdue(const staple_cert_policy_t *policy,
+                            const staple_ocsp_verdict_t *verdict,
+                            apr_time_t now)
+{
+    apr_interval_time_t age = planned_age(policy);
+
+    return end_of(policy, verdict->this_update, verdict->next_update)
+           > verdict->this_update + age
+           && now - verdict->this_update >= age / 2 + LATEST_SHIFT(age);
+}
+
+/* ----- when to ask ----- */
+
 apr_time_t staple_rules_due(const staple_cert_policy_t *policy,
                             const unsigned char *id,
                             apr_time_t this_update, apr_time_t next_update,
                             apr_time_t fetched_at,
                             apr_interval_time_t fresh_for)
 {
-    apr_time_t from, until, due;
-    apr_interval_time_t validity;
+    apr_time_t end = end_of(policy, this_update, next_update);
+    apr_time_t until = lesser(end, this_update + planned_age(policy));
+    apr_interval_time_t validity = greater(until - this_update, 0);
+    apr_time_t due;
 
-    staple_ocsp_window(&policy->times, this_update, next_update, &from, &until);
-    validity = greater(until - this_update, 0);
     due = this_update + validity / 2
           + shift(id, validity, fetched_at - this_update);
-    if (due <= fetched_at) {
+    if (due <= fetched_at && until < end) {
+        due = ask_overdue(due, fetched_at);
+    }
+    else if (due <= fetched_at) {
         due = ask_again(this_update, until, fetched_at);
     }
     if (!next_update) {
@@ -129,8 +186,7 @@ apr_time_t staple_rules_due(const staple_cert_policy_t *policy,
     if (fresh_for > 0) { /* 0 forbids caches to keep it, and means no date */
         due = lesser(due, fetched_at + fresh_for);
     }
-    due = greater(due, fetched_at + shortest_gap(validity,
-                                                 until - fetched_at));
+    due = greater(due, fetched_at + shortest_gap(validity, end - fetched_at));
     if (policy->refresh_age >= 0) { /* the administrator's word is the last */
         due = lesser(due, fetched_at + greater(policy->refresh_age,
                                                SECONDS(1)));
@@ -177,14 +233,9 @@ apr_interval_time_t staple_rules_probe_interval(apr_interval_time_t outage)
 apr_time_t staple_rules_serve_until(const staple_cert_policy_t *policy,
                                     const staple_cache_meta_t *meta)
 {
-    apr_time_t from, until;
-
-    if (meta->flags & STAPLE_RULES_IS_ERROR) {
-        return meta->next_update;
-    }
-    staple_ocsp_window(&policy->times, meta->this_update, meta->next_update,
-                       &from, &until);
-    return until;
+    return meta->flags & STAPLE_RULES_IS_ERROR
+           ? meta->next_update
+           : served_end(policy, meta->this_update, meta->next_update);
 }
 
 int staple_rules_is_urgent(const staple_cert_policy_t *policy,
@@ -205,7 +256,8 @@ int staple_rules_may_serve(const staple_cert_policy_t *policy,
     }
     staple_ocsp_window(&policy->times, meta->this_update, meta->next_update,
                        &from, &until);
-    return from <= now && now < until;
+    return from <= now
+           && now < served_end(policy, meta->this_update, meta->next_update);
 }
 
 int staple_rules_is_believed(const staple_cert_t *cert,
@@ -220,11 +272,7 @@ int staple_rules_is_believed(const staple_cert_t *cert,
 apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
                               const staple_ocsp_verdict_t *verdict)
 {
-    apr_time_t from, until;
-
-    staple_ocsp_window(&policy->times, verdict->this_update,
-                       verdict->next_update, &from, &until);
-    return until;
+    return served_end(policy, verdict->this_update, verdict->next_update);
 }
 
 int staple_rules_is_better(const staple_cert_policy_t *policy,
@@ -232,8 +280,11 @@ int staple_rules_is_better(const staple_cert_policy_t *policy,
                            const staple_ocsp_verdict_t *verdict,
                            apr_time_t now)
 {
-    if ((held->flags & STAPLE_RULES_IS_ERROR)
-        || !staple_rules_may_serve(policy, held, now)) {
+    apr_time_t from, until;
+
+    staple_ocsp_window(&policy->times, held->this_update, held->next_update,
+                       &from, &until);
+    if ((held->flags & STAPLE_RULES_IS_ERROR) || now < from || now >= until) {
         return 1;
     }
     if (verdict->this_update != held->this_update) {
@@ -242,6 +293,5 @@ int staple_rules_is_better(const staple_cert_policy_t *policy,
     if ((apr_uint32_t)verdict->status != held->status) {
         return verdict->status == STAPLE_OCSP_REVOKED;
     }
-    return staple_rules_until(policy, verdict)
-           > staple_rules_serve_until(policy, held);
+    return end_of(policy, verdict->this_update, verdict->next_update) > until;
 }

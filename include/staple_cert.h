@@ -59,6 +59,9 @@ typedef struct staple_cert_policy_t {
     const char *proxy_shown;         /* the same for people, or NULL */
     const char *proxy_credentials;   /* for Proxy-Authorization: a secret; NULL:
                                         none */
+    apr_interval_time_t greatest_age;  /* StapleMaxAge; 0: no limit */
+    int outlives_age;                /* whether a response is served all the
+                                        same when it is older: must-staple */
     staple_cert_hash_e hash;         /* StapleCertIDHash */
     const apr_array_header_t *response_files; /* const char *, absolute:
                                         StapleResponseFile; empty: none */

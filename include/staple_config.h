@@ -79,6 +79,8 @@ typedef struct staple_server_conf_t {
                                     whatever the main server says */
     const staple_value_proxy_t *proxy; /* SSLOCSPProxyURL; NULL: unset */
     int cert_id_hash;            /* StapleCertIDHash: a staple_cert_hash_e */
+    apr_interval_time_t greatest_age; /* StapleMaxAge; STAPLE_VALUE_AGE_OFF: no
+                                    limit */
     apr_array_header_t *response_files; /* StapleResponseFile: const char *,
                                     absolute; NULL: unset */
     apr_array_header_t *notes;   /* const char *: values of this server's own

@@ -27,6 +27,10 @@ extern "C" {
  * where SSLStaplingResponseMaxAge is not set. */
 #define STAPLE_RULES_DEFAULT_AGE apr_time_from_sec(12 * 3600)
 
+/** StapleMaxAge where it is not set: browsers refuse a staple that is older,
+ * whatever its nextUpdate says (Firefox's mozilla::pkix). */
+#define STAPLE_RULES_STAPLE_AGE apr_time_from_sec(864000)
+
 /** Set in staple_cache_meta_t.flags: the response is a responder's error, kept
  * because SSLStaplingReturnResponderErrors asks for it; next_update is when it
  * stops being served. */
@@ -41,7 +45,10 @@ extern "C" {
  * SSLStaplingStandardCacheTimeout or the responder's own max-age says so.
  * Where that moment has passed already, an eighth after the middle, then at
  * half of what is left, and if it can be, not in the last tenth. Never at
- * once.
+ * once. What is valid for longer than StapleMaxAge (10 days, where that is off)
+ * is planned as if it ended then; and where it is not renewed in time, it is
+ * asked for again after an hour, and then after as long as it is overdue, a day
+ * at most.
  * @param id STAPLE_ID_LEN bytes, from which the spread is taken
  * @param fetched_at when the response was obtained
  * @param fresh_for what Cache-Control or Expires says; 0 or -1: nothing
@@ -102,7 +109,17 @@ int staple_rules_is_better(const staple_cert_policy_t *policy,
                            const staple_ocsp_verdict_t *verdict,
                            apr_time_t now);
 
-/** Until when a kept response may be served, by the policy of today. */
+/**
+ * Whether a response grows too old, although it is valid for longer: nothing
+ * newer was given out when it was due to be renewed, by 5/8 of StapleMaxAge.
+ */
+int staple_rules_is_overdue(const staple_cert_policy_t *policy,
+                            const staple_ocsp_verdict_t *verdict,
+                            apr_time_t now);
+
+/** Until when a kept response may be served, by the policy of today: to its
+ * end, or to StapleMaxAge where that is sooner and the certificate is not
+ * must-staple. */
 apr_time_t staple_rules_serve_until(const staple_cert_policy_t *policy,
                                     const staple_cache_meta_t *meta);
 

@@ -67,6 +67,17 @@ staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,
                                  const staple_value_span_t *rule,
                                  const char **words, apr_pool_t *p);
 
+/** An age that is without a limit. */
+#define STAPLE_VALUE_AGE_OFF ((apr_interval_time_t)0)
+
+/**
+ * StapleMaxAge: "off", or a time from an hour to ten years, which may be days
+ * ("10d") as well.
+ * @param age in microseconds, or STAPLE_VALUE_AGE_OFF
+ */
+staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,
+                                const char **words, apr_pool_t *p);
+
 /**
  * SSLStaplingForceURL. Never refused, since mod_ssl takes anything.
  * @param url NULL: the responders that a certificate names are asked

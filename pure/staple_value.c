@@ -165,6 +165,37 @@ staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,
     return STAPLE_VALUE_REPLACED;
 }
 
+/* A number of days, in microseconds; -1: it is none. */
+static apr_interval_time_t read_days(const char *arg)
+{
+    apr_size_t digits = strspn(arg, "0123456789");
+
+    if (!digits || digits > 4 || strcasecmp(arg + digits, "d")) {
+        return -1;
+    }
+    return apr_time_from_sec(apr_atoi64(arg) * 86400);
+}
+
+staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,
+                                const char **words, apr_pool_t *p)
+{
+    if (!strcasecmp(arg, "off")) {
+        *age = STAPLE_VALUE_AGE_OFF;
+        return STAPLE_VALUE_TAKEN;
+    }
+    *age = read_days(arg);
+    if (*age < 0) {
+        *age = read_span(arg);
+    }
+    if (*age >= apr_time_from_sec(3600) && *age <= SPAN_MAX) {
+        return STAPLE_VALUE_TAKEN;
+    }
+    *words = apr_psprintf(p, "'%s' is neither off nor a time between 1h and "
+                          "ten years; write days (10d), or a number with s, "
+                          "min or h", arg);
+    return STAPLE_VALUE_REFUSED;
+}
+
 /* ----- URLs ----- */
 
 /* Whether a URL can be asked as it stands. */

@@ -188,6 +188,14 @@ void staple_refresh_log_failure(server_rec *s, const round_t *round,
     notify_alarm(round->task, alarm, cause, service, p);
 }
 
+/* 0: it may not be served, because it is too old. */
+static const char *until_of(apr_time_t until, apr_pool_t *p)
+{
+    return until ? apr_pstrcat(p, "valid until ",
+                               staple_words_time_text(until, p), NULL)
+                 : "too old to be stapled (StapleMaxAge)";
+}
+
 void staple_refresh_log_success(server_rec *s, const round_t *round,
                                 const staple_fetch_answer_t *answer,
                                 apr_time_t until, int was_failing,
@@ -195,11 +203,11 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
 {
     const staple_cert_t *cert = round->task->cert;
     apr_pool_t *p = round->pool;
-    const char *until_text = staple_words_time_text(until, p);
+    const char *until_text = until_of(until, p);
     int level = was_failing ? APLOG_NOTICE : APLOG_DEBUG;
 
     ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
-                 "from %s%s: %s, valid until %s, next look at %s", cert->name,
+                 "from %s%s: %s, %s, next look at %s", cert->name,
                  hosts_text(cert, p), answer->url, peer_text(answer, p),
                  staple_ocsp_status_text(round->verdict.status),
                  until_text, staple_words_time_text(round->task->due, p));
@@ -207,8 +215,30 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
         && round->verdict.status == STAPLE_OCSP_GOOD) {
         notify(round->task->refresh, cert,
                was_failing ? STAPLE_MESSAGE_RECOVERED : STAPLE_MESSAGE_RENEWED,
-               apr_pstrcat(p, "valid until ", until_text, NULL), p);
+               until_text, p);
     }
+}
+
+void staple_refresh_log_overdue(server_rec *s, const round_t *round,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t now)
+{
+    const staple_cert_t *cert = round->task->cert;
+    const staple_ocsp_verdict_t *verdict = &round->verdict;
+    apr_pool_t *p = round->pool;
+
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0222: %s (%s): the "
+                 "responder %s has nothing newer than a response that is %"
+                 APR_TIME_T_FMT " days old, though valid until %s; browsers "
+                 "refuse a staple older than 10 days, so %s; ask the CA to "
+                 "sign responses at least every 5 days (StapleMaxAge)",
+                 cert->name, hosts_text(cert, p), answer->url,
+                 apr_time_sec(now - verdict->this_update) / 86400,
+                 staple_words_time_text(verdict->next_update, p),
+                 staple_rules_until(&cert->policy, verdict)
+                 < verdict->next_update
+                 ? "it is not stapled once it is older than StapleMaxAge"
+                 : "some visitors may be refused");
 }
 
 void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert)

@@ -112,6 +112,8 @@ struct staple_refresh_t {
     apr_size_t first;           /* of them, to be looked at next time */
     apr_hash_t *other_hash;     /* URLs of responders that answer only the
                                    other hash than the usual one */
+    apr_hash_t *overdue;        /* URLs of responders of which was told that
+                                   they give out old responses */
     apr_hash_t *outages;        /* outage_t, by URL */
     apr_time_t probes_due;      /* when to look whether one is due */
     apr_array_header_t *files;  /* response_file_t */
@@ -260,6 +262,10 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
 /** A file has brought what was missing. */
 void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
                                const staple_ocsp_verdict_t *verdict);
+/** A response that is not renewed in time, and what to ask of the CA. */
+void staple_refresh_log_overdue(server_rec *s, const round_t *round,
+                                const staple_fetch_answer_t *answer,
+                                apr_time_t now);
 /** A responder that certificates waited for answers again. */
 void staple_refresh_log_answers_again(server_rec *s, const char *url,
                                       apr_interval_time_t after);

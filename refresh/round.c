@@ -125,6 +125,20 @@ static void remember_way(const round_t *round,
     }
 }
 
+/* The responder gives out what grows too old: told once for each responder. */
+static void note_overdue(const round_t *round,
+                         const staple_fetch_answer_t *answer, apr_time_t now)
+{
+    apr_hash_t *told = round->task->refresh->overdue;
+    const char *url = first_url(round->task);
+
+    if (!apr_hash_get(told, url, APR_HASH_KEY_STRING)) {
+        apr_hash_set(told, url, APR_HASH_KEY_STRING, url);
+        staple_refresh_log_overdue(round->task->refresh->conf.server, round,
+                                   answer, now);
+    }
+}
+
 static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                     staple_cache_state_t *state, apr_time_t now)
 {
@@ -150,7 +164,10 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     task->alarm = ALARM_NONE;
     task->is_bare = !staple_refresh_is_valid(&held);
     task->failing_since = 0;
-    if (refresh->conf.share && !round->is_shared) {
+    if (staple_rules_is_overdue(&cert->policy, &round->verdict, now)) {
+        note_overdue(round, answer, now);
+    }
+    if (refresh->conf.share && !round->is_shared && held.until) {
         staple_share_put(refresh->conf.share, cert->id, answer->body,
                          answer->body_len, now, held.until);
     }

@@ -39,6 +39,7 @@ staple_cert_policy_t staplectl_usual_policy(apr_pool_t *p)
     policy.times.max_age = -1;
     policy.times.default_age = STAPLE_RULES_DEFAULT_AGE;
     policy.refresh_age = -1;
+    policy.greatest_age = STAPLE_RULES_STAPLE_AGE;
     policy.response_files = apr_array_make(p, 0, sizeof(const char *));
     return policy;
 }

@@ -32,6 +32,7 @@ my %kind = (
     set_flag => ['ON_OFF', '.*'], set_cache => ['OTHER', 'CACHE'],
     set_share => ['OTHER', 'SHARE'], set_deny => ['OTHER', 'NETWORKS'],
     set_response_file => ['OTHER', 'PATHS'],
+    set_age => ['OTHER', 'AGE'],
     set_message_cmd => ['OTHER', 'PROGRAM'], set_span => ['SPAN', '.*'],
     set_count => ['COUNT', '.*'], set_word => ['WORDS|ON_OFF', '.*']);
 
@@ -130,6 +131,7 @@ my %values = (
                        '10.0.0.1/8', '10.0.0.0/33', 'nonsense',
                        'loopback nonsense', ''],
     StapleWarmup => [qw(0 500ms 5s x)],
+    StapleMaxAge => [qw(10d off Off 36h 600min 864000 0 1 59min 5000d 10days x)],
     StapleStatusActions => [qw(on yes)],
     StapleMessageCmd => ['/bin/true', '/bin/true a b', ''],
     StapleResponseFile => ['a b c', ''],

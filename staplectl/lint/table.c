@@ -96,6 +96,10 @@ const staplectl_directive_t staplectl_directives[] = {
       "responders in these networks are never asked", NULL },
     { "StapleFetchConcurrency", STAPLE, SERVER, COUNT("1 to 1024"), NEVER,
       NULL, "so many exchanges run at a time", NULL },
+    { "StapleMaxAge", STAPLE, VHOST, OTHER(AGE), NEVER, NULL,
+      "a response of a greater age is not stapled, except for a must-staple "
+      "certificate",
+      "a response is stapled however old it is, to the end of its validity" },
     { "StapleMessageCmd", STAPLE, SERVER, OTHER(PROGRAM), NEVER, NULL,
       "this program is run when something changes for a certificate", NULL },
     { "StapleMustStaple", STAPLE, SERVER, WORDS("warn or require"), NEVER,

@@ -190,6 +190,8 @@ static staple_value_e check_one(const staplectl_directive_t *directive,
     switch (directive->kind) {
     case STAPLECTL_VALUE_SPAN:
         return staple_value_span(&span, value, &rule, words, p);
+    case STAPLECTL_VALUE_AGE:
+        return staple_value_age(&span, value, words, p);
     case STAPLECTL_VALUE_URL:
         return staple_value_url(&url, value, words, p);
     case STAPLECTL_VALUE_PROXY:

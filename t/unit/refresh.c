@@ -88,7 +88,12 @@ static const struct due_case_t {
     { "the same again in the eighth tenth: not in the last", 4 * DAY,
       293760, -1, -1, -1, 311040, 311040 },
     { "signed ahead, 10 minutes", 600, 100, -1, -1, -1, 362, 375 },
-    { "a year of validity", 366 * DAY, 0, -1, -1, -1, 146 * DAY, 220 * DAY },
+    { "a year of validity: as if it were ten days", 366 * DAY, 0, -1, -1, -1,
+      4 * DAY, 6 * DAY },
+    { "60 days, the same again after 6 days: an hour", 60 * DAY, 6 * DAY, -1,
+      -1, -1, 6 * DAY + HOUR, 8 * DAY },
+    { "60 days, the same again at 20 days: a day", 60 * DAY, 20 * DAY, -1, -1,
+      -1, 21 * DAY, 21 * DAY },
     { "without nextUpdate: hourly", 0, 0, -1, -1, -1, HOUR, HOUR },
     { "5 seconds: the middle", 5, 0, -1, -1, -1, 2, 3 },
     { "a second: every second", 1, 0, -1, -1, -1, 1, 1 },
@@ -325,6 +330,33 @@ static void test_serve(void)
         is_int(staple_rules_may_serve(&policy, &meta, T0 + c->now),
                c->expected, c->name);
     }
+}
+
+/* What is older than StapleMaxAge is not served, unless it is off, or the
+ * certificate must-staple; nothing is replaced for its age. */
+static void test_age(void)
+{
+    staple_cert_policy_t policy = default_policy();
+    staple_cache_meta_t meta = meta_of(0, 60 * DAY, 0, 0);
+    staple_ocsp_verdict_t same = { .this_update = T0,
+                                   .next_update = T0 + S(60 * DAY) };
+    apr_time_t end = T0 + S(10 * DAY);
+
+    policy.greatest_age = S(10 * DAY);
+    ok(staple_rules_may_serve(&policy, &meta, end - 1)
+       && !staple_rules_may_serve(&policy, &meta, end),
+       "served to an age of ten days");
+    ok(staple_rules_serve_until(&policy, &meta) == end, "... and it is told");
+    ok(!staple_rules_is_better(&policy, &meta, &same, end),
+       "... but not replaced by itself");
+    ok(!staple_rules_is_overdue(&policy, &same, T0 + S(6 * DAY))
+       && staple_rules_is_overdue(&policy, &same, T0 + S(7 * DAY)),
+       "overdue after 5/8 of that");
+    policy.outlives_age = 1;
+    ok(staple_rules_may_serve(&policy, &meta, end), "must-staple: served on");
+    policy.outlives_age = 0;
+    policy.greatest_age = 0;
+    ok(staple_rules_may_serve(&policy, &meta, end), "off: served on");
 }
 
 static const struct urgent_case_t {
@@ -624,6 +656,8 @@ static void print_due_table(void)
         { "1 day", "hours", DAY, HOUR },
         { "4 days", "hours", 4 * DAY, HOUR },
         { "7 days", "hours", 7 * DAY, HOUR },
+        { "10 days", "hours", 10 * DAY, HOUR },
+        { "60 days", "hours", 60 * DAY, HOUR },
     };
     apr_size_t i;
 
@@ -633,15 +667,16 @@ static void print_due_table(void)
            "--- | --- |\n");
     for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         long v = rows[i].validity;
+        long planned = v < 10 * DAY ? v : 10 * DAY;
         double unit = rows[i].seconds;
 
         printf("| %s | %s |", rows[i].name, rows[i].unit);
         print_range(due_range(v, 0), unit);
-        print_range(due_range(v, v / 20), unit);
-        print_range(due_range(v, v / 4), unit);
-        print_range(due_range(v, v * 3 / 5), unit);
-        print_range(due_range(v, v * 5 / 8), unit);
-        printf(" %.1f |\n", (double)v * 0.9 / unit);
+        print_range(due_range(v, planned / 20), unit);
+        print_range(due_range(v, planned / 4), unit);
+        print_range(due_range(v, planned * 3 / 5), unit);
+        print_range(due_range(v, planned * 5 / 8), unit);
+        printf(" %.1f |\n", (double)planned * 0.9 / unit);
     }
 }
 
@@ -765,6 +800,7 @@ int main(int argc, char **argv)
     test_backoff();
     test_better();
     test_serve();
+    test_age();
     test_probes();
     apr_initialize();
     apr_pool_create(&p, NULL);
