@@ -526,6 +526,7 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
 
     status->cache = current->cache;
     status->registry = current->registry;
+    status->process = current->process;
     status->share = conf->share ? staple_share_name(conf->share) : NULL;
     status->may_act = conf->status_actions;
     status->token = staple_status_make_token(p);

@@ -281,3 +281,24 @@ const char *staple_words_span_text(apr_interval_time_t span, apr_pool_t *p)
            : apr_psprintf(p, "%" APR_INT64_T_FMT " d %d h", hours / 24,
                           (int)(hours % 24));
 }
+
+const char *staple_words_when_text(apr_time_t t, apr_pool_t *p)
+{
+    return t ? staple_words_time_text(t, p) : "never";
+}
+
+const char *staple_words_distance_text(apr_time_t t, apr_time_t now,
+                                       apr_pool_t *p)
+{
+    if (!t) {
+        return "never";
+    }
+    if (t - now >= apr_time_from_sec(1)) {
+        return apr_pstrcat(p, "in ", staple_words_span_text(t - now, p), NULL);
+    }
+    if (now - t >= apr_time_from_sec(1)) {
+        return apr_pstrcat(p, staple_words_span_text(now - t, p), " ago",
+                           NULL);
+    }
+    return "now";
+}

@@ -17,6 +17,7 @@
 
 #include "staple_cache.h"
 #include "staple_cert.h"
+#include "staple_process.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,6 +32,7 @@ typedef struct staple_status_conf_t {
     const staple_cert_registry_t *registry;
     const char *ring_path;     /* NULL: the ring is in memory only */
     const char *share;         /* StapleShare's provider; NULL: none */
+    const staple_process_t *process; /* the refresher; NULL: none */
     int may_act;               /* StapleStatusActions */
     const char *token;         /* what a form has to send back: random, made
                                   before there are children, so they agree */

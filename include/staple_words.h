@@ -87,6 +87,13 @@ const char *staple_words_phases_text(const staple_cache_state_t *state,
 /** "2026-01-31 12:00:00 UTC", for people; NULL for 0. */
 const char *staple_words_time_text(apr_time_t t, apr_pool_t *p);
 
+/** The same; "never" for 0. */
+const char *staple_words_when_text(apr_time_t t, apr_pool_t *p);
+
+/** "in 3 d 4 h", "5 min ago", "now"; "never" for 0. */
+const char *staple_words_distance_text(apr_time_t t, apr_time_t now,
+                                       apr_pool_t *p);
+
 /** "2026-01-31T12:00:00Z", for programs; NULL for 0. */
 const char *staple_words_iso_text(apr_time_t t, apr_pool_t *p);
 

@@ -79,7 +79,6 @@ const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
 static const char *add_leaf(staplectl_certs_t *certs, X509 *leaf)
 {
     apr_pool_t *p = certs->pool;
-    staple_cert_policy_t policy = staplectl_usual_policy(p);
     staplectl_leaf_t *added = apr_array_push(certs->leaves);
     unsigned char id[EVP_MAX_MD_SIZE];
     const char *reason = "it cannot be read";
@@ -92,7 +91,8 @@ static const char *add_leaf(staplectl_certs_t *certs, X509 *leaf)
         || !(added->cert = staple_cert_add(certs->registry,
                                            (const char *)id,
                                            STAPLE_ID_SSL_LEN, pem, "", 0,
-                                           &policy, &reason))) {
+                                           staplectl_usual_policy(p),
+                                           &reason))) {
         return apr_pstrcat(p, "a certificate cannot be used: ", reason, NULL);
     }
     return NULL;
@@ -111,19 +111,6 @@ const char *staplectl_certs_finish(staplectl_certs_t *certs)
         }
     }
     return wrong;
-}
-
-int staplectl_certs_first(const staplectl_certs_t *certs,
-                          staplectl_entry_t *entry)
-{
-    if (!certs->leaves->nelts) {
-        return 0;
-    }
-    memset(entry, 0, sizeof(*entry));
-    entry->host = "";
-    staplectl_entry_set_cert(entry, &APR_ARRAY_IDX(certs->leaves, 0,
-                                                   staplectl_leaf_t));
-    return 1;
 }
 
 const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,

@@ -1,17 +1,21 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * staplectl: how bad is it? An entry becomes one of the severities that
- * monitoring plug-ins know, and the words that go with it.
+ * staplectl: how bad is it? The state of an entry says so, and limits to what
+ * is left of a response's validity may say worse. Told as monitoring plug-ins
+ * do it.
  *
- * The one idea: a failed attempt is no trouble, for the server tries again;
- * too little time left is. What is left is measured against a limit, a span or
- * a part of the response's validity, because validities lie between hours and
- * weeks.
+ * The one idea: entries that are in the same state for the same reason are one
+ * line, so that an outage of a responder is told in a line and not in 300.
  */
 
 #include "staplectl.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_hash.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 
@@ -31,6 +35,7 @@ int staplectl_limit_parse(staplectl_limit_t *limit, const char *text)
     apr_size_t i;
     char *end;
 
+    limit->is_set = 1;
     number = apr_isdigit(*text) ? apr_strtoi64(text, &end, 10) : -1;
     if (number < 0 || number > SPAN_MAX) {
         return 0;
@@ -51,101 +56,253 @@ int staplectl_limit_parse(staplectl_limit_t *limit, const char *text)
     return 0;
 }
 
+/* ----- severity ----- */
+
+void staplectl_limits_init(staplectl_limits_t *limits)
+{
+    int i;
+
+    memset(limits, 0, sizeof(*limits));
+    for (i = 0; i < STAPLE_STATES; i++) {
+        limits->severities[i] = staple_state_severity((staple_state_e)i);
+    }
+}
+
+int staplectl_severity_parse(staplectl_limits_t *limits, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    char name[32];
+    int state, severity;
+
+    if (!equals || equals - text >= (int)sizeof(name)) {
+        return 0;
+    }
+    apr_cpystrn(name, text, (apr_size_t)(equals - text) + 1);
+    state = staple_state_of_name(name);
+    severity = STAPLE_SEVERITY_OK;
+    while (severity <= STAPLE_SEVERITY_CRITICAL
+           && strcmp(staple_severity_name((staple_severity_e)severity),
+                     equals + 1)) {
+        severity++;
+    }
+    if (state == STAPLE_STATES || severity > STAPLE_SEVERITY_CRITICAL) {
+        return 0;
+    }
+    limits->severities[state] = severity;
+    return 1;
+}
+
+/* For how long the response is served; 0: none is. */
+static apr_interval_time_t left_of(const staplectl_entry_t *entry,
+                                   apr_time_t now)
+{
+    const staple_view_t *view = &entry->view;
+
+    return view->is_stapled && view->numbers.serve_until > now
+           ? view->numbers.serve_until - now : 0;
+}
+
+/* The span that a limit is for an entry. */
+static apr_interval_time_t span_of(const staplectl_limit_t *limit,
+                                   const staplectl_entry_t *entry)
+{
+    const staple_cert_numbers_t *numbers = &entry->view.numbers;
+
+    return limit->percent < 0
+           ? limit->span
+           : (numbers->serve_until - numbers->this_update) / 100
+             * limit->percent;
+}
+
 static int is_below(const staplectl_limit_t *limit,
                     const staplectl_entry_t *entry, apr_time_t now)
 {
-    apr_interval_time_t left = entry->until - now;
-    apr_interval_time_t whole = entry->until - entry->meta.this_update;
-
-    return limit->percent < 0 ? left < limit->span
-                              : left < whole / 100 * limit->percent;
+    return limit->is_set && entry->view.is_stapled
+           && left_of(entry, now) < span_of(limit, entry);
 }
 
-/* What the last exchange has to do with it, if it failed. */
-static const char *cause_text(const staplectl_entry_t *entry, apr_pool_t *p)
+staple_severity_e staplectl_severity_of(const staplectl_entry_t *entry,
+                                        const staplectl_limits_t *limits,
+                                        apr_time_t now)
 {
-    const staple_cache_state_t *state = &entry->state;
-    const char *peer = staple_words_peer_text(state, p);
+    int severity = limits->severities[entry->view.state];
 
-    if (!entry->has_state || !state->failing) {
-        return "";
+    if (is_below(&limits->critical, entry, now)) {
+        return STAPLE_SEVERITY_CRITICAL;
     }
-    return apr_psprintf(p, "; %u attempt%s failed in a row, the last at "
-                        "%s%s%s: %s", (unsigned)state->failing,
-                        state->failing == 1 ? "" : "s",
-                        staplectl_time_text(state->last_attempt, p),
-                        *peer ? " with " : "", peer,
-                        staple_words_outcome_text(state, p));
-}
-
-static staplectl_exit_e check_time(const staplectl_entry_t *entry,
-                                   const staplectl_limits_t *limits,
-                                   apr_time_t now, const char **words,
-                                   apr_pool_t *p)
-{
-    *words = apr_psprintf(p, "stapled, for another %s%s",
-                          staple_words_span_text(entry->until - now, p),
-                          cause_text(entry, p));
-    return is_below(&limits->critical, entry, now) ? STAPLECTL_CRITICAL
-           : is_below(&limits->warning, entry, now) ? STAPLECTL_WARNING
-           : STAPLECTL_OK;
-}
-
-static const char *revoked_text(const staplectl_entry_t *entry, apr_pool_t *p)
-{
-    return entry->response && entry->response->revoked_at
-           ? apr_psprintf(p, "revoked at %s (reason: %s); clients refuse it",
-                          staplectl_time_text(entry->response->revoked_at, p),
-                          staple_ocsp_crl_reason_text(
-                              entry->response->crl_reason))
-           : "revoked; clients refuse it";
-}
-
-static const char *missing_text(const staplectl_entry_t *entry, apr_pool_t *p)
-{
-    return apr_pstrcat(p, entry->cert && entry->cert->is_must_staple
-                       ? "nothing is stapled and the certificate is "
-                         "must-staple: clients refuse it"
-                       : "nothing is stapled", cause_text(entry, p), NULL);
-}
-
-staplectl_exit_e staplectl_check(const staplectl_entry_t *entry,
-                                 const staplectl_limits_t *limits,
-                                 apr_time_t now, const char **words,
-                                 apr_pool_t *p)
-{
-    switch (entry->verdict) {
-    case STAPLECTL_STAPLED:
-        return check_time(entry, limits, now, words, p);
-    case STAPLECTL_NEEDLESS:
-        *words = apr_pstrcat(p, "nothing to staple: ",
-                             staple_cert_scope_text(entry->cert->scope), NULL);
-        return entry->cert->is_must_staple ? STAPLECTL_CRITICAL : STAPLECTL_OK;
-    case STAPLECTL_PENDING:
-        *words = "a response of before the start waits to be verified";
-        return STAPLECTL_WARNING;
-    case STAPLECTL_WAITING:
-        *words = "no responder has been asked yet";
-        return STAPLECTL_WARNING;
-    case STAPLECTL_ERROR:
-        *words = apr_pstrcat(p, "an error is stapled, which clients refuse",
-                             cause_text(entry, p), NULL);
-        return STAPLECTL_CRITICAL;
-    case STAPLECTL_EXPIRED:
-        *words = apr_psprintf(p, "the response ended at %s%s",
-                              staplectl_time_text(entry->until, p),
-                              cause_text(entry, p));
-        return STAPLECTL_CRITICAL;
-    case STAPLECTL_UNTRUE:
-        *words = apr_pstrcat(p, "the response ",
-                             staple_ocsp_reason_text(entry->reason), NULL);
-        return STAPLECTL_CRITICAL;
-    case STAPLECTL_REVOKED:
-        *words = revoked_text(entry, p);
-        return STAPLECTL_CRITICAL;
-    case STAPLECTL_MISSING:
-        break;
+    if (severity == STAPLE_SEVERITY_OK
+        && is_below(&limits->warning, entry, now)) {
+        return STAPLE_SEVERITY_WARNING;
     }
-    *words = missing_text(entry, p);
-    return STAPLECTL_CRITICAL;
+    return (staple_severity_e)severity;
+}
+
+/* ----- what is said ----- */
+
+/* Entries of which the same is said. */
+typedef struct group_t {
+    const char *words;
+    staple_severity_e severity;
+    apr_array_header_t *names; /* const char * */
+} group_t;
+
+/* What a check came to. */
+typedef struct sum_t {
+    staple_severity_e worst;
+    int trouble;                     /* entries that are not well */
+    const staplectl_entry_t *first;  /* whose response ends first */
+    apr_array_header_t *groups;      /* group_t *, in the order of entries */
+    apr_hash_t *by_words;
+} sum_t;
+
+/* @param more what is said of one entry alone */
+static const char *words_of(const staple_view_t *view, const char *more,
+                            apr_pool_t *p)
+{
+    const char *peer = *view->peer ? apr_pstrcat(p, " (", view->peer, ")",
+                                                 NULL) : "";
+    const char *words = apr_pstrcat(p, staple_state_text(view->state),
+                                    *view->cause ? ": " : "", view->cause,
+                                    view->exchange.failing ? peer : "", more,
+                                    NULL);
+
+    return *view->advice.who
+           ? apr_pstrcat(p, words, "; look at ", view->advice.who, ": ",
+                         view->advice.remedy, NULL)
+           : words;
+}
+
+static void add_to_group(sum_t *sum, const staplectl_entry_t *entry,
+                         staple_severity_e severity, apr_pool_t *p)
+{
+    const char *words = words_of(&entry->view, "", p);
+    group_t *group = apr_hash_get(sum->by_words, words, APR_HASH_KEY_STRING);
+
+    if (!group) {
+        group = apr_palloc(p, sizeof(*group));
+        group->words = words;
+        group->severity = severity;
+        group->names = apr_array_make(p, 4, sizeof(const char *));
+        apr_hash_set(sum->by_words, words, APR_HASH_KEY_STRING, group);
+        APR_ARRAY_PUSH(sum->groups, group_t *) = group;
+    }
+    APR_ARRAY_PUSH(group->names, const char *) = entry->view.name;
+}
+
+static void add_entry(sum_t *sum, const staplectl_entry_t *entry,
+                      const staplectl_limits_t *limits, apr_time_t now,
+                      apr_pool_t *p)
+{
+    staple_severity_e severity = staplectl_severity_of(entry, limits, now);
+
+    if (severity > sum->worst) {
+        sum->worst = severity;
+    }
+    if (entry->view.state != STAPLE_STATE_NOT_APPLICABLE
+        && (!sum->first || left_of(entry, now) < left_of(sum->first, now))) {
+        sum->first = entry;
+    }
+    if (severity != STAPLE_SEVERITY_OK) {
+        sum->trouble++;
+        add_to_group(sum, entry, severity, p);
+    }
+}
+
+/* A range of monitoring plug-ins: alert when less is left than this. */
+static const char *range_text(const staplectl_limit_t *limit,
+                              const staplectl_entry_t *entry, apr_pool_t *p)
+{
+    return limit->is_set
+           ? apr_psprintf(p, "%" APR_TIME_T_FMT ":",
+                          apr_time_sec(span_of(limit, entry))) : "";
+}
+
+static void print_performance(const sum_t *sum, int count,
+                              const staplectl_limits_t *limits,
+                              apr_time_t now, apr_pool_t *p)
+{
+    printf(" | certificates=%d;;;0 trouble=%d;;;0;%d", count, sum->trouble,
+           count);
+    if (sum->first) {
+        printf(" left=%" APR_TIME_T_FMT "s;%s;%s;0",
+               apr_time_sec(left_of(sum->first, now)),
+               range_text(&limits->warning, sum->first, p),
+               range_text(&limits->critical, sum->first, p));
+    }
+    printf("\n");
+}
+
+/* The one entry there is, in words. */
+static const char *alone_text(const staplectl_entry_t *entry, apr_time_t now,
+                              apr_pool_t *p)
+{
+    const staple_view_t *view = &entry->view;
+    const char *until = view->is_stapled
+        ? apr_pstrcat(p, ", valid for another ",
+                      staple_words_span_text(left_of(entry, now), p), NULL) : "";
+
+    return apr_pstrcat(p, view->name, ": ", words_of(view, until, p), NULL);
+}
+
+/* Names that are told of a group. */
+#define NAMES_SHOWN 5
+
+static void print_group(const group_t *group)
+{
+    int count = group->names->nelts, i;
+
+    if (count == 1) {
+        printf("%s: %s\n", APR_ARRAY_IDX(group->names, 0, const char *),
+               group->words);
+        return;
+    }
+    printf("%d certificates: %s:", count, group->words);
+    for (i = 0; i < count && i < NAMES_SHOWN; i++) {
+        printf("%s %s", i ? "," : "", APR_ARRAY_IDX(group->names, i,
+                                                    const char *));
+    }
+    if (count > NAMES_SHOWN) {
+        printf(" and %d more", count - NAMES_SHOWN);
+    }
+    printf("\n");
+}
+
+static const char *summary_text(const sum_t *sum,
+                                const apr_array_header_t *entries,
+                                apr_time_t now, apr_pool_t *p)
+{
+    int count = entries->nelts;
+
+    if (count == 1) {
+        return alone_text(&APR_ARRAY_IDX(entries, 0, staplectl_entry_t), now,
+                          p);
+    }
+    return sum->trouble
+           ? apr_psprintf(p, "%d of %d certificates need attention",
+                          sum->trouble, count)
+           : apr_psprintf(p, "%d certificates, all is well", count);
+}
+
+int staplectl_check(const apr_array_header_t *entries,
+                    const staplectl_limits_t *limits, apr_time_t now,
+                    apr_pool_t *p)
+{
+    static const char *const words[] = { "OK", "WARNING", "CRITICAL" };
+    int count = entries->nelts, i;
+    sum_t sum;
+
+    memset(&sum, 0, sizeof(sum));
+    sum.groups = apr_array_make(p, 4, sizeof(group_t *));
+    sum.by_words = apr_hash_make(p);
+    for (i = 0; i < count; i++) {
+        add_entry(&sum, &APR_ARRAY_IDX(entries, i, staplectl_entry_t), limits,
+                  now, p);
+    }
+    printf("STAPLE %s - %s", words[sum.worst],
+           summary_text(&sum, entries, now, p));
+    print_performance(&sum, count, limits, now, p);
+    for (i = 0; count > 1 && i < sum.groups->nelts; i++) {
+        print_group(APR_ARRAY_IDX(sum.groups, i, group_t *));
+    }
+    return sum.worst;
 }

@@ -46,6 +46,8 @@ typedef struct staplectl_t {
     apr_interval_time_t timeout;
     staplectl_limits_t limits;
     int is_json, is_pem, is_text;
+    int only_trouble;        /* only entries that need attention */
+    staple_state_e state;    /* only entries in it; STAPLE_STATES: all */
     const char *output;      /* a file; NULL: standard output */
     staplectl_lint_options_t lint;
     staplectl_certs_t *certs;
@@ -54,8 +56,7 @@ typedef struct staplectl_t {
     apr_array_header_t *entries;  /* staplectl_entry_t: those meant */
 } staplectl_t;
 
-/* Options without a letter of their own. */
-enum {
+enum { /* options without a letter of their own */
     CONNECT = 256,
     SERVER_NAME,
     TIMEOUT_OPTION,
@@ -63,6 +64,9 @@ enum {
     PEM,
     TEXT,
     ROOT,
+    SEVERITY,
+    STATE,
+    TROUBLE,
     VHOST,
     VERSION
 };
@@ -76,6 +80,9 @@ static const apr_getopt_option_t options[] = {
     { "warning", 'w', 1, NULL },
     { "critical", 'C', 1, NULL },
     { "output", 'o', 1, NULL },
+    { "severity", SEVERITY, 1, NULL },
+    { "state", STATE, 1, NULL },
+    { "trouble", TROUBLE, 0, NULL },
     { "json", JSON, 0, NULL },
     { "pem", PEM, 0, NULL },
     { "text", TEXT, 0, NULL },
@@ -106,9 +113,13 @@ static const char usage[] =
     "      --servername NAME  whom to ask for there (default: HOST)\n"
     "      --timeout SECONDS  for the handshake (10)\n"
     "What:\n"
+    "      --trouble          list, show, check: only what needs attention\n"
+    "      --state STATE      list, show, check: only what is in that state\n"
     "  -w, --warning LIMIT    check: warn when less is left of a response's\n"
-    "                         validity: 36h, 2d, 90m, 600, 25% (25%)\n"
-    "  -C, --critical LIMIT   the same for critical (10%)\n"
+    "                         validity, too: 36h, 2d, 90m, 600, 25%\n"
+    "  -C, --critical LIMIT   the same for critical\n"
+    "      --severity STATE=SEVERITY  check: how grave a state is, as in\n"
+    "                         missing=warning or failing=ok; repeatable\n"
     "      --text             show: the response in full, too\n"
     "      --pem              get: PEM rather than DER\n"
     "  -o, --output FILE      get: write to a file\n"
@@ -129,6 +140,13 @@ static int complain(const char *what, const char *more)
 
 /* ----- where entries come from ----- */
 
+/* The name that a server is asked by: that of the host, unless it is an
+ * address. */
+static const char *name_of_host(const char *host)
+{
+    return strspn(host, "0123456789.:") == strlen(host) ? NULL : host;
+}
+
 static const char *read_target(const staplectl_t *ctl,
                                staplectl_target_t *target)
 {
@@ -143,22 +161,20 @@ static const char *read_target(const staplectl_t *ctl,
     target->host = host;
     target->port = port ? port : PORT;
     target->timeout = ctl->timeout;
-    target->name = ctl->server_name ? ctl->server_name
-                   : strspn(host, "0123456789.:") == strlen(host) ? NULL
-                   : host;
+    target->name = ctl->server_name ? ctl->server_name : name_of_host(host);
     return NULL;
 }
 
 static const char *ask_server(staplectl_t *ctl)
 {
+    const apr_array_header_t *leaves;
     staplectl_entry_t *entry;
-    const unsigned char *der;
+    staplectl_staple_t staple;
     staplectl_target_t target;
-    apr_size_t len;
     const char *wrong = read_target(ctl, &target);
 
     if (!wrong) {
-        wrong = staplectl_tls_ask(&target, ctl->certs, &der, &len, ctl->pool);
+        wrong = staplectl_tls_ask(&target, ctl->certs, &staple, ctl->pool);
     }
     if (!wrong) {
         wrong = staplectl_certs_finish(ctl->certs);
@@ -166,14 +182,18 @@ static const char *ask_server(staplectl_t *ctl)
     if (wrong) {
         return wrong;
     }
-    entry = apr_array_push(ctl->entries);
-    if (!staplectl_certs_first(ctl->certs, entry)) {
+    leaves = staplectl_certs_leaves(ctl->certs);
+    if (!leaves->nelts) {
         return "the server showed no certificate of its own";
     }
-    entry->der = der;
-    entry->der_len = len;
+    entry = staplectl_entry_push(ctl->entries);
+    staplectl_entry_set_cert(entry, &APR_ARRAY_IDX(leaves, 0,
+                                                   staplectl_leaf_t));
+    entry->view.absence = "the server sent no response";
+    entry->view.der = staple.der;
+    entry->view.der_len = staple.len;
     staplectl_entry_judge(entry, ctl->now, ctl->pool);
-    return der && !entry->is_judged
+    return staple.der && !entry->view.is_judged
            ? "the server does not send its issuer's certificate, so its staple "
              "cannot be judged; give it with --cert" : NULL;
 }
@@ -192,6 +212,17 @@ static int is_meant(const staplectl_t *ctl, const staplectl_entry_t *entry)
     return !ctl->patterns->nelts;
 }
 
+static int is_wanted(const staplectl_t *ctl, const staplectl_entry_t *entry)
+{
+    staple_state_e state = entry->view.state;
+
+    if (ctl->only_trouble && !staple_state_needs_attention(state)) {
+        return 0;
+    }
+    return (ctl->state == STAPLE_STATES || ctl->state == state)
+           && is_meant(ctl, entry);
+}
+
 /* Every pattern has to mean something: what is not there is not well. */
 static const char *find_unmatched(const staplectl_t *ctl)
 {
@@ -201,10 +232,10 @@ static const char *find_unmatched(const staplectl_t *ctl)
         const char *pattern = APR_ARRAY_IDX(ctl->patterns, i, const char *);
         int found = 0;
 
-        for (j = 0; !found && j < ctl->entries->nelts; j++) {
+        for (j = 0; !found && j < ctl->ring->entries->nelts; j++) {
             found = staplectl_entry_matches(
-                &APR_ARRAY_IDX(ctl->entries, j, staplectl_entry_t), pattern,
-                ctl->pool);
+                &APR_ARRAY_IDX(ctl->ring->entries, j, staplectl_entry_t),
+                pattern, ctl->pool);
         }
         if (!found) {
             return pattern;
@@ -213,20 +244,36 @@ static const char *find_unmatched(const staplectl_t *ctl)
     return NULL;
 }
 
+/* The most urgent first. */
+static int by_urgency(const void *av, const void *bv)
+{
+    const staple_view_t *a = &((const staplectl_entry_t *)av)->view;
+    const staple_view_t *b = &((const staplectl_entry_t *)bv)->view;
+
+    if (a->state != b->state) {
+        return a->state < b->state ? -1 : 1;
+    }
+    if (a->numbers.serve_until != b->numbers.serve_until) {
+        return a->numbers.serve_until < b->numbers.serve_until ? -1 : 1;
+    }
+    return strcmp(a->name, b->name);
+}
+
 static const char *select_entries(staplectl_t *ctl)
 {
-    const char *unmatched;
+    const char *unmatched = find_unmatched(ctl);
     int i;
 
     for (i = 0; i < ctl->ring->entries->nelts; i++) {
         const staplectl_entry_t *entry
             = &APR_ARRAY_IDX(ctl->ring->entries, i, staplectl_entry_t);
 
-        if (is_meant(ctl, entry)) {
+        if (is_wanted(ctl, entry)) {
             APR_ARRAY_PUSH(ctl->entries, staplectl_entry_t) = *entry;
         }
     }
-    unmatched = find_unmatched(ctl);
+    qsort(ctl->entries->elts, (size_t)ctl->entries->nelts,
+          sizeof(staplectl_entry_t), by_urgency);
     return unmatched
            ? apr_psprintf(ctl->pool, "%s: no such certificate in %s (it "
                           "knows the first virtual host's name; others are "
@@ -253,18 +300,21 @@ static const char *read_ring(staplectl_t *ctl)
 
 /* ----- commands ----- */
 
+static int print_json(const staplectl_t *ctl, staple_report_depth_e depth)
+{
+    staplectl_print_json(ctl->ring, ctl->entries, depth, ctl->now, ctl->pool);
+    return STAPLECTL_OK;
+}
+
 static int list(staplectl_t *ctl)
 {
     if (!ctl->ring) {
         return complain("list reads a ring; use show --connect", "");
     }
     if (ctl->is_json) {
-        staplectl_print_json(ctl->ring, ctl->entries, &ctl->limits, ctl->now,
-                             ctl->pool);
+        return print_json(ctl, STAPLE_REPORT_RESPONSE);
     }
-    else {
-        staplectl_print_list(ctl->ring, ctl->entries, ctl->now, ctl->pool);
-    }
+    staplectl_print_list(ctl->ring, ctl->entries, ctl->now, ctl->pool);
     return STAPLECTL_OK;
 }
 
@@ -273,9 +323,7 @@ static int show(staplectl_t *ctl)
     int i;
 
     if (ctl->is_json) {
-        staplectl_print_json(ctl->ring, ctl->entries, &ctl->limits, ctl->now,
-                             ctl->pool);
-        return STAPLECTL_OK;
+        return print_json(ctl, STAPLE_REPORT_LINES);
     }
     for (i = 0; i < ctl->entries->nelts; i++) {
         const staplectl_entry_t *entry
@@ -283,19 +331,19 @@ static int show(staplectl_t *ctl)
 
         fputs(i ? "\n" : "", stdout);
         staplectl_print_entry(entry, ctl->now, ctl->pool);
-        if (ctl->is_text && entry->der) {
+        if (ctl->is_text && entry->view.der) {
             fputs("\n", stdout);
-            staplectl_print_response(entry, ctl->pool);
+            staplectl_print_response(entry);
         }
     }
     return STAPLECTL_OK;
 }
 
-static int put_response(const staplectl_entry_t *entry, FILE *out, int is_pem)
+static int put_response(const staple_view_t *view, FILE *out, int is_pem)
 {
     int is_done = is_pem
-        ? PEM_write(out, "OCSP RESPONSE", "", entry->der, (long)entry->der_len)
-        : fwrite(entry->der, 1, entry->der_len, out) == entry->der_len;
+        ? PEM_write(out, "OCSP RESPONSE", "", view->der, (long)view->der_len)
+        : fwrite(view->der, 1, view->der_len, out) == view->der_len;
 
     ERR_clear_error();
     return is_done && fflush(out) == 0;
@@ -306,7 +354,7 @@ static int write_response(const staplectl_t *ctl,
 {
     FILE *out = ctl->output ? fopen(ctl->output, "wb") : stdout;
     int is_pem = ctl->is_pem || (!ctl->output && isatty(STDOUT_FILENO));
-    int is_done = out && put_response(entry, out, is_pem);
+    int is_done = out && put_response(&entry->view, out, is_pem);
 
     if (out && ctl->output && fclose(out)) {
         is_done = 0;
@@ -325,89 +373,27 @@ static int get(staplectl_t *ctl)
         return complain("several certificates are meant; name one by its "
                         "serial or fingerprint", "");
     }
-    return entry->der ? write_response(ctl, entry)
-                      : complain("there is no response for ",
-                                 staplectl_entry_name(entry, ctl->pool));
-}
-
-/* What a check came to. */
-typedef struct summary_t {
-    staplectl_exit_e worst;
-    int trouble;      /* certificates that are not well */
-    apr_time_t until; /* the first end of a response; 0: none is held */
-    apr_array_header_t *lines; /* const char *: one for each in trouble */
-} summary_t;
-
-static void sum_up(const staplectl_t *ctl, summary_t *sum)
-{
-    int i;
-
-    memset(sum, 0, sizeof(*sum));
-    sum->lines = apr_array_make(ctl->pool, 4, sizeof(const char *));
-    for (i = 0; i < ctl->entries->nelts; i++) {
-        const staplectl_entry_t *entry
-            = &APR_ARRAY_IDX(ctl->entries, i, staplectl_entry_t);
-        const char *words;
-        staplectl_exit_e severity = staplectl_check(entry, &ctl->limits,
-                                                    ctl->now, &words,
-                                                    ctl->pool);
-
-        if (severity > sum->worst) {
-            sum->worst = severity;
-        }
-        if (entry->der && (!sum->until || entry->until < sum->until)) {
-            sum->until = entry->until;
-        }
-        if (severity != STAPLECTL_OK || ctl->entries->nelts == 1) {
-            APR_ARRAY_PUSH(sum->lines, const char *)
-                = apr_pstrcat(ctl->pool, staplectl_entry_name(entry,
-                                                              ctl->pool),
-                              ": ", words, NULL);
-        }
-        sum->trouble += severity != STAPLECTL_OK;
-    }
-}
-
-static void print_summary(const staplectl_t *ctl, const summary_t *sum)
-{
-    static const char *const words[] = { "OK", "WARNING", "CRITICAL" };
-    int count = ctl->entries->nelts;
-    int i;
-
-    printf("STAPLE %s - ", words[sum->worst]);
-    if (sum->lines->nelts == 1 && count == 1) {
-        printf("%s", APR_ARRAY_IDX(sum->lines, 0, const char *));
-    }
-    else if (sum->trouble) {
-        printf("%d of %d certificates need attention", sum->trouble, count);
-    }
-    else {
-        printf("%d certificates, all is well", count);
-    }
-    printf(" | certificates=%d trouble=%d", count, sum->trouble);
-    if (sum->until) {
-        printf(" left=%" APR_INT64_T_FMT "s",
-               (apr_int64_t)apr_time_sec(sum->until - ctl->now));
-    }
-    printf("\n");
-    for (i = 0; count > 1 && i < sum->lines->nelts; i++) {
-        printf("%s\n", APR_ARRAY_IDX(sum->lines, i, const char *));
-    }
+    return entry->view.der
+           ? write_response(ctl, entry)
+           : complain("there is no response for ", entry->view.name);
 }
 
 static int check(staplectl_t *ctl)
 {
-    summary_t sum;
+    int i, worst = STAPLECTL_OK;
 
-    sum_up(ctl, &sum);
-    if (ctl->is_json) {
-        staplectl_print_json(ctl->ring, ctl->entries, &ctl->limits, ctl->now,
-                             ctl->pool);
+    if (!ctl->is_json) {
+        return staplectl_check(ctl->entries, &ctl->limits, ctl->now, ctl->pool);
     }
-    else {
-        print_summary(ctl, &sum);
+    print_json(ctl, STAPLE_REPORT_RESPONSE);
+    for (i = 0; i < ctl->entries->nelts; i++) {
+        int severity = staplectl_severity_of(
+            &APR_ARRAY_IDX(ctl->entries, i, staplectl_entry_t), &ctl->limits,
+            ctl->now);
+
+        worst = severity > worst ? severity : worst;
     }
-    return (int)sum.worst;
+    return worst;
 }
 
 static int lint(staplectl_t *ctl)
@@ -445,6 +431,35 @@ static const char *set_limit(staplectl_t *ctl, staplectl_limit_t *limit,
                           arg);
 }
 
+static const char *state_names(apr_pool_t *p)
+{
+    const char *names = "";
+    int i;
+
+    for (i = 0; i < STAPLE_STATES; i++) {
+        names = apr_pstrcat(p, names, i ? ", " : "",
+                            staple_state_name((staple_state_e)i), NULL);
+    }
+    return names;
+}
+
+static const char *set_state(staplectl_t *ctl, const char *arg)
+{
+    ctl->state = staple_state_of_name(arg);
+    return ctl->state != STAPLE_STATES
+           ? NULL : apr_psprintf(ctl->pool, "'%s' is no state; there are %s",
+                                 arg, state_names(ctl->pool));
+}
+
+static const char *set_severity(staplectl_t *ctl, const char *arg)
+{
+    return staplectl_severity_parse(&ctl->limits, arg)
+           ? NULL : apr_psprintf(ctl->pool, "'%s' is not STATE=SEVERITY, as in "
+                                 "missing=warning; a severity is ok, warning "
+                                 "or critical, a state one of %s", arg,
+                                 state_names(ctl->pool));
+}
+
 static const char *set_timeout(staplectl_t *ctl, const char *arg)
 {
     apr_int64_t seconds = apr_isdigit(*arg) ? apr_atoi64(arg) : 0;
@@ -477,6 +492,13 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
         return NULL;
     case TIMEOUT_OPTION:
         return set_timeout(ctl, arg);
+    case SEVERITY:
+        return set_severity(ctl, arg);
+    case STATE:
+        return set_state(ctl, arg);
+    case TROUBLE:
+        ctl->only_trouble = 1;
+        return NULL;
     case JSON:
         ctl->is_json = 1;
         return NULL;
@@ -574,8 +596,8 @@ int main(int argc, const char *const *argv)
     ctl.now = apr_time_now();
     ctl.ring_path = getenv("STAPLE_RING");
     ctl.timeout = apr_time_from_sec(TIMEOUT);
-    staplectl_limit_parse(&ctl.limits.warning, "25%");
-    staplectl_limit_parse(&ctl.limits.critical, "10%");
+    ctl.state = STAPLE_STATES;
+    staplectl_limits_init(&ctl.limits);
     ctl.certs = staplectl_certs_make(ctl.pool);
     ctl.patterns = apr_array_make(ctl.pool, 4, sizeof(const char *));
     ctl.entries = apr_array_make(ctl.pool, 4, sizeof(staplectl_entry_t));

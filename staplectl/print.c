@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * staplectl: entries as text for people.
+ * staplectl: entries as text for people, and as JSON for programs.
  *
  * The one idea: whatever a certificate or a responder wrote has been made
  * printable before it gets here, so that no terminal can be fooled.
@@ -10,6 +10,9 @@
 #include "staplectl.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <apr_strings.h>
 
@@ -18,185 +21,262 @@
 
 #include "staple_words.h"
 
-static const char *until_text(const staplectl_entry_t *entry, apr_time_t now,
+/* ----- the list ----- */
+
+/* Columns of the list; the last one ends the line. */
+enum { COLUMN_STATE, COLUMN_VALID, COLUMN_NAME, COLUMN_LAST, COLUMNS };
+
+static const char *valid_text(const staple_view_t *view, apr_time_t now,
                               apr_pool_t *p)
 {
-    if (!entry->der) {
+    apr_time_t until = view->numbers.serve_until;
+
+    if (!until) {
         return "-";
     }
-    return entry->until > now
-           ? apr_pstrcat(p, "for ",
-                         staple_words_span_text(entry->until - now, p),
-                         NULL)
-           : apr_pstrcat(p, "ended ",
-                         staple_words_span_text(now - entry->until, p), " ago",
+    return until > now
+           ? apr_pstrcat(p, "for ", staple_words_span_text(until - now, p), NULL)
+           : apr_pstrcat(p, "ended ", staple_words_distance_text(until, now, p),
                          NULL);
 }
 
-static const char *last_text(const staplectl_entry_t *entry, apr_time_t now,
+static const char *last_text(const staple_view_t *view, apr_time_t now,
                              apr_pool_t *p)
 {
-    const staple_cache_state_t *state = &entry->state;
-
-    if (!entry->has_state || !state->last_attempt) {
-        return "never asked";
-    }
-    return apr_psprintf(p, "%s ago: %s",
-                        staple_words_span_text(now > state->last_attempt
-                                               ? now - state->last_attempt : 0,
-                                               p),
-                        staple_words_outcome_text(state, p));
+    return *view->outcome
+           ? apr_pstrcat(p, staple_words_distance_text(view->exchange.last_attempt,
+                                                 now, p), ": ", view->outcome,
+                         NULL)
+           : "never asked";
 }
 
-static void print_share(const staple_cache_share_t *share, apr_pool_t *p)
+static void fill_row(const char *row[COLUMNS], const staple_view_t *view,
+                     apr_time_t now, apr_pool_t *p)
 {
-    printf("share: %" APR_UINT64_T_FMT " found, %" APR_UINT64_T_FMT " not "
-           "found, %" APR_UINT64_T_FMT " not ours, %" APR_UINT64_T_FMT
-           " given, %" APR_UINT64_T_FMT " not given, %" APR_UINT64_T_FMT
-           " not answered, %" APR_UINT64_T_FMT " errors; %s since %s\n",
-           share->hits, share->misses, share->odd, share->stored,
-           share->dropped, share->unanswered, share->errors,
-           share->is_silent ? "silent" : "in use",
-           staplectl_time_text(share->since, p));
+    row[COLUMN_STATE] = staple_state_name(view->state);
+    row[COLUMN_VALID] = valid_text(view, now, p);
+    row[COLUMN_NAME] = view->name;
+    row[COLUMN_LAST] = last_text(view, now, p);
+}
+
+/* Colours are for terminals, and for people who have not switched them off
+ * (NO_COLOR, https://no-color.org). */
+static int has_colours(void)
+{
+    const char *off = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+
+    return isatty(STDOUT_FILENO) && !(off && *off)
+           && !(terminal && !strcmp(terminal, "dumb"));
+}
+
+static const char *colour_of(staple_state_e state)
+{
+    static const char *const colours[] = { "\033[32m", "\033[33m",
+                                           "\033[31m" };
+
+    return colours[staple_state_severity(state)];
+}
+
+/* @param colour "": none */
+static void print_row(const char *const row[COLUMNS], const int widths[],
+                      const char *colour)
+{
+    printf("%s%-*s%s  %-*s  %-*s  %s\n", colour, widths[COLUMN_STATE],
+           row[COLUMN_STATE], *colour ? "\033[0m" : "", widths[COLUMN_VALID],
+           row[COLUMN_VALID], widths[COLUMN_NAME], row[COLUMN_NAME],
+           row[COLUMN_LAST]);
+}
+
+static void print_rows(const apr_array_header_t *entries, apr_time_t now,
+                       apr_pool_t *p)
+{
+    static const char *const titles[COLUMNS] = { "STATE", "VALID",
+        "CERTIFICATE", "LAST EXCHANGE" };
+    const char *(*rows)[COLUMNS]
+        = apr_palloc(p, ((apr_size_t)entries->nelts + 1) * sizeof(*rows));
+    int widths[COLUMNS] = { 5, 5, 11, 0 };
+    int colours = has_colours(), i, k;
+
+    for (i = 0; i < entries->nelts; i++) {
+        fill_row(rows[i], &APR_ARRAY_IDX(entries, i, staplectl_entry_t).view,
+                 now, p);
+        for (k = 0; k < COLUMN_LAST; k++) {
+            int width = (int)strlen(rows[i][k]);
+
+            widths[k] = width > widths[k] ? width : widths[k];
+        }
+    }
+    print_row(titles, widths, "");
+    for (i = 0; i < entries->nelts; i++) {
+        print_row((const char *const *)rows[i], widths, colours
+                  ? colour_of(APR_ARRAY_IDX(entries, i,
+                                            staplectl_entry_t).view.state)
+                  : "");
+    }
+}
+
+static void print_share(const staple_report_t *report, apr_pool_t *p)
+{
+    const staple_number_t *number = staple_report_share_numbers;
+    const char *glue = "share: ";
+
+    for (; number->name; number++) {
+        if (number->label && number->unit == STAPLE_UNIT_NONE) {
+            printf("%s%s %" APR_INT64_T_FMT, glue, number->label,
+                   staple_number_of(number, &report->share_numbers));
+            glue = ", ";
+        }
+    }
+    printf("; %s\n", staple_report_share_text(report, p));
 }
 
 void staplectl_print_list(const staplectl_ring_t *ring,
                           const apr_array_header_t *entries, apr_time_t now,
                           apr_pool_t *p)
 {
-    int i;
+    const staple_report_t *report = &ring->report;
 
-    printf("%-9s %-15s %-34s %s\n", "VERDICT", "VALID", "CERTIFICATE",
-           "LAST EXCHANGE");
-    for (i = 0; i < entries->nelts; i++) {
-        const staplectl_entry_t *entry
-            = &APR_ARRAY_IDX(entries, i, staplectl_entry_t);
-
-        printf("%-9s %-15s %-34s %s\n",
-               staplectl_verdict_word(entry->verdict),
-               until_text(entry, now, p), staplectl_entry_name(entry, p),
-               last_text(entry, now, p));
-    }
-    printf("%d certificate%s of %d; %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT
-           " bytes in use; ring made %s, written %s\n", entries->nelts,
+    print_rows(entries, now, p);
+    printf("%d certificate%s of %d. %s\n", entries->nelts,
            entries->nelts == 1 ? "" : "s", ring->entries->nelts,
-           ring->usage.live, ring->usage.data_size,
-           staplectl_time_text(ring->usage.created, p),
-           staplectl_time_text(ring->written, p));
-    if (ring->share.since) {
-        print_share(&ring->share, p);
+           staple_report_summary(report, p));
+    printf("ring %s: %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " bytes in use, "
+           "made %s, written %s\n", ring->path, ring->usage.live,
+           ring->usage.data_size, staple_words_when_text(ring->usage.created,
+                                                         p),
+           staple_words_when_text(report->ring_written, p));
+    if (report->share) {
+        print_share(report, p);
     }
 }
+
+/* ----- one entry ----- */
 
 static void put(const char *label, const char *value)
 {
     printf("%-14s %s\n", label, value);
 }
 
-static void put_time(const char *label, apr_time_t t, apr_pool_t *p)
+static void put_time(const char *label, apr_time_t t, apr_time_t now,
+                     apr_pool_t *p)
 {
-    put(label, staplectl_time_text(t, p));
+    put(label, t ? apr_pstrcat(p, staple_words_when_text(t, p), " (",
+                               staple_words_distance_text(t, now, p), ")", NULL)
+                 : "never");
 }
 
-static void put_cert(const staple_cert_t *cert, apr_pool_t *p)
+static void put_cert(const staple_cert_t *cert, apr_time_t now, apr_pool_t *p)
 {
     const char *urls = apr_array_pstrcat(p, cert->urls, ' ');
 
     put("subject", cert->subject_dn);
     put("issuer", cert->issuer_dn);
-    put_time("ends", cert->not_after, p);
+    put_time("ends", cert->not_after, now, p);
     put("must-staple", cert->is_must_staple ? "yes" : "no");
     put("responders", *urls ? urls : "none");
 }
 
-static void put_response(const staplectl_entry_t *entry, apr_pool_t *p)
+static const char *judgement_text(const staple_view_t *view, apr_pool_t *p)
 {
-    const staplectl_response_t *response = entry->response;
+    return view->reason == STAPLE_OCSP_OK
+           ? "true and about this certificate"
+           : apr_pstrcat(p, "the response ",
+                         staple_ocsp_reason_text(view->reason), NULL);
+}
 
-    if (!entry->der) {
+static void put_contents(const staple_report_response_t *response,
+                         apr_time_t now, apr_pool_t *p)
+{
+    put_time("produced", response->produced_at, now, p);
+    put("responder", response->responder);
+    put("signed with", response->algorithm);
+    if (response->revoked_at) {
+        put_time("revoked", response->revoked_at, now, p);
+        put("reason", staple_ocsp_crl_reason_text(response->crl_reason));
+    }
+}
+
+static void put_response(const staple_view_t *view, apr_time_t now,
+                         apr_pool_t *p)
+{
+    if (!view->der) {
         put("response", "none");
         return;
     }
     put("response", apr_psprintf(p, "%s, %" APR_SIZE_T_FMT " bytes",
                                  staple_ocsp_status_text(
-                                     (staple_ocsp_status_e)
-                                     entry->meta.status),
-                                 entry->der_len));
-    if (entry->is_judged) {
-        put("judgement", staplectl_judgement_text(entry, p));
+                                     (staple_ocsp_status_e)view->meta.status),
+                                 view->der_len));
+    if (view->is_judged) {
+        put("judgement", judgement_text(view, p));
     }
-    put_time("this update", entry->meta.this_update, p);
-    put_time("next update", entry->meta.next_update, p);
-    put_time("served until", entry->until, p);
-    if (!response) {
-        return;
-    }
-    put_time("produced", response->produced_at, p);
-    put("responder", response->responder);
-    put("signed with", response->algorithm);
-    if (response->revoked_at) {
-        put_time("revoked", response->revoked_at, p);
-        put("reason", staple_ocsp_crl_reason_text(response->crl_reason));
+    put_time("this update", view->meta.this_update, now, p);
+    put_time("next update", view->meta.next_update, now, p);
+    put_time("served until", view->numbers.serve_until, now, p);
+    if (view->response) {
+        put_contents(view->response, now, p);
     }
 }
 
 /* Which URL was asked, as far as the certificate says what they are. */
-static const char *url_text(const staplectl_entry_t *entry, apr_pool_t *p)
+static const char *url_text(const staple_view_t *view, apr_pool_t *p)
 {
-    const staple_cache_state_t *state = &entry->state;
-    const char *url = entry->cert
-                      ? staple_words_url(state, entry->cert->urls) : NULL;
-    int number = staple_words_url_number(state);
+    int number = staple_words_url_number(&view->exchange);
 
-    return url ? url
-           : number ? apr_psprintf(p, "number %d of its URLs", number)
-           : "none";
+    if (view->url) {
+        return view->url;
+    }
+    return number ? apr_psprintf(p, "number %d of its URLs", number) : "none";
 }
 
-static void put_state(const staplectl_entry_t *entry, apr_pool_t *p)
+static void put_exchange(const staple_view_t *view, apr_time_t now,
+                         apr_pool_t *p)
 {
-    const staple_cache_state_t *state = &entry->state;
-    const char *peer = staple_words_peer_text(state, p);
-    const char *phases = staple_words_phases_text(state, p);
+    const staple_cache_state_t *exchange = &view->exchange;
+    const char *phases = staple_words_phases_text(exchange, p);
 
-    if (!entry->has_state) {
+    if (!view->has_exchange) {
         return;
     }
-    if (entry->der) {
-        put_time("fetched", entry->meta.fetched_at, p);
+    if (view->der) {
+        put_time("fetched", view->meta.fetched_at, now, p);
     }
-    put_time("last exchange", state->last_attempt, p);
-    put("  with", *peer ? peer : "nobody");
-    put("  responder", url_text(entry, p));
+    put_time("last exchange", exchange->last_attempt, now, p);
+    put("  with", *view->peer ? view->peer : "nobody");
+    put("  responder", url_text(view, p));
     put("  took", *phases ? phases : "-");
-    put("  outcome", staple_words_outcome_text(state, p));
-    put_time("last success", state->last_success, p);
-    put_time("next attempt", state->next_due, p);
+    put("  outcome", *view->outcome ? view->outcome : "none yet");
+    put_time("last success", exchange->last_success, now, p);
+    put_time("next attempt", exchange->next_due, now, p);
     put("attempts", apr_psprintf(p, "%u, of which %u failed, the last %u in a "
-                                 "row", (unsigned)state->attempts,
-                                 (unsigned)state->failures,
-                                 (unsigned)state->failing));
+                                 "row", (unsigned)exchange->attempts,
+                                 (unsigned)exchange->failures,
+                                 (unsigned)exchange->failing));
 }
 
 void staplectl_print_entry(const staplectl_entry_t *entry, apr_time_t now,
                            apr_pool_t *p)
 {
-    const char *serial = staplectl_entry_serial(entry);
+    const staple_view_t *view = &entry->view;
 
-    put("certificate", staplectl_entry_name(entry, p));
-    if (*entry->host) {
-        put("virtual host", entry->host);
+    put("certificate", view->name);
+    if (*view->host) {
+        put("virtual host", view->host);
     }
-    put("verdict", apr_pstrcat(p, staplectl_verdict_word(entry->verdict), ", ",
-                               until_text(entry, now, p), NULL));
-    put("serial", *serial ? serial : "not known");
-    put("fingerprint", apr_pstrcat(p, "SHA-1 ", staplectl_id_text(entry->id, p),
-                                   NULL));
-    if (entry->cert) {
-        put_cert(entry->cert, p);
+    put("state", apr_pstrcat(p, staple_state_name(view->state),
+                             *view->cause ? ": " : "", view->cause, NULL));
+    if (*view->advice.who) {
+        put("look at", apr_pstrcat(p, view->advice.who, ": ",
+                                   view->advice.remedy, NULL));
     }
-    put_response(entry, p);
-    put_state(entry, p);
+    put("serial", *view->serial ? view->serial : "not known");
+    put("id", staple_report_id_text(view->id, p));
+    if (view->cert) {
+        put_cert(view->cert, now, p);
+    }
+    put_response(view, now, p);
+    put_exchange(view, now, p);
 }
 
 /* A terminal obeys control characters, so none gets there. */
@@ -210,16 +290,15 @@ static void put_lines(const char *text, long len)
     }
 }
 
-void staplectl_print_response(const staplectl_entry_t *entry, apr_pool_t *p)
+void staplectl_print_response(const staplectl_entry_t *entry)
 {
-    const unsigned char *der = entry->der;
+    const unsigned char *der = entry->view.der;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &der,
-                                                (long)entry->der_len);
+                                                (long)entry->view.der_len);
     BIO *bio = BIO_new(BIO_s_mem());
     char *data;
     long len;
 
-    (void)p;
     if (response && bio && OCSP_RESPONSE_print(bio, response, 0)) {
         len = BIO_get_mem_data(bio, &data);
         put_lines(data, len);
@@ -227,4 +306,50 @@ void staplectl_print_response(const staplectl_entry_t *entry, apr_pool_t *p)
     BIO_free(bio);
     OCSP_RESPONSE_free(response);
     ERR_clear_error();
+}
+
+/* ----- JSON ----- */
+
+static void write_bytes(void *baton, const char *bytes, apr_size_t len)
+{
+    fwrite(bytes, 1, len, baton);
+}
+
+/* Of entries that came with a handshake there is no more than they say. */
+static const staple_report_t *report_of(const apr_array_header_t *entries,
+                                        apr_time_t now, apr_pool_t *p)
+{
+    staple_report_t *report = apr_palloc(p, sizeof(*report));
+    int i;
+
+    staple_report_start(report, "handshake", now, p);
+    for (i = 0; i < entries->nelts; i++) {
+        staple_report_add(report, &APR_ARRAY_IDX(entries, i,
+                                                 staplectl_entry_t).view, p);
+    }
+    staple_report_finish(report, p);
+    return report;
+}
+
+void staplectl_print_json(const staplectl_ring_t *ring,
+                          const apr_array_header_t *entries,
+                          staple_report_depth_e depth, apr_time_t now,
+                          apr_pool_t *p)
+{
+    staple_json_t json;
+    apr_pool_t *p_row;
+    int i;
+
+    apr_pool_create(&p_row, p);
+    staple_json_start(&json, write_bytes, stdout);
+    staple_report_json_start(&json, ring ? &ring->report
+                                         : report_of(entries, now, p), p);
+    for (i = 0; i < entries->nelts; i++) {
+        staple_report_json_cert(&json, &APR_ARRAY_IDX(entries, i,
+                                                      staplectl_entry_t).view,
+                                depth, p_row);
+        apr_pool_clear(p_row);
+    }
+    staple_report_json_end(&json);
+    apr_pool_destroy(p_row);
 }

@@ -26,31 +26,23 @@
 #define TRIES 3
 
 static void read_slot(const staple_cache_t *cache, int slot,
-                      staplectl_entry_t *entry, apr_pool_t *p)
+                      staple_view_t *view, apr_pool_t *p)
 {
     static unsigned char buf[STAPLE_CACHE_DER_MAX];
     apr_status_t rv = staple_cache_read(cache, slot, buf, STAPLE_CACHE_DER_MAX,
-                                        &entry->der_len, &entry->meta);
+                                        &view->der_len, &view->meta);
 
     if (rv) {
         rv = staple_cache_read_pending(cache, slot, buf, STAPLE_CACHE_DER_MAX,
-                                       &entry->der_len, &entry->meta);
-        entry->verdict = STAPLECTL_PENDING;
+                                       &view->der_len, &view->meta);
+        view->is_pending = !rv;
     }
     if (!rv) {
-        entry->der = apr_pmemdup(p, buf, entry->der_len);
+        view->der = apr_pmemdup(p, buf, view->der_len);
     }
-    staple_cache_state(cache, slot, &entry->state);
-    entry->has_state = 1;
-}
-
-static staplectl_entry_t *push_entry(apr_array_header_t *entries)
-{
-    staplectl_entry_t *entry = apr_array_push(entries);
-
-    memset(entry, 0, sizeof(*entry));
-    entry->host = "";
-    return entry;
+    staple_cache_state(cache, slot, &view->exchange);
+    staple_cache_served(cache, slot, &view->served);
+    view->has_exchange = 1;
 }
 
 /* Certificates that were given and that the server does not know. */
@@ -67,12 +59,30 @@ static void add_strangers(apr_array_header_t *entries,
                                                       staplectl_leaf_t);
 
         if (staple_cache_find(cache, leaf->cert->id) < 0) {
-            staplectl_entry_t *entry = push_entry(entries);
+            staplectl_entry_t *entry = staplectl_entry_push(entries);
 
             staplectl_entry_set_cert(entry, leaf);
+            entry->view.absence = "the server does not know the certificate";
             staplectl_entry_judge(entry, now, p);
         }
     }
+}
+
+static void add_slot(apr_array_header_t *entries, const staple_cache_t *cache,
+                     int slot, const staplectl_certs_t *certs, apr_pool_t *p)
+{
+    staplectl_entry_t *entry = staplectl_entry_push(entries);
+    const unsigned char *id = staple_cache_id(cache, slot);
+    const char *name = staple_cache_name(cache, slot);
+    const staplectl_leaf_t *leaf = staplectl_certs_find(certs, id);
+
+    if (leaf) {
+        staplectl_entry_set_cert(entry, leaf);
+    }
+    entry->view.id = apr_pmemdup(p, id, STAPLE_ID_LEN);
+    entry->view.host = staple_text_printable(name, strlen(name),
+                                             STAPLE_CACHE_NAME_LEN, p);
+    read_slot(cache, slot, &entry->view, p);
 }
 
 static apr_time_t written_at(const char *path, apr_pool_t *p)
@@ -80,6 +90,26 @@ static apr_time_t written_at(const char *path, apr_pool_t *p)
     apr_finfo_t info;
 
     return apr_stat(&info, path, APR_FINFO_MTIME, p) ? 0 : info.mtime;
+}
+
+/* What the ring says of itself and of all its certificates. */
+static void sum_up(staplectl_ring_t *ring, apr_time_t now, apr_pool_t *p)
+{
+    staple_report_t *report = &ring->report;
+    int i;
+
+    staple_report_start(report, "ring", now, p);
+    report->ring_path = ring->path;
+    report->ring_written = written_at(ring->path, p);
+    staple_report_add_ring(report, &ring->usage);
+    if (ring->share.since) {
+        staple_report_add_share(report, "in use", &ring->share, p);
+    }
+    for (i = 0; i < ring->entries->nelts; i++) {
+        staple_report_add(report, &APR_ARRAY_IDX(ring->entries, i,
+                                                 staplectl_entry_t).view, p);
+    }
+    staple_report_finish(report, p);
 }
 
 static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
@@ -92,26 +122,16 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
     int slot;
 
     ring->path = path;
-    ring->written = written_at(path, p);
     staple_cache_usage(cache, &ring->usage);
     staple_cache_share(cache, &ring->share);
     ring->entries = apr_array_make(p, count + 1, sizeof(staplectl_entry_t));
     for (slot = 0; slot < count; slot++) {
-        staplectl_entry_t *entry = push_entry(ring->entries);
-        const unsigned char *id = staple_cache_id(cache, slot);
-        const char *name = staple_cache_name(cache, slot);
-        const staplectl_leaf_t *leaf = staplectl_certs_find(certs, id);
-
-        if (leaf) {
-            staplectl_entry_set_cert(entry, leaf);
-        }
-        entry->id = apr_pmemdup(p, id, STAPLE_ID_LEN);
-        entry->host = staple_text_printable(name, strlen(name),
-                                            STAPLE_CACHE_NAME_LEN, p);
-        read_slot(cache, slot, entry, p);
-        staplectl_entry_judge(entry, now, p);
+        add_slot(ring->entries, cache, slot, certs, p);
+        staplectl_entry_judge(&APR_ARRAY_IDX(ring->entries, slot,
+                                             staplectl_entry_t), now, p);
     }
     add_strangers(ring->entries, cache, certs, now, p);
+    sum_up(ring, now, p);
     return ring;
 }
 
@@ -124,7 +144,7 @@ static int has_gaps(const staplectl_ring_t *ring)
         const staplectl_entry_t *entry
             = &APR_ARRAY_IDX(ring->entries, i, staplectl_entry_t);
 
-        if (!entry->der && entry->state.last_success) {
+        if (!entry->view.der && entry->view.exchange.last_success) {
             return 1;
         }
     }

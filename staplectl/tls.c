@@ -99,66 +99,63 @@ static const char *shake(SSL *ssl, int fd, apr_time_t deadline, apr_pool_t *p)
 }
 
 static void collect(SSL *ssl, staplectl_certs_t *certs,
-                    const unsigned char **der, apr_size_t *len, apr_pool_t *p)
+                    staplectl_staple_t *staple, apr_pool_t *p)
 {
     STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
-    const unsigned char *staple;
-    long size = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+    const unsigned char *der;
+    long size = SSL_get_tlsext_status_ocsp_resp(ssl, &der);
     int i;
 
     for (i = 0; i < sk_X509_num(chain); i++) {
         staplectl_certs_add(certs, sk_X509_value(chain, i));
     }
     if (size > 0) {
-        *der = apr_pmemdup(p, staple, (apr_size_t)size);
-        *len = (apr_size_t)size;
+        staple->der = apr_pmemdup(p, der, (apr_size_t)size);
+        staple->len = (apr_size_t)size;
     }
 }
 
-static const char *talk(SSL *ssl, const staplectl_target_t *target, int fd,
-                        apr_time_t deadline, staplectl_certs_t *certs,
-                        const unsigned char **der, apr_size_t *len,
-                        apr_pool_t *p)
+/** @return whether the handshake will ask for a staple, and of whom */
+static int prepare(SSL *ssl, const staplectl_target_t *target, int fd)
 {
-    const char *wrong;
+    return SSL_set_fd(ssl, fd)
+           && SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp)
+           && (!target->name || SSL_set_tlsext_host_name(ssl, target->name));
+}
 
-    if (!SSL_set_fd(ssl, fd)
-        || !SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp)
-        || (target->name && !SSL_set_tlsext_host_name(ssl, target->name))) {
-        return ssl_error_text(p);
-    }
-    wrong = shake(ssl, fd, deadline, p);
+static const char *talk(const staplectl_target_t *target, int fd,
+                        apr_time_t deadline, staplectl_certs_t *certs,
+                        staplectl_staple_t *staple, apr_pool_t *p)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = ctx ? SSL_new(ctx) : NULL;
+    const char *wrong = ssl && prepare(ssl, target, fd)
+                        ? shake(ssl, fd, deadline, p) : ssl_error_text(p);
+
     if (!wrong) {
-        collect(ssl, certs, der, len, p);
+        collect(ssl, certs, staple, p);
         SSL_shutdown(ssl);
     }
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
     return wrong;
 }
 
 const char *staplectl_tls_ask(const staplectl_target_t *target,
                               staplectl_certs_t *certs,
-                              const unsigned char **der, apr_size_t *len,
-                              apr_pool_t *p)
+                              staplectl_staple_t *staple, apr_pool_t *p)
 {
     apr_time_t deadline = staple_clock_now() + target->timeout;
     apr_socket_t *socket;
     apr_os_sock_t fd;
-    SSL_CTX *ctx;
-    SSL *ssl;
     const char *wrong = reach(target, deadline, &socket, p);
 
-    *der = NULL;
-    *len = 0;
+    memset(staple, 0, sizeof(*staple));
     if (wrong) {
         return wrong;
     }
     apr_os_sock_get(&fd, socket);
-    ctx = SSL_CTX_new(TLS_client_method());
-    ssl = ctx ? SSL_new(ctx) : NULL;
-    wrong = ssl ? talk(ssl, target, fd, deadline, certs, der, len, p)
-                : ssl_error_text(p);
-    SSL_free(ssl);
-    SSL_CTX_free(ctx);
+    wrong = talk(target, fd, deadline, certs, staple, p);
     apr_socket_close(socket);
     return wrong;
 }

@@ -10,6 +10,9 @@
 
 #include <apr_strings.h>
 
+#include "staple_idn.h"
+#include "staple_words.h"
+
 static void put_line(request_rec *r, const char *name, const char *value)
 {
     ap_rvputs(r, "<dl><dt>", ap_escape_html(r->pool, name), "</dt><dd>",
@@ -20,12 +23,12 @@ static void put_line(request_rec *r, const char *name, const char *value)
 static void put_moment(request_rec *r, const char *name, apr_time_t t,
                        apr_time_t now)
 {
-    const char *exact = staple_words_time_text(t, r->pool);
+    const char *exact = staple_words_when_text(t, r->pool);
 
-    put_line(r, name, exact
+    put_line(r, name, t
              ? apr_pstrcat(r->pool, exact, " (",
-                           staple_status_distance(t, now, r->pool), ")", NULL)
-             : "never");
+                           staple_words_distance_text(t, now, r->pool), ")", NULL)
+             : exact);
 }
 
 static void put_all(request_rec *r, const char *name,
@@ -35,37 +38,60 @@ static void put_all(request_rec *r, const char *name,
                                    : "none");
 }
 
-static void put_form(request_rec *r, const moment_t *moment,
-                     const staple_cert_t *cert, const char *action,
-                     const char *text)
+/* One form, so one token, for all that may be done. */
+static void put_form_start(request_rec *r, const moment_t *moment,
+                           const staple_cert_t *cert)
 {
     ap_rvputs(r, "<form method=\"post\"><input type=\"hidden\" "
               "name=\"token\" value=\"", moment->conf->token, "\"><input "
               "type=\"hidden\" name=\"id\" value=\"",
-              staple_status_id_text(cert, r->pool),
-              "\"><button name=\"action\" value=\"", action, "\">", text,
-              "</button></form>\n", NULL);
+              staple_status_id_text(cert, r->pool), "\">", NULL);
 }
 
 static void put_actions(request_rec *r, const moment_t *moment,
-                        const view_t *view)
+                        const staple_view_t *view)
 {
     const staple_status_conf_t *conf = moment->conf;
+    const char *id = staple_status_id_text(view->cert, r->pool);
 
     if (view->der) {
-        ap_rvputs(r, "<p><a href=\"?der=",
-                  staple_status_id_text(view->cert, r->pool),
-                  "\">Download the response (DER)</a></p>\n", NULL);
+        ap_rvputs(r, "<p><a href=\"?der=", id, "\">Download the response "
+                  "(DER)</a></p>\n", NULL);
     }
     if (!conf->may_act || !conf->token || view->cert->slot < 0) {
         return;
     }
-    ap_rputs("<div class=\"chips\">\n", r);
-    put_form(r, moment, view->cert, "refresh", "Refresh now");
+    put_form_start(r, moment, view->cert);
+    ap_rputs("<button name=\"action\" value=\"refresh\">Refresh now</button>",
+             r);
     if (view->der) {
-        put_form(r, moment, view->cert, "forget", "Forget the response");
+        ap_rvputs(r, "<a class=\"button\" href=\"?id=", id, "&amp;ask=forget\">"
+                  "Forget the response\xe2\x80\xa6</a>", NULL);
     }
-    ap_rputs("</div>\n", r);
+    ap_rputs("</form>\n", r);
+}
+
+/* What forgetting would mean, before it is done. */
+static void put_question(request_rec *r, const moment_t *moment,
+                         const staple_view_t *view)
+{
+    int is_last_resort = view->cert->is_must_staple && view->is_stapled;
+
+    ap_rvputs(r, "<p class=\"sum ", is_last_resort ? "bad" : "warn", "\">Drop "
+              "the response that is held? Until a new one comes there is "
+              "nothing to staple", is_last_resort
+              ? ", and clients refuse the site: the certificate is must-staple"
+              : "", ".</p>\n", NULL);
+    put_form_start(r, moment, view->cert);
+    if (is_last_resort) {
+        ap_rputs("<label><input type=\"checkbox\" name=\"force\" "
+                 "value=\"yes\"> Drop its last valid response all the "
+                 "same</label>", r);
+    }
+    ap_rvputs(r, "<button name=\"action\" value=\"forget\">Forget the "
+              "response</button><a class=\"button\" href=\"?id=",
+              staple_status_id_text(view->cert, r->pool), "\">Keep it</a>"
+              "</form>\n", NULL);
 }
 
 static void put_done(request_rec *r, const query_t *query)
@@ -79,30 +105,59 @@ static void put_done(request_rec *r, const query_t *query)
     }
 }
 
-static void put_verdict(request_rec *r, const view_t *view)
+static void put_state(request_rec *r, const staple_view_t *view)
 {
-    ap_rvputs(r, "<p class=\"sum ", staple_status_colour(view->verdict), "\">",
-              staple_status_verdict_text(view->verdict),
+    ap_rvputs(r, "<p class=\"sum ", staple_status_state_colour(view->state),
+              "\">", staple_state_text(view->state),
               *view->cause ? ": " : "",
               ap_escape_html(r->pool, view->cause), "</p>\n", NULL);
-    if (*view->fault) {
-        ap_rvputs(r, "<p>Look at ", view->fault, ": ", view->advice,
-                  ".</p>\n", NULL);
+    if (*view->advice.who) {
+        ap_rvputs(r, "<p>Look at ", view->advice.who, ": ",
+                  ap_escape_html(r->pool, view->advice.remedy), ".</p>\n",
+                  NULL);
     }
 }
 
-static void put_numbers(request_rec *r, const view_t *view, apr_time_t now)
+/* "http://ocsp.example.com/ (2 of 2)" */
+static const char *asked_text(const staple_view_t *view, apr_pool_t *p)
 {
-    const number_t *number = staple_status_cert_numbers;
+    int count = view->cert->urls->nelts;
+
+    if (!view->url) {
+        return "-";
+    }
+    return count == 1
+           ? view->url
+           : apr_psprintf(p, "%s (%d of %d)", view->url,
+                          staple_words_url_number(&view->exchange), count);
+}
+
+static void put_exchange(request_rec *r, const staple_view_t *view)
+{
+    const char *phases = staple_words_phases_text(&view->exchange, r->pool);
+
+    if (!*view->outcome) {
+        return;
+    }
+    put_line(r, "Outcome of the last exchange", view->outcome);
+    put_line(r, "With", *view->peer ? view->peer : "nobody");
+    put_line(r, "Responder asked last", asked_text(view, r->pool));
+    put_line(r, "It took", *phases ? phases : "-");
+}
+
+static void put_numbers(request_rec *r, const staple_view_t *view,
+                        apr_time_t now)
+{
+    const staple_number_t *number = staple_report_cert_numbers;
 
     ap_rputs("<section class=\"card rows\"><h2>How it fares</h2>\n", r);
     for (; number->name; number++) {
-        apr_int64_t value = number_of(number, &view->numbers);
+        apr_int64_t value = staple_number_of(number, &view->numbers);
 
-        if (number->label && number->unit == UNIT_TIME) {
+        if (number->label && number->unit == STAPLE_UNIT_TIME) {
             put_moment(r, number->label, value, now);
         }
-        else if (number->label && number->unit == UNIT_SPAN) {
+        else if (number->label && number->unit == STAPLE_UNIT_SPAN) {
             put_line(r, number->label,
                      staple_words_span_text(value, r->pool));
         }
@@ -111,17 +166,14 @@ static void put_numbers(request_rec *r, const view_t *view, apr_time_t now)
                      apr_psprintf(r->pool, "%" APR_INT64_T_FMT, value));
         }
     }
-    if (*view->outcome) {
-        put_line(r, "Outcome of the last exchange", view->outcome);
-        put_line(r, "With", *view->peer ? view->peer : "nobody");
-        put_line(r, "Responder asked last", view->url ? view->url : "-");
-    }
+    put_exchange(r, view);
     ap_rputs("</section>\n", r);
 }
 
 static void put_identity(request_rec *r, const staple_cert_t *cert)
 {
     ap_rputs("<section class=\"card rows\"><h2>The certificate</h2>\n", r);
+    put_line(r, "Name", cert->name);
     put_line(r, "Subject", cert->subject_dn);
     put_line(r, "Issuer", cert->issuer_dn);
     put_line(r, "Serial", cert->serial);
@@ -139,7 +191,7 @@ static void put_identity(request_rec *r, const staple_cert_t *cert)
     ap_rputs("</section>\n", r);
 }
 
-static void put_response(request_rec *r, const view_t *view)
+static void put_response(request_rec *r, const staple_view_t *view)
 {
     const apr_array_header_t *lines;
     int i;
@@ -147,11 +199,11 @@ static void put_response(request_rec *r, const view_t *view)
     if (!view->der) {
         return;
     }
-    lines = staple_status_dissect(view->der, view->der_len, r->pool);
+    lines = staple_report_dissect(view->der, view->der_len, r->pool);
     ap_rputs("<section class=\"card rows\">", r);
     for (i = 0; i < lines->nelts; i++) {
-        const response_line_t *line = &APR_ARRAY_IDX(lines, i,
-                                                     response_line_t);
+        const staple_response_line_t *line = &APR_ARRAY_IDX(lines, i,
+                                                     staple_response_line_t);
 
         if (line->value) {
             put_line(r, line->name, line->value);
@@ -167,18 +219,27 @@ static void put_response(request_rec *r, const view_t *view)
 void staple_status_put_cert(request_rec *r, const moment_t *moment,
                             const staple_cert_t *cert, const query_t *query)
 {
-    view_t view;
+    staple_view_t view;
+    int is_asked;
 
-    staple_status_look(moment, cert, &view, r->pool);
+    staple_status_describe(moment, cert, &view, r->pool);
+    is_asked = query->ask && moment->conf->may_act && moment->conf->token
+               && view.der;
     staple_status_put_head(r, apr_pstrcat(r->pool, cert->name,
                                           ", OCSP stapling", NULL));
-    ap_rvputs(r, "<header><a href=\"?\">All certificates</a><h1>",
-              ap_escape_html(r->pool, cert->name), "</h1></header>\n<main>\n",
-              NULL);
+    ap_rvputs(r, "<header><a href=\"?\">All certificates</a>, as of ",
+              staple_words_when_text(moment->report.now, r->pool), "<h1>",
+              ap_escape_html(r->pool, staple_idn_text(cert->name, r->pool)),
+              "</h1></header>\n<main>\n", NULL);
     put_done(r, query);
-    put_verdict(r, &view);
-    put_actions(r, moment, &view);
-    put_numbers(r, &view, moment->now);
+    put_state(r, &view);
+    if (is_asked) {
+        put_question(r, moment, &view);
+    }
+    else {
+        put_actions(r, moment, &view);
+    }
+    put_numbers(r, &view, moment->report.now);
     put_identity(r, cert);
     put_response(r, &view);
     staple_status_put_foot(r, moment);

@@ -7,9 +7,12 @@
 
 #include "status_int.h"
 
+#include <http_request.h>
 #include <mod_status.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
+
+#include "staple_words.h"
 
 /* ----- auto ----- */
 
@@ -32,28 +35,26 @@ static const char *camel(const char *scope, const char *name, apr_pool_t *p)
     return apr_pstrcat(p, "Staple", scope, text, NULL);
 }
 
-static const char *value_text(const number_t *number, const void *numbers,
+static const char *value_text(const staple_number_t *number, const void *numbers,
                               apr_pool_t *p)
 {
-    apr_int64_t value = number_of(number, numbers);
-    const char *time;
+    apr_int64_t value = staple_number_of(number, numbers);
 
-    if (number->unit == UNIT_SPAN && value >= 0) {
+    if (number->unit == STAPLE_UNIT_SPAN && value >= 0) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT ".%03d",
                             apr_time_sec(value), (int)apr_time_msec(value));
     }
-    if (number->unit == UNIT_SPAN) {
+    if (number->unit == STAPLE_UNIT_SPAN) {
         return "-";
     }
-    if (number->unit != UNIT_TIME) {
+    if (number->unit != STAPLE_UNIT_TIME) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT, value);
     }
-    time = staple_words_iso_text(value, p);
-    return time ? time : "-";
+    return value ? staple_words_iso_text(value, p) : "-";
 }
 
 static void put_auto_numbers(request_rec *r, const char *scope,
-                             const number_t *number, const void *numbers)
+                             const staple_number_t *number, const void *numbers)
 {
     for (; number->name; number++) {
         ap_rprintf(r, "%s: %s\n", camel(scope, number->name, r->pool),
@@ -63,27 +64,32 @@ static void put_auto_numbers(request_rec *r, const char *scope,
 
 static void put_auto_sums(request_rec *r, const moment_t *moment)
 {
+    const staple_report_t *report = &moment->report;
     int i;
 
-    put_auto_numbers(r, "", staple_status_server_numbers, &moment->numbers);
-    if (moment->share) {
-        put_auto_numbers(r, "Share", staple_status_share_numbers,
-                         &moment->share_numbers);
+    put_auto_numbers(r, "", staple_report_server_numbers, &report->numbers);
+    if (report->has_refresher) {
+        put_auto_numbers(r, "Refresher", staple_report_refresher_numbers,
+                         &report->refresher);
     }
-    for (i = 0; i < VERDICTS; i++) {
-        ap_rprintf(r, "StapleVerdict[%s]: %d\n",
-                   staple_status_verdict_name((verdict_e)i),
-                   moment->verdicts[i]);
+    if (report->share) {
+        put_auto_numbers(r, "Share", staple_report_share_numbers,
+                         &report->share_numbers);
+    }
+    for (i = 0; i < STAPLE_STATES; i++) {
+        ap_rprintf(r, "StapleState[%s]: %d\n",
+                   staple_state_name((staple_state_e)i), report->states[i]);
     }
 }
 
-/* One line, verdict first, tabs between: for grep, cut and awk. */
-static void put_auto_cert(request_rec *r, const view_t *view, apr_pool_t *p)
+/* One line, state first, tabs between: for grep, cut and awk. */
+static void put_auto_cert(request_rec *r, const staple_view_t *view,
+                          apr_pool_t *p)
 {
-    const number_t *number = staple_status_cert_numbers;
+    const staple_number_t *number = staple_report_cert_numbers;
 
     ap_rprintf(r, "StapleCertificate: %s\t%s\tid=%s\tserial=%s\thosts=%s",
-               staple_status_verdict_name(view->verdict), view->cert->name,
+               staple_state_name(view->state), view->cert->name,
                staple_status_id_text(view->cert, p), view->cert->serial,
                apr_array_pstrcat(p, view->cert->hosts, ','));
     for (; number->name; number++) {
@@ -94,10 +100,10 @@ static void put_auto_cert(request_rec *r, const view_t *view, apr_pool_t *p)
                view->url ? view->url : "", view->cause);
 }
 
-static void put_auto_responder(request_rec *r, const responder_t *responder,
+static void put_auto_responder(request_rec *r, const staple_responder_t *responder,
                                apr_pool_t *p)
 {
-    const number_t *number = staple_status_responder_numbers;
+    const staple_number_t *number = staple_report_responder_numbers;
 
     ap_rprintf(r, "StapleResponder: %s", responder->url);
     for (; number->name; number++) {
@@ -106,25 +112,26 @@ static void put_auto_responder(request_rec *r, const responder_t *responder,
     }
     ap_rprintf(r, "\tpeer=%s\toutcome=%s\n",
                staple_words_peer_text(&responder->latest, p),
-               staple_status_responder_text(responder, p));
+               staple_report_responder_text(responder, p));
 }
 
 void staple_status_put_auto(request_rec *r, const moment_t *moment)
 {
+    const apr_array_header_t *responders = moment->report.responders;
     apr_pool_t *p;
-    view_t view;
+    staple_view_t view;
     int i;
 
     ap_rputs("StapleVersion: " STAPLE_VERSION "\n", r);
     put_auto_sums(r, moment);
     apr_pool_create(&p, r->pool);
-    for (i = 0; i < moment->responders->nelts; i++) {
-        put_auto_responder(r, &APR_ARRAY_IDX(moment->responders, i,
-                                             responder_t), p);
+    for (i = 0; i < responders->nelts; i++) {
+        put_auto_responder(r, &APR_ARRAY_IDX(responders, i,
+                                             staple_responder_t), p);
         apr_pool_clear(p);
     }
     for (i = 0; i < moment->rows_count; i++) {
-        staple_status_look(moment, moment->rows[i].cert, &view, p);
+        staple_status_describe(moment, moment->rows[i].cert, &view, p);
         put_auto_cert(r, &view, p);
         apr_pool_clear(p);
     }
@@ -133,38 +140,72 @@ void staple_status_put_auto(request_rec *r, const moment_t *moment)
 
 /* ----- mod_status' page ----- */
 
+/* More are on the page of its own. */
 #define SECTION_ROWS 20
 
-static void put_section_row(request_rec *r, const view_t *view, apr_pool_t *p)
+/* Where the manual puts that page; no other place can be guessed. */
+#define USUAL_PLACE "/staple-status"
+
+static void put_section_row(request_rec *r, const staple_view_t *view,
+                            apr_pool_t *p)
 {
     ap_rvputs(r, "<dt>", ap_escape_html(p, view->cert->name), ": ",
-              staple_status_verdict_text(view->verdict), "</dt>\n<dd>",
+              staple_state_text(view->state), "</dt>\n<dd>",
               ap_escape_html(p, view->cause), "</dd>\n", NULL);
+}
+
+static int is_at_usual_place(request_rec *r)
+{
+    request_rec *sub = ap_sub_req_lookup_uri(USUAL_PLACE, r, NULL);
+    int is_there = sub->handler
+                   && !strcmp(sub->handler, STAPLE_STATUS_HANDLER);
+
+    ap_destroy_sub_req(sub);
+    return is_there;
+}
+
+static void put_section_rows(request_rec *r, const moment_t *moment)
+{
+    int shown = moment->rows_count < SECTION_ROWS ? moment->rows_count
+                                                  : SECTION_ROWS;
+    staple_view_t view;
+    int i;
+
+    ap_rputs("<dl>\n", r);
+    for (i = 0; i < shown; i++) {
+        staple_status_describe(moment, moment->rows[i].cert, &view, r->pool);
+        put_section_row(r, &view, r->pool);
+    }
+    ap_rputs("</dl>\n", r);
+    if (shown < moment->rows_count) {
+        ap_rprintf(r, "<p>These are %d of %d that need attention; the page of "
+                   "SetHandler staple-status has all.</p>\n", shown,
+                   moment->rows_count);
+    }
+    if (is_at_usual_place(r)) {
+        ap_rputs("<p><a href=\"" USUAL_PLACE "\">More about OCSP stapling</a>"
+                 "</p>\n", r);
+    }
 }
 
 static void put_section_html(request_rec *r, const moment_t *moment)
 {
-    const number_t *number = staple_status_server_numbers;
-    int shown = moment->rows_count < SECTION_ROWS ? moment->rows_count
-                                                  : SECTION_ROWS;
-    view_t view;
-    int i;
+    const staple_number_t *number = staple_report_server_numbers;
+    const staple_report_t *report = &moment->report;
 
     ap_rvputs(r, "<hr />\n<h2>OCSP stapling (mod_staple/" STAPLE_VERSION
-              ")</h2>\n<p>", staple_status_summary(moment, r->pool),
-              "</p>\n<dl>\n", NULL);
-    for (i = 0; i < shown; i++) {
-        staple_status_look(moment, moment->rows[i].cert, &view, r->pool);
-        put_section_row(r, &view, r->pool);
-    }
+              ")</h2>\n<p>", staple_report_summary(report, r->pool),
+              "</p>\n", NULL);
+    put_section_rows(r, moment);
+    ap_rputs("<dl>\n", r);
     for (; number->name; number++) {
         ap_rvputs(r, "<dt>", number->label, ": ",
-                  value_text(number, &moment->numbers, r->pool), "</dt>\n",
+                  value_text(number, &report->numbers, r->pool), "</dt>\n",
                   NULL);
     }
-    if (moment->share) {
+    if (report->share) {
         ap_rvputs(r, "<dt>Share: ",
-                  ap_escape_html(r->pool, staple_status_share_text(moment,
+                  ap_escape_html(r->pool, staple_report_share_text(report,
                                                                    r->pool)),
                   "</dt>\n", NULL);
     }
@@ -179,8 +220,9 @@ int staple_status_section(request_rec *r, int flags,
 
     memset(&query, 0, sizeof(query));
     query.words = "";
+    query.state = STAPLE_STATES;
     query.only_attention = 1;
-    moment = staple_status_gather(conf, &query, r->pool);
+    moment = staple_status_gather(r, conf, &query);
     if (flags & AP_STATUS_SHORT) {
         put_auto_sums(r, moment);
     }

@@ -6,6 +6,11 @@
  * There are two dialects: OpenMetrics for whoever asks for it by Accept, as
  * Prometheus does, and Prometheus' older text format for all others, which
  * promtool reads. They differ in how a counter is announced and in the end.
+ *
+ * The one idea: a scrape stays small. A certificate has one series, two or
+ * three where it is must-staple or in trouble; all its numbers come with
+ * `detail`. All samples of a metric have to stand together, so the certificates
+ * are read once, and written once for each metric.
  */
 
 #include "status_int.h"
@@ -13,13 +18,73 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-/* One metric's line of writing. */
+/* A certificate: what each of its samples needs. */
+typedef struct metrics_row_t {
+    const staple_cert_t *cert;
+    staple_state_e state;
+    const char *url;
+    const char *labels; /* "certificate=...,id=..." */
+    staple_cert_numbers_t numbers;
+} metrics_row_t;
+
+/* One request's writing. */
 typedef struct metrics_t {
     request_rec *r;
     const moment_t *moment;
-    apr_pool_t *p;   /* a row's */
-    int is_open;
+    metrics_row_t *rows;
+    int is_open;     /* OpenMetrics */
 } metrics_t;
+
+/* ----- names and values ----- */
+
+/* Names that the conventions of Prometheus want, for names of our numbers. */
+static const struct {
+    const char *name, *metric;
+} renamed[] = {
+    { "staple_applicable", "staple_certificates_applicable" },
+    { "staple_attention", "staple_certificates_attention" },
+    { "staple_stapled", "staple_certificates_stapled" },
+    { "staple_served", "staple_handshakes_stapled" },
+    { "staple_missed", "staple_handshakes_not_stapled" },
+    { "staple_attempts", "staple_fetches" },
+    { "staple_failures", "staple_fetch_failures" },
+    { "staple_certificate_served", "staple_certificate_handshakes_stapled" },
+    { "staple_certificate_missed",
+      "staple_certificate_handshakes_not_stapled" },
+    { "staple_certificate_attempts", "staple_certificate_fetches" },
+    { "staple_certificate_failures", "staple_certificate_fetch_failures" },
+    { "staple_certificate_failing",
+      "staple_certificate_consecutive_failures" },
+    { "staple_responder_answering",
+      "staple_responder_certificates_answering" },
+    { "staple_responder_failing", "staple_responder_certificates_failing" },
+    { "staple_responder_failing_stapled",
+      "staple_responder_certificates_failing_stapled" }
+};
+
+static const char *metric_of(const char *name)
+{
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
+        if (!strcmp(renamed[i].name, name)) {
+            return renamed[i].metric;
+        }
+    }
+    return name;
+}
+
+/* The base unit belongs into a metric's name. */
+static const char *family_of(const char *scope, const staple_number_t *number,
+                             apr_pool_t *p)
+{
+    static const char *const units[] = { "", "_bytes", "_timestamp_seconds",
+                                         "_seconds" };
+
+    return apr_pstrcat(p, metric_of(apr_pstrcat(p, "staple_", scope,
+                                                number->name, NULL)),
+                       units[number->unit], NULL);
+}
 
 static const char *label_text(const char *text, apr_pool_t *p)
 {
@@ -35,60 +100,55 @@ static const char *label_text(const char *text, apr_pool_t *p)
     return escaped;
 }
 
-/* The base unit belongs into a metric's name. */
-static const char *family_of(const char *scope, const number_t *number,
-                             apr_pool_t *p)
-{
-    static const char *const units[] = { "", "_bytes", "_timestamp_seconds",
-                                         "_seconds" };
-
-    return apr_pstrcat(p, "staple_", scope, number->name,
-                       units[number->unit], NULL);
-}
-
 static void announce(const metrics_t *metrics, const char *family,
-                     number_type_e type, const char *meaning)
+                     staple_number_type_e type, const char *meaning)
 {
-    const char *suffix = type == NUMBER_COUNTER && !metrics->is_open
+    const char *suffix = type == STAPLE_NUMBER_COUNTER && !metrics->is_open
                          ? "_total" : "";
 
     ap_rprintf(metrics->r, "# HELP %s%s %s\n# TYPE %s%s %s\n", family, suffix,
                meaning, family, suffix,
-               type == NUMBER_COUNTER ? "counter" : "gauge");
+               type == STAPLE_NUMBER_COUNTER ? "counter" : "gauge");
 }
 
 /* A moment or a span that there was not has no sample. */
-static int is_none(const number_t *number, apr_int64_t value)
+static int is_none(const staple_number_t *number, apr_int64_t value)
 {
-    return number->unit == UNIT_TIME ? !value
-           : number->unit == UNIT_SPAN && value < 0;
+    if (number->unit == STAPLE_UNIT_TIME) {
+        return !value;
+    }
+    return number->unit == STAPLE_UNIT_SPAN && value < 0;
 }
 
-/* @param labels "{...}", or "" */
+/* @param labels what stands between the braces; "": there are no braces */
 static void put_sample(const metrics_t *metrics, const char *family,
-                       const number_t *number, const char *labels,
+                       const staple_number_t *number, const char *labels,
                        const void *numbers)
 {
-    apr_int64_t value = number_of(number, numbers);
-    int is_time = number->unit == UNIT_TIME || number->unit == UNIT_SPAN;
+    apr_int64_t value = staple_number_of(number, numbers);
+    const char *open = *labels ? "{" : "", *close = *labels ? "}" : "";
 
-    if (!is_time) {
-        ap_rprintf(metrics->r, "%s%s%s %" APR_INT64_T_FMT "\n", family,
-                   number->type == NUMBER_COUNTER ? "_total" : "", labels,
-                   value);
+    if (number->unit == STAPLE_UNIT_NONE || number->unit == STAPLE_UNIT_BYTES) {
+        ap_rprintf(metrics->r, "%s%s%s%s%s %" APR_INT64_T_FMT "\n", family,
+                   number->type == STAPLE_NUMBER_COUNTER ? "_total" : "", open,
+                   labels, close, value);
     }
     else if (!is_none(number, value)) {
-        ap_rprintf(metrics->r, "%s%s %" APR_INT64_T_FMT ".%03d\n", family,
-                   labels, apr_time_sec(value), (int)apr_time_msec(value));
+        ap_rprintf(metrics->r, "%s%s%s%s %" APR_INT64_T_FMT ".%03d\n", family,
+                   open, labels, close, apr_time_sec(value),
+                   (int)apr_time_msec(value));
     }
 }
+
+/* ----- the server ----- */
 
 /* Numbers of which there is one each. */
 static void put_single_metrics(const metrics_t *metrics, const char *scope,
-                               const number_t *number, const void *numbers)
+                               const staple_number_t *number,
+                               const void *numbers)
 {
     for (; number->name; number++) {
-        const char *family = family_of(scope, number, metrics->p);
+        const char *family = family_of(scope, number, metrics->r->pool);
 
         announce(metrics, family, number->type, number->meaning);
         put_sample(metrics, family, number, "", numbers);
@@ -97,169 +157,249 @@ static void put_single_metrics(const metrics_t *metrics, const char *scope,
 
 static void put_server_metrics(const metrics_t *metrics)
 {
-    const moment_t *moment = metrics->moment;
+    const staple_report_t *report = &metrics->moment->report;
 
-    put_single_metrics(metrics, "", staple_status_server_numbers,
-                       &moment->numbers);
-    if (moment->share) {
-        put_single_metrics(metrics, "share_", staple_status_share_numbers,
-                           &moment->share_numbers);
-    }
-}
-
-static void put_build_metric(const metrics_t *metrics)
-{
-    announce(metrics, "staple_build_info", NUMBER_GAUGE,
+    announce(metrics, "staple_build_info", STAPLE_NUMBER_GAUGE,
              "The module's version; always 1.");
     ap_rprintf(metrics->r, "staple_build_info{version=\"%s\"} 1\n",
                STAPLE_VERSION);
-}
-
-static void put_verdict_metric(const metrics_t *metrics)
-{
-    int i;
-
-    announce(metrics, "staple_verdicts", NUMBER_GAUGE,
-             "Certificates by verdict.");
-    for (i = 0; i < VERDICTS; i++) {
-        ap_rprintf(metrics->r, "staple_verdicts{verdict=\"%s\"} %d\n",
-                   staple_status_verdict_name((verdict_e)i),
-                   metrics->moment->verdicts[i]);
+    put_single_metrics(metrics, "", staple_report_server_numbers,
+                       &report->numbers);
+    if (report->has_refresher) {
+        put_single_metrics(metrics, "refresher_",
+                           staple_report_refresher_numbers,
+                           &report->refresher);
+    }
+    if (report->share) {
+        put_single_metrics(metrics, "share_", staple_report_share_numbers,
+                           &report->share_numbers);
     }
 }
 
-static const char *cert_labels(const staple_cert_t *cert, apr_pool_t *p)
+static void put_state_metric(const metrics_t *metrics)
 {
-    return apr_pstrcat(p, "certificate=\"", label_text(cert->name, p),
-                       "\",id=\"", staple_status_id_text(cert, p), "\"",
-                       NULL);
-}
-
-static void put_cert_metrics(const metrics_t *metrics)
-{
-    const moment_t *moment = metrics->moment;
-    const number_t *number = staple_status_cert_numbers;
-    apr_pool_t *p = metrics->p;
-    view_t view;
     int i;
 
-    for (; number->name; number++) {
-        const char *family = family_of("certificate_", number,
-                                       metrics->r->pool);
-
-        announce(metrics, family, number->type, number->meaning);
-        for (i = 0; i < moment->rows_count; i++) {
-            staple_status_weigh(moment, moment->rows[i].cert, &view);
-            put_sample(metrics, family, number,
-                       apr_pstrcat(p, "{", cert_labels(view.cert, p), "}",
-                                   NULL), &view.numbers);
-            apr_pool_clear(p);
-        }
+    announce(metrics, "staple_state_certificates", STAPLE_NUMBER_GAUGE,
+             "Certificates by state.");
+    for (i = 0; i < STAPLE_STATES; i++) {
+        ap_rprintf(metrics->r, "staple_state_certificates{state=\"%s\"} %d\n",
+                   staple_state_name((staple_state_e)i),
+                   metrics->moment->report.states[i]);
     }
 }
 
-static void put_info_metric(const metrics_t *metrics)
+/* ----- responders ----- */
+
+static const char *url_label(const staple_responder_t *responder,
+                             apr_pool_t *p)
 {
-    const moment_t *moment = metrics->moment;
-    apr_pool_t *p = metrics->p;
-    int i;
-
-    announce(metrics, "staple_certificate_info", NUMBER_GAUGE,
-             "What a certificate is; always 1.");
-    for (i = 0; i < moment->rows_count; i++) {
-        const staple_cert_t *cert = moment->rows[i].cert;
-
-        ap_rprintf(metrics->r, "staple_certificate_info{%s,subject=\"%s\","
-                   "issuer=\"%s\",serial=\"%s\",host=\"%s\"} 1\n",
-                   cert_labels(cert, p), label_text(cert->subject_dn, p),
-                   label_text(cert->issuer_dn, p), cert->serial,
-                   label_text(APR_ARRAY_IDX(cert->hosts, 0, const char *), p));
-        apr_pool_clear(p);
-    }
+    return apr_pstrcat(p, "url=\"", label_text(responder->url, p), "\"", NULL);
 }
 
-static void put_url_metric(const metrics_t *metrics)
+/* Nothing is said of one that nobody needed to ask. */
+static void put_up_metric(const metrics_t *metrics)
 {
-    const moment_t *moment = metrics->moment;
-    apr_pool_t *p = metrics->p;
-    view_t view;
+    const apr_array_header_t *list = metrics->moment->report.responders;
     int i;
 
-    announce(metrics, "staple_certificate_responder", NUMBER_GAUGE,
-             "The responder that was asked last for a certificate; always 1.");
-    for (i = 0; i < moment->rows_count; i++) {
-        staple_status_weigh(moment, moment->rows[i].cert, &view);
-        if (view.url) {
-            ap_rprintf(metrics->r, "staple_certificate_responder{%s,"
-                       "url=\"%s\"} 1\n", cert_labels(view.cert, p),
-                       label_text(view.url, p));
-        }
-        apr_pool_clear(p);
-    }
-}
+    announce(metrics, "staple_responder_up", STAPLE_NUMBER_GAUGE,
+             "0 if all that is asked of the responder fails, else 1.");
+    for (i = 0; i < list->nelts; i++) {
+        const staple_responder_t *responder
+            = &APR_ARRAY_IDX(list, i, staple_responder_t);
 
-static void put_trouble_metric(const metrics_t *metrics)
-{
-    const moment_t *moment = metrics->moment;
-    apr_pool_t *p = metrics->p;
-    view_t view;
-    int i;
-
-    announce(metrics, "staple_certificate_trouble", NUMBER_GAUGE,
-             "Certificates that need attention, and why; always 1.");
-    for (i = 0; i < moment->rows_count; i++) {
-        if (staple_status_needs_attention(moment->rows[i].verdict)) {
-            staple_status_look(moment, moment->rows[i].cert, &view, p);
-            ap_rprintf(metrics->r, "staple_certificate_trouble{%s,"
-                       "verdict=\"%s\",cause=\"%s\"} 1\n",
-                       cert_labels(view.cert, p),
-                       staple_status_verdict_name(view.verdict),
-                       label_text(view.cause, p));
-            apr_pool_clear(p);
+        if (responder->numbers.answering || responder->numbers.failing) {
+            ap_rprintf(metrics->r, "staple_responder_up{%s} %d\n",
+                       url_label(responder, metrics->r->pool),
+                       !staple_responder_is_down(responder));
         }
     }
 }
 
 static void put_responder_metrics(const metrics_t *metrics)
 {
-    const apr_array_header_t *list = metrics->moment->responders;
-    const number_t *number = staple_status_responder_numbers;
+    const apr_array_header_t *list = metrics->moment->report.responders;
+    const staple_number_t *number = staple_report_responder_numbers;
+    apr_pool_t *p = metrics->r->pool;
     int i;
 
+    put_up_metric(metrics);
     for (; number->name; number++) {
-        const char *family = family_of("responder_", number,
-                                       metrics->r->pool);
+        const char *family = family_of("responder_", number, p);
 
         announce(metrics, family, number->type, number->meaning);
         for (i = 0; i < list->nelts; i++) {
-            const responder_t *responder = &APR_ARRAY_IDX(list, i,
-                                                          responder_t);
+            const staple_responder_t *responder
+                = &APR_ARRAY_IDX(list, i, staple_responder_t);
 
-            put_sample(metrics, family, number,
-                       apr_pstrcat(metrics->p, "{url=\"",
-                                   label_text(responder->url, metrics->p),
-                                   "\"}", NULL), &responder->numbers);
-            apr_pool_clear(metrics->p);
+            put_sample(metrics, family, number, url_label(responder, p),
+                       &responder->numbers);
+        }
+    }
+}
+
+/* ----- certificates ----- */
+
+static void read_rows(metrics_t *metrics)
+{
+    const moment_t *moment = metrics->moment;
+    apr_pool_t *p = metrics->r->pool;
+    staple_view_t view;
+    int i;
+
+    metrics->rows = apr_palloc(p, ((apr_size_t)moment->rows_count + 1)
+                                  * sizeof(*metrics->rows));
+    for (i = 0; i < moment->rows_count; i++) {
+        metrics_row_t *row = &metrics->rows[i];
+
+        staple_status_read(moment, moment->rows[i].cert, &view);
+        row->cert = view.cert;
+        row->state = view.state;
+        row->url = view.url;
+        row->numbers = view.numbers;
+        row->labels = apr_pstrcat(p, "certificate=\"",
+                                  label_text(view.cert->name, p), "\",id=\"",
+                                  staple_status_id_text(view.cert, p), "\"",
+                                  NULL);
+    }
+}
+
+/* The one series that each certificate has. */
+static void put_validity_metric(const metrics_t *metrics)
+{
+    apr_time_t now = metrics->moment->report.now;
+    int i;
+
+    announce(metrics, "staple_certificate_validity_seconds",
+             STAPLE_NUMBER_GAUGE, "For how long the response that is stapled "
+             "stays valid; 0: none is stapled.");
+    for (i = 0; i < metrics->moment->rows_count; i++) {
+        const metrics_row_t *row = &metrics->rows[i];
+        apr_interval_time_t left = row->numbers.serve_until - now;
+
+        if (row->state != STAPLE_STATE_NOT_APPLICABLE) {
+            ap_rprintf(metrics->r, "staple_certificate_validity_seconds{%s} %"
+                       APR_TIME_T_FMT "\n", row->labels,
+                       row->numbers.stapled ? apr_time_sec(left) : 0);
+        }
+    }
+}
+
+static void put_must_staple_metric(const metrics_t *metrics)
+{
+    int i;
+
+    announce(metrics, "staple_certificate_must_staple", STAPLE_NUMBER_GAUGE,
+             "1 for certificates that clients refuse without a response; none "
+             "for others.");
+    for (i = 0; i < metrics->moment->rows_count; i++) {
+        if (metrics->rows[i].cert->is_must_staple) {
+            ap_rprintf(metrics->r, "staple_certificate_must_staple{%s} 1\n",
+                       metrics->rows[i].labels);
+        }
+    }
+}
+
+/* Certificates come by urgency, so those in trouble are the first. */
+static void put_trouble_metric(const metrics_t *metrics)
+{
+    int i;
+
+    announce(metrics, "staple_certificate_trouble", STAPLE_NUMBER_GAUGE,
+             "Certificates that need attention, by state; always 1.");
+    for (i = 0; i < metrics->moment->rows_count; i++) {
+        const metrics_row_t *row = &metrics->rows[i];
+
+        if (staple_state_needs_attention(row->state)) {
+            ap_rprintf(metrics->r, "staple_certificate_trouble{%s,"
+                       "state=\"%s\",severity=\"%s\"} 1\n", row->labels,
+                       staple_state_name(row->state), staple_severity_name(
+                           staple_state_severity(row->state)));
+        }
+    }
+}
+
+/* ----- detail ----- */
+
+static void put_age_metric(const metrics_t *metrics)
+{
+    apr_time_t now = metrics->moment->report.now;
+    int i;
+
+    announce(metrics, "staple_certificate_age_seconds", STAPLE_NUMBER_GAUGE,
+             "How long ago the response that is stapled was made.");
+    for (i = 0; i < metrics->moment->rows_count; i++) {
+        const metrics_row_t *row = &metrics->rows[i];
+
+        if (row->numbers.stapled) {
+            ap_rprintf(metrics->r, "staple_certificate_age_seconds{%s} %"
+                       APR_TIME_T_FMT "\n", row->labels,
+                       apr_time_sec(now - row->numbers.this_update));
+        }
+    }
+}
+
+static void put_info_metric(const metrics_t *metrics)
+{
+    apr_pool_t *p = metrics->r->pool;
+    int i;
+
+    announce(metrics, "staple_certificate_info", STAPLE_NUMBER_GAUGE,
+             "What a certificate is, and which responder was asked last; "
+             "always 1.");
+    for (i = 0; i < metrics->moment->rows_count; i++) {
+        const metrics_row_t *row = &metrics->rows[i];
+        const staple_cert_t *cert = row->cert;
+
+        ap_rprintf(metrics->r, "staple_certificate_info{%s,subject=\"%s\","
+                   "issuer=\"%s\",serial=\"%s\",host=\"%s\",url=\"%s\"} 1\n",
+                   row->labels, label_text(cert->subject_dn, p),
+                   label_text(cert->issuer_dn, p), cert->serial,
+                   label_text(APR_ARRAY_IDX(cert->hosts, 0, const char *), p),
+                   row->url ? label_text(row->url, p) : "");
+    }
+}
+
+/* All numbers, but what stands above already. */
+static void put_cert_numbers(const metrics_t *metrics)
+{
+    const staple_number_t *number = staple_report_cert_numbers;
+    int i;
+
+    for (; number->name; number++) {
+        const char *family = family_of("certificate_", number,
+                                       metrics->r->pool);
+
+        if (!strcmp(number->name, "must_staple")) {
+            continue;
+        }
+        announce(metrics, family, number->type, number->meaning);
+        for (i = 0; i < metrics->moment->rows_count; i++) {
+            put_sample(metrics, family, number, metrics->rows[i].labels,
+                       &metrics->rows[i].numbers);
         }
     }
 }
 
 void staple_status_put_metrics(request_rec *r, const moment_t *moment,
-                               int is_open)
+                               const query_t *query, int is_open)
 {
     metrics_t metrics = { r, moment, NULL, is_open };
 
-    apr_pool_create(&metrics.p, r->pool);
-    put_build_metric(&metrics);
     put_server_metrics(&metrics);
-    put_verdict_metric(&metrics);
-    put_cert_metrics(&metrics);
-    put_info_metric(&metrics);
-    put_url_metric(&metrics);
-    put_trouble_metric(&metrics);
+    put_state_metric(&metrics);
     put_responder_metrics(&metrics);
+    read_rows(&metrics);
+    put_validity_metric(&metrics);
+    put_must_staple_metric(&metrics);
+    put_trouble_metric(&metrics);
+    if (query->has_detail) {
+        put_age_metric(&metrics);
+        put_info_metric(&metrics);
+        put_cert_numbers(&metrics);
+    }
     if (is_open) {
         ap_rputs("# EOF\n", r);
     }
-    apr_pool_destroy(metrics.p);
 }

@@ -40,16 +40,16 @@ ok(wait_for(sub { $status->cert('must.test')->{outcome}
    'every responder was asked');
 
 my $json = $status->json;
-is($json->{summary}, '3 of 6 certificates need attention.', 'the summary');
-is_deeply([grep { !/^quiet/ } map { "$_->{name} $_->{verdict}" }
+is($json->{summary}, '3 of 5 certificates need attention.', 'the summary');
+is_deeply([grep { !/^quiet/ } map { "$_->{name} $_->{state}" }
                @{ $json->{certificates} }],
           ['must.test refused', 'revoked.test revoked', 'mute.test missing',
            'good.test stapled', 'none.test not_applicable'],
           'certificates come by urgency');
-is_deeply({ map { $_ => $json->{verdicts}{$_} }
-            grep { $json->{verdicts}{$_} } keys %{ $json->{verdicts} } },
+is_deeply({ map { $_ => $json->{states}{$_} }
+            grep { $json->{states}{$_} } keys %{ $json->{states} } },
           { refused => 1, revoked => 1, missing => 1, stapled => 2,
-            not_applicable => 1 }, 'verdicts are counted');
+            not_applicable => 1 }, 'states are counted');
 
 my $good = $status->cert('good.test');
 is_deeply([sort map { s/:\d+//r } @{ $good->{hosts} }],
@@ -62,21 +62,21 @@ like($status->cert('revoked.test')->{cause}, qr/^the CA revoked it at 20\d\d-/,
 like($status->cert('none.test')->{cause}, qr/names no OCSP responder/,
      'why it is not applicable');
 
-# Every view has every certificate, its verdict and its cause.
+# Every view has every certificate, its state and its cause.
 my %view = (page => $status->page, auto => $status->page('auto'),
-            metrics => $status->page('metrics'));
+            metrics => $status->page('metrics&detail'));
 for my $cert (@{ $json->{certificates} }) {
     my $name = $cert->{name};
-    my $verdict = $cert->{verdict} eq 'refused' ? 'missing, clients refuse'
-                  : $cert->{verdict} =~ tr/_/ /r;
+    my $words = $cert->{state} eq 'refused' ? 'missing, clients refuse'
+                : $cert->{state} =~ tr/_/ /r;
     my ($row) = $view{page}
         =~ /(<a class="name" href="\?id=$cert->{id}.*?<\/tr>)/s;
     my ($line) = $view{auto}
         =~ /^(StapleCertificate: \S+\t\Q$name\E\t.*)$/m;
     my $is_this = qr/\{certificate="\Q$name\E",id="$cert->{id}"/;
 
-    like($row, qr/>\Q$verdict\E</, "$name: on the page");
-    like($line, qr/^StapleCertificate: $cert->{verdict}\t/, '... in the lines');
+    like($row, qr/>\Q$words\E</, "$name: on the page");
+    like($line, qr/^StapleCertificate: $cert->{state}\t/, '... in the lines');
     if ($cert->{cause}) {
         ok(index($row, $cert->{cause}) > 0, '... with the cause');
         ok(index($line, $cert->{cause}) > 0, '... and there');
@@ -85,10 +85,10 @@ for my $cert (@{ $json->{certificates} }) {
          '... in the metrics');
     if ($cert->{numbers}{attention}) {
         my $trouble
-            = qr/verdict="$cert->{verdict}",cause="\Q$cert->{cause}\E"\} 1$/m;
+            = qr/state="$cert->{state}",severity="$cert->{severity}"\} 1$/m;
 
         like($view{metrics}, qr/^staple_certificate_trouble$is_this,$trouble/m,
-             '... with the cause');
+             '... with its severity');
     }
 }
 is(Staple::Status::html_is_balanced($view{page}), undef, 'the page is whole');
@@ -132,7 +132,7 @@ is($status->ask('der=' . $status->cert('mute.test')->{id})->{status}, 404,
 
 # mod_status.
 my $section = $status->ask(undef, path => '/server-status')->{body};
-like($section, qr/3 of 6 certificates need attention.*<dt>must\.test: missing/s,
+like($section, qr/3 of 5 certificates need attention.*<dt>must\.test: missing/s,
      'mod_status has a section');
 like($status->ask('auto', path => '/server-status')->{body},
      qr/^StapleAttention: 3$/m, 'and its lines');
@@ -152,10 +152,10 @@ my $small = Staple::Httpd->new(
     vhosts => [map { { cert => $leaf{$_} } } qw(good revoked must mute)]);
 $small->start;
 $status = Staple::Status->new($small);
-my @without = grep { $_->{verdict} eq 'no_room' }
+my @without = grep { $_->{state} eq 'no_room' }
     @{ $status->json->{certificates} };
-is(scalar @without, 2, 'no room is a verdict');
-like($status->page("q=$without[0]{name}"),
+is(scalar @without, 2, 'no room is a state');
+like($status->page("id=$without[0]{id}"),
      qr/the ring has no slot for it.*StapleCacheGrow/s, '... with the remedy');
 ok($small->stop, 'httpd stops in good order');
 $small->log_ok(qr/\[staple:(?:warn|error|crit)\]/);

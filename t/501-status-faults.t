@@ -1,12 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# Each fault of the responder can be read in every view: as the cause why there
-# is no staple, and, where a good one is held, as the cause why it fails.
+# Each fault of the responder can be read in every view, of the server and of
+# staplectl: as the cause why there is no staple, and, where a good one is held,
+# as the cause why it fails. All of them say the same state.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Status;
+use Staple::Work qw(build_dir);
+use JSON::PP ();
 
 # What each fault has to be called.
 my %cause = (
@@ -17,7 +20,7 @@ my %cause = (
     'http 204' => qr/HTTP status 204/, 'http 404' => qr/HTTP status 404/,
     'http 405' => qr/HTTP status 405/, 'http 500' => qr/HTTP status 500/,
     'http 503 1' => qr/HTTP status 503/,
-    'redirect http://127.0.0.1:1/' => qr/refused|redirect/,
+    'redirect http://127.0.0.1:1/' => qr/refused|redirect|denied/,
     'redirect https://127.0.0.1/' => qr/redirect/,
     'redirect ldap://127.0.0.1/' => qr/redirect/,
     'trylater' => qr/tryLater/, 'malformed' => qr/malformedRequest/,
@@ -58,6 +61,18 @@ my $httpd = Staple::Httpd->new(
 $httpd->start;
 my $status = Staple::Status->new($httpd);
 
+# What staplectl says of the ring, by certificate.
+my %ctl;
+sub ask_staplectl
+{
+    my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'list',
+                           '--json', '-r', $httpd->dir . '/logs/stapling_cache',
+                           map { ('-c', $_->{chain}) } values %leaf);
+
+    %ctl = map { $_->{name} => $_ }
+        @{ JSON::PP->new->decode($out)->{certificates} };
+}
+
 # Every view about one certificate, as the part of it that says why.
 sub causes
 {
@@ -66,48 +81,54 @@ sub causes
     my ($row) = $status->page("q=$name")
         =~ m{<td class="c2">(.*?)</td>}s;
     my ($line) = $status->page("auto&q=$name") =~ /cause=([^\n]*)/;
-    my ($metric) = $status->page('metrics')
-        =~ /^staple_certificate_trouble\{certificate="\Q$name\E",(.*)\} 1$/m;
 
     return { json => $cert->{cause}, page => $row, lines => $line,
-             metrics => $metric,
+             staplectl => $ctl{$name}{cause},
              one => $status->page("id=$cert->{id}")
                  =~ m{<p class="sum[^>]*>(.*?)</p>}s };
 }
 
 sub check_all
 {
-    my ($verdict) = @_;
+    my ($state) = @_;
+    my $metrics = $status->page('metrics');
 
+    # The file is a copy, a second behind.
+    wait_for(sub { ask_staplectl();
+                   !grep { $_->{state} ne $state } values %ctl });
     for my $fault (@faults) {
         my $name = $leaf{$fault}{name};
         my $causes = causes($name);
 
+        is($ctl{$name}{state}, $state, "$state, $fault: staplectl says so");
+        like($metrics, qr/^staple_certificate_trouble\{certificate="\Q$name\E",
+                          id="\w+",state="$state"/mx, '... the metrics too');
+
         for my $view (sort keys %$causes) {
             like($causes->{$view} // '', $cause{$fault},
-                 "$verdict, $fault: the cause in $view");
+                 "$state, $fault: the cause in $view");
         }
     }
 }
 
-ok(wait_for(sub { $status->json->{verdicts}{missing} == @faults
+ok(wait_for(sub { $status->json->{states}{missing} == @faults
                   && !grep { !$_->{numbers}{failing} }
                      @{ $status->json->{certificates} } }, 60),
    'all of them are missing');
 check_all('missing');
-my @blameless = grep { !$_->{fault} || !$_->{advice} }
+my @blameless = grep { !$_->{who} || !$_->{remedy} }
     @{ $status->json->{certificates} };
 is(scalar @blameless, 0, 'each says at whom to look and what to do');
 
 # With a good response held, and a reason to renew it soon.
 $responder{$_}->tell('clear') for @faults;
-ok(wait_for(sub { $status->json->{verdicts}{stapled} == @faults }, 60),
+ok(wait_for(sub { $status->json->{states}{stapled} == @faults }, 60),
    'healed, all are stapled');
 $responder{$_}->tell($_) for @faults;
 for my $cert (@{ $status->json->{certificates} }) {
     wait_for(sub { $status->act('refresh', $cert->{id})->{status} == 303 });
 }
-ok(wait_for(sub { $status->json->{verdicts}{failing} == @faults }, 60),
+ok(wait_for(sub { $status->json->{states}{failing} == @faults }, 60),
    'faults later: all of them fail, none is lost');
 check_all('failing');
 

@@ -73,8 +73,8 @@ is($head->{'cache-control'}, 'no-store', 'nothing is stored');
 is($head->{'x-content-type-options'}, 'nosniff', 'nothing is guessed');
 
 # Lines.
-my @lines = split /\n/, $status->page('metrics');
-ok(index($status->page('metrics'), 'O=\\\\<b\\\\>\\\\\\"x\\\\\\"') > 0,
+my @lines = split /\n/, $status->page('metrics&detail');
+ok(index($status->page('metrics&detail'), 'O=\\\\<b\\\\>\\\\\\"x\\\\\\"') > 0,
    'quotes and backslashes in labels are escaped');
 my $labels = qr/\{(?:\w+="(?:[^"\\]|\\.)*",?)*\}/;
 is(scalar grep({ !/^(?:#|staple_\w+$labels? [\d.]+$)/ } @lines), 0,
@@ -85,8 +85,8 @@ is(scalar grep({ !/^Staple\w+(?:\[\w+\])?: / }
 # Queries that nobody understands.
 my @bad = ('bogus', 'json=1', 'q', 'q=%', 'q=%zz', 'q=%00', 'page=0', 'page=-1',
            'page=x', 'page=', 'page=99999999999999999999', 'show=', 'show=x',
-           'json&metrics', 'json&json', 'q=a&q=b', 'metrics&q=a', 'der',
-           'json&page=1', 'done=x', '=', "%0d%0aX-Evil:1", $encoded,
+           'json&metrics', 'json&json', 'q=a&q=b', 'metrics&page=2', 'json&detail', 'der',
+           'json&page=1', 'done=x', 'ask=x', 'state=x', '=', "%0d%0aX-Evil:1", $encoded,
            'id', "\x80\xff");
 for my $query (@bad) {
     my $answer = $status->ask($query);

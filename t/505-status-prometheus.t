@@ -36,11 +36,12 @@ sub alert
 # Of something else than a certificate.
 sub only_labels
 {
-    my ($at, $name, $more, $summary) = @_;
+    my ($at, $name, $more, $summary, $severity) = @_;
+    $severity //= 'warning';
 
     return "      - eval_time: $at\n        alertname: $name\n"
         . "        exp_alerts:\n"
-        . "          - exp_labels: { severity: warning$more }\n"
+        . "          - exp_labels: { severity: $severity$more }\n"
         . "            exp_annotations: { summary: \"$summary\" }\n";
 }
 sub silence
@@ -50,40 +51,50 @@ sub silence
 }
 sub trouble
 {
-    my ($verdict) = @_;
+    my ($state) = @_;
 
-    return ("staple_certificate_trouble{$labels,verdict=\"$verdict\","
-            . 'cause="c"}' => '1x60');
+    return ("staple_certificate_trouble{$labels,state=\"$state\","
+            . 'severity="s"}' => '1x60');
 }
-my $until = "staple_certificate_serve_until_timestamp_seconds{$labels}";
-my $from = "staple_certificate_this_update_timestamp_seconds{$labels}";
+sub with_state { return ", state: $_[0]" }
+
+my $left = "staple_certificate_validity_seconds{$labels}";
+my $must = "staple_certificate_must_staple{$labels}";
 my @cases = (
     [ [trouble('refused')],
       silence('0m', 'StapleRefused'),
-      alert('2m', 'StapleRefused', 'critical', ', verdict: refused, cause: c',
-            'www.test is must-staple and has no staple: clients refuse it',
-            'c'),
+      alert('2m', 'StapleRefused', 'critical', with_state('refused'),
+            'www.test is must-staple and has no staple: clients refuse it'),
       silence('59m', 'StapleMissing') ],
     [ [trouble('revoked')],
-      alert('0m', 'StapleRevoked', 'critical', ', verdict: revoked, cause: c',
-            'www.test is revoked: have a new certificate issued', 'c') ],
+      alert('0m', 'StapleRevoked', 'critical', with_state('revoked'),
+            'www.test is revoked: have a new certificate issued') ],
     [ [trouble('missing')],
       silence('10m', 'StapleMissing'),
-      alert('16m', 'StapleMissing', 'warning', ', verdict: missing, cause: c',
-            'www.test has no staple', 'c') ],
+      alert('16m', 'StapleMissing', 'warning', with_state('missing'),
+            'www.test has no staple that clients accept: missing') ],
+    [ [trouble('expiring')],
+      silence('4m', 'StapleEndsSoon'),
+      alert('6m', 'StapleEndsSoon', 'warning', with_state('expiring'),
+            'the staple of www.test ends soon and nothing newer came') ],
     [ [trouble('failing')],
       map { silence('59m', $_) }
-          qw(StapleMissing StapleRefused StapleRevoked) ],
-    [ [$until => '3600x60', $from => '0x60'],
-      silence('50m', 'StapleEndsSoon'), silence('56m', 'StapleEndsSoon'),
-      alert('60m', 'StapleEndsSoon', 'warning', '',
-            'the staple of www.test ends in 0s') ],
-    [ ['staple_responder_failing{url="u"}' => '1x40 3x80',
-       'staple_responder_certificates{url="u"}' => '3x120'],
+          qw(StapleMissing StapleRefused StapleRevoked StapleEndsSoon) ],
+    [ [$left => '90000-60x120', $must => '1x120'],
+      silence('55m', 'StapleMustStapleEndsSoon'),
+      only_labels('80m', 'StapleMustStapleEndsSoon',
+                  ', certificate: www.test, id: AB', 'www.test is must-staple '
+                  . 'and its staple ends in 23h 40m 0s', 'critical') ],
+    # One that is not must-staple has time.
+    [ [$left => '9000-60x120'], silence('70m', 'StapleMustStapleEndsSoon') ],
+    # Also where most certificates are answered for by a second URL.
+    [ ['staple_responder_up{url="u"}' => '1x40 0x80',
+       'staple_responder_certificates_failing{url="u"}' => '0x40 2x80',
+       'staple_responder_certificates{url="u"}' => '300x120'],
       silence('39m', 'StapleResponderDown'),
       silence('90m', 'StapleResponderDown'),
       only_labels('102m', 'StapleResponderDown', ', url: u',
-                  'the OCSP responder u fails for all 3 certificates') ],
+                  'the OCSP responder u answers nobody any more') ],
     [ ['staple_ring_refused_total' => '0x20 1x20'],
       silence('19m', 'StapleRingFull'),
       only_labels('22m', 'StapleRingFull', '',
@@ -94,6 +105,15 @@ my @cases = (
       only_labels('57m', 'StapleShareSilent', '',
                   'the share of the fleet does not answer: '
                   . 'each server asks for itself') ],
+    [ ['staple_refresher_running' => '1x20 0x20'],
+      silence('20m', 'StapleRefresherSilent'),
+      only_labels('24m', 'StapleRefresherSilent', '',
+                  'no response is renewed: the refresher gives no heartbeat',
+                  'critical') ],
+    [ ['staple_build_info{version="1"}' => '1x20 _x40'],
+      silence('20m', 'StapleAbsent'),
+      only_labels('40m', 'StapleAbsent', '',
+                  'no server says anything about OCSP stapling') ],
 );
 my $tests = "rule_files: ['$rules']\nevaluation_interval: 1m\ntests:\n";
 for my $case (@cases) {
@@ -132,6 +152,13 @@ my $metrics = write_file('metrics.txt', $status->page('metrics'));
 ($exit, $said) = run('sh', '-c', "promtool check metrics < $metrics");
 is($exit, 0, 'promtool accepts the metrics') or diag $said;
 is($said, '', '... without a remark');
+my $detail = write_file('detail.txt', $status->page('metrics&detail'));
+($exit, $said) = run('sh', '-c', "promtool check metrics < $detail");
+is("$exit $said", '0 ', '... with details, too');
+my %series;
+$series{$_}++ for read_file($metrics) =~ /^\w+\{certificate="([^"]+)"/mg;
+is_deeply(\%series, { 'good.test' => 1, 'revoked.test' => 2, 'must.test' => 3 },
+          'a certificate has one series, and three at most');
 
 my $open = $status->ask('metrics', headers => {
     Accept => 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5' });
@@ -170,10 +197,10 @@ END
     ok(wait_for(sub { $query->('up{job="staple"}') =~ /=> 1 @/ }, 20),
        'Prometheus scrapes it');
     like($query->('staple_certificates'), qr/=> 3 @/, '... with its numbers');
-    like($query->('staple_certificate_trouble{verdict="refused"}'),
-         qr/cause="HTTP status 503", certificate="must\.test".*=> 1 @/,
-         '... and the causes');
-    like($query->('staple_served_total >= 1'), qr/=> \d+ @/,
+    like($query->('staple_certificate_trouble{state="refused"}'),
+         qr/certificate="must\.test".*severity="critical".*=> 1 @/,
+         '... and the states');
+    like($query->('staple_handshakes_stapled_total >= 1'), qr/=> \d+ @/,
          '... and the counters');
     ok(wait_for(sub { $query->('ALERTS{alertname="StapleRevoked"}')
                       =~ /alertstate="firing".*certificate="revoked\.test"/ },

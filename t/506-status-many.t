@@ -19,7 +19,7 @@ my $httpd = Staple::Httpd->new(
     vhosts => [map { { cert => $_ } } @leaves]);
 $httpd->start;
 my $status = Staple::Status->new($httpd);
-ok(wait_for(sub { my $v = $status->json->{verdicts};
+ok(wait_for(sub { my $v = $status->json->{states};
                   $v->{stapled} == 203 && $v->{revoked}
                   && $status->cert('many101.test')->{outcome} }, 30),
    'all were asked');
@@ -36,20 +36,26 @@ sub names
 
 my @first = names('');
 my @second = names('page=2');
-is(scalar @first, 200, 'a page of 200');
-is(scalar @second, 5, 'and the rest');
-is_deeply([sort @first, @second], [sort map { $_->{name} } @leaves],
+is(scalar @first, 50, 'a page of 50');
+is(scalar @second, 50, 'and the next');
+is_deeply([sort @first, @second, map { names("page=$_") } 3 .. 5],
+          [sort map { $_->{name} } @leaves],
           'each once');
 is_deeply([@first[0, 1]], ['many151.test', 'many101.test'],
           'the most urgent first');
-is(scalar names('page=3'), 0, 'and then nothing');
-like($status->page('page=2'), qr{href="\?q=&amp;show=all&amp;page=1">Previous<},
+is(scalar names('page=6'), 0, 'and then nothing');
+like($status->page('page=2'), qr{href="\?q=&amp;show=all&amp;state=&amp;page=1">Previous<},
      'a way back');
 is_deeply([sort +names('show=attention')], ['many101.test', 'many151.test'],
           'those that need attention');
 is_deeply([sort +names('q=MANY20')],
           ['many20.test', map { "many20$_.test" } 0 .. 5],
           'those with a word, in any case');
+is_deeply([names('state=revoked')], ['many151.test'], 'those in a state');
+is($status->ask('state=splendid')->{status}, 400, 'which has to be one');
+is_deeply([$status->page('metrics&state=revoked&q=many')
+               =~ /^staple_certificate_validity_seconds\{certificate="([^"]+)/mg],
+          ['many151.test'], 'metrics can be narrowed down, too');
 is_deeply([names('q=many1&show=attention&page=1')],
           ['many151.test', 'many101.test'], 'both');
 is(scalar names('q=no-such'), 0, 'none');
@@ -58,7 +64,7 @@ like($status->page("serial=$leaves[7]{serial}"), qr/<h1>many8\.test</,
      '... with its page');
 is(scalar(() = $status->page('auto') =~ /^StapleCertificate: /mg), 205,
    'lines have all');
-is(scalar(() = $status->page('metrics') =~ /^staple_certificate_stapled\{/mg),
+is(scalar(() = $status->page('metrics') =~ /^staple_certificate_validity_seconds\{/mg),
    205, 'metrics too');
 is(Staple::Status::html_is_balanced($status->page), undef, 'the page is whole');
 

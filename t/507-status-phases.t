@@ -88,12 +88,11 @@ sub views
 {
     my ($name) = @_;
     my $cert = $status->cert($name);
-    my ($row) = $status->page("q=$name") =~ m{<td class="c4".*?>(.*?)</td>}s;
     my ($line) = $status->page("auto&q=$name") =~ /^StapleCertificate: (.*)$/m;
     my $metrics = join "\n", grep { /certificate="$name"/ }
-        split /\n/, $status->page('metrics');
+        split /\n/, $status->page('metrics&detail');
 
-    return { json => $cert, row => $row, line => $line, metrics => $metrics,
+    return { json => $cert, line => $line, metrics => $metrics,
              one => $status->page("id=$cert->{id}") };
 }
 
@@ -108,7 +107,7 @@ my $slow = views('slow.test');
 cmp_ok(took($slow, 'wait'), '>=', 1.2, 'a slow answer is waited for');
 cmp_ok(took($slow, $_), '<', 1.2, "... and not in $_")
     for 'resolve', 'connect';
-like($slow->{row}, qr/resolve \d+ ms, connect \d+ ms, wait \d\.\d s/,
+like($slow->{one}, qr/resolve \d+ ms, connect \d+ ms, wait \d\.\d s/,
      '... on the page');
 like($slow->{one}, qr{<dt>Waiting took</dt><dd>\d\.\d s</dd>},
      '... on its own page');
@@ -130,7 +129,7 @@ SKIP: {
 my $refused = views('refused.test');
 cmp_ok(took($refused, 'resolve'), '>=', 0, 'refused: it was resolved');
 is(took($refused, $_), undef, "... but there was no $_") for 'connect', 'wait';
-like($refused->{row}, qr/connect -, wait -/, '... as the page says');
+like($refused->{one}, qr/connect -, wait -/, '... as the page says');
 unlike($refused->{metrics}, qr/^staple_certificate_wait_took_seconds\{/m,
        '... and the metrics have nothing');
 
@@ -139,12 +138,11 @@ my $second = views('second.test');
 my $url = $responder->url('/two/');
 is($second->{json}{url}, $url, 'of two URLs the one that answered is named');
 like($second->{json}{peer}, qr/:${\$responder->port}$/, '... its address, too');
-like($second->{row}, qr{\Q$url\E \(2 of 2\)}, '... on the page');
-like($second->{one}, qr{<dt>Responder asked last</dt><dd>\Q$url\E<},
+like($second->{one}, qr{<dt>Responder asked last</dt><dd>\Q$url\E \(2 of 2\)<},
      '... on its own page');
 like($second->{line}, qr/\turl=\Q$url\E\t/, '... in the lines');
 like($second->{metrics},
-     qr/^staple_certificate_responder\{[^}]*url="\Q$url\E"\} 1$/m,
+     qr/^staple_certificate_info\{[^}]*url="\Q$url\E"\} 1$/m,
      '... in the metrics');
 my %of = map { $_->{url} => $_ } @{ $status->json->{responders} };
 ok($of{$url}{numbers}{last_success}, 'the success is that of the second');

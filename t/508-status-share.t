@@ -36,7 +36,7 @@ sub server
 
 my ($first, $status) = server('StapleShare ' . $store->spec);
 
-sub numbers { return $status->json->{share_state}{numbers} }
+sub numbers { return $status->json->{share}{numbers} }
 
 # --- what is counted ---------------------------------------------------------
 
@@ -45,7 +45,7 @@ my $numbers = numbers();
 is($numbers->{misses}, 1, '... after it was looked for and not found');
 is($numbers->{$_}, 0, "... and no $_") for qw(hits odd dropped errors silent);
 is($numbers->{last_error}, undef, '... nor an error');
-like($status->json->{share_state}{words}, qr/^in use since 20\d\d-/,
+like($status->json->{share}{words}, qr/^in use since 20\d\d-/,
      'and so it is said');
 my @wrong = Staple::Status::against_schema(Staple::Status::schema(),
                                            $status->json);
@@ -73,9 +73,9 @@ sub ctl
     return $out;
 }
 ok(wait_for(sub {
-    ctl($first) =~ /^share: 0 found, 1 not found, .* 1 given,.*in use since/m
+    ctl($first) =~ /^share: Found 0, Not found 1, .* Given 1,.*in use since/m
 }), 'staplectl has it');
-is(decode_json(ctl($first, '--json'))->{ring}{share}{stored}, 1,
+is(decode_json(ctl($first, '--json'))->{share}{numbers}{stored}, 1,
    '... as JSON, too');
 
 # --- a second server, and one without a share --------------------------------
@@ -92,7 +92,7 @@ ok($second->stop, 'httpd stops in good order');
 $second->log_ok;
 
 (my $alone, $status) = server();
-is($status->json->{share_state}, undef, 'without a share there is nothing');
+is($status->json->{share}, undef, 'without a share there is nothing');
 unlike($status->page('metrics') . $status->page('auto') . $status->page,
        qr/staple_share|StapleShareHits|"share"/, '... in no view');
 unlike(ctl($alone), qr/^share/m, '... nor in staplectl');
@@ -109,12 +109,12 @@ is(numbers()->{$_}, 1, "... with the $_ of before") for qw(stored misses);
 $store->freeze;
 ok(wait_for(sub { $status->act('refresh', $id); numbers()->{silent} }, 30),
    'a share that hangs is silent');
-like($status->json->{share_state}{words},
+like($status->json->{share}{words},
      qr/^it has not answered since 20.*; last error .*: it took too long$/,
      '... which is said');
 like($status->page('metrics'), qr/^staple_share_silent 1$/m,
      '... in the metrics');
-ok(wait_for(sub { ctl($first) =~ /^share: .*; silent since 20/m }),
+ok(wait_for(sub { ctl($first) =~ /^share: .*; it has not answered since 20/m }),
    '... by staplectl');
 $store->thaw;
 ok(wait_for(sub { $status->act('refresh', $id); !numbers()->{silent} }, 90),

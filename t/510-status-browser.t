@@ -37,7 +37,7 @@ my $httpd = Staple::Httpd->new(
     vhosts => [map { { cert => $leaf{$_} } } sort keys %leaf]);
 $httpd->start;
 my $status = Staple::Status->new($httpd);
-ok(wait_for(sub { my $v = $status->json->{verdicts};
+ok(wait_for(sub { my $v = $status->json->{states};
                   $v->{stapled} == 2 && $v->{revoked} && $v->{missing} }),
    'there is something to see');
 

@@ -29,15 +29,15 @@ sub ctl
     return run(build_dir() . '/staplectl/staplectl', $command, '--ring', $ring, @args);
 }
 
+# When the file was written, by the JSON.
+sub written { return json('list')->{ring_written} }
+
 sub json
 {
     my ($exit, $out) = ctl(@_, '--json');
 
     return decode_json($out);
 }
-
-# When the file was written, by the JSON.
-sub written { return json('list')->{ring}{written} }
 
 $responder->tell('revoked', $leaf{revoked});
 $responder->tell('http 500', $leaf{down});
@@ -58,18 +58,17 @@ ok(wait_for(sub { written() ne $written }, 30),
 for my $state ('beside the server', 'after its stop') {
     my ($exit, $out) = ctl('list', @certs);
     is($exit, 0, "list, $state");
-    like($out, qr/^stapled +for \d d \d+ h +good\.test +[\d.]+ m?s ago: /m,
+    like($out, qr/^stapled +for \d d \d+ h +good\.test +(?:now|[\d.]+ m?s ago): /m,
          '... the good one');
     like($out, qr/^revoked +for .*revoked\.test /m, '... the revoked one');
     like($out, qr/^missing +- +down\.test .*HTTP status 500/m,
          '... the one whose responder fails, and why');
-    like($out, qr/^3 certificates of 3; \d+ of \d+ bytes.*, written 20\d\d-/m,
-         '... a summary');
+    like($out, qr/^3 certificates of 3\. 2 of 3 certificates need attention\.\nring .*: \d+ of \d+ bytes.*, written 20\d\d-/m, '... a summary');
 
     ($exit, $out) = ctl('show', 'good.test', @certs);
     is($exit, 0, 'show by host name');
     like($out, qr/^serial +$leaf{good}{serial}$/m, '... its serial');
-    like($out, qr/^judgement +true, current and about this/m,
+    like($out, qr/^judgement +true and about this/m,
          '... its judgement');
     ($exit, $out) = ctl('get', $leaf{good}{serial});
     is($exit, 0, 'get by serial, without a certificate file');
@@ -78,7 +77,7 @@ for my $state ('beside the server', 'after its stop') {
 
     ($exit, $out) = ctl('check', 'good.test', @certs);
     is($exit, 0, 'check: the good one is well');
-    like($out, qr/^STAPLE OK - good\.test: stapled, for another .*\| cert/,
+    like($out, qr/^STAPLE OK - good\.test: stapled, valid for another .*\| cert/,
          '... in words');
     ($exit, $out) = ctl('check', 'good.test', @certs, '-w', '30d');
     is($exit, 1, 'check: less left than the warning limit');
@@ -90,20 +89,20 @@ for my $state ('beside the server', 'after its stop') {
          '... how many');
     ($exit, $out) = ctl('check', 'down.test', @certs);
     if ($state =~ /beside/) {
-        like($out, qr/CRITICAL.*nothing is stapled; \d+ attempts? failed in a row/,
+        like($out, qr/CRITICAL - down\.test: missing: HTTP status 500/,
              '... and why');
-        like($out, qr/with 127\.0\.0\.1:\d+: HTTP status 500/,
-             '... and who said so');
+        like($out, qr/500 \(127\.0\.0\.1:\d+\); look at .*curl -v http/,
+             '... and who said so, and what to do');
     }
 
     my $all = json('check', @certs);
-    is($all->{version}, 1, 'JSON has a version');
+    is($all->{format}, 2, 'JSON has a format');
     my %of = map { $_->{name} => $_ } @{ $all->{certificates} };
-    is($of{'good.test'}{verdict}, 'stapled', 'JSON: the good one');
+    is($of{'good.test'}{state}, 'stapled', 'JSON: the good one');
     is($of{'revoked.test'}{severity}, 'critical', 'JSON: the revoked one');
     like($of{'revoked.test'}{response}{revoked}, qr/^\d{4}-\d\d-\d\dT.*Z$/,
          '... since when');
-    is($of{'down.test'}{refresh}{outcome}, 'HTTP status 500',
+    is($of{'down.test'}{outcome}, 'HTTP status 500',
        'JSON: the one whose responder fails');
 
     ok($httpd->stop, 'httpd stops in good order') if $state =~ /beside/;
@@ -124,17 +123,17 @@ is((ctl('show', $_))[0], 3, "... and not $_")
 is(unpack('H*', $out), unpack('H*', $served->{der}), '... get');
 ($exit, $out) = ctl('check', 'down.test');
 is($exit, 2, '... check');
-like($out, qr/^STAPLE CRITICAL - down\.test:\d+: nothing is stapled/,
+like($out, qr/^STAPLE CRITICAL - down\.test:\d+: missing/,
      '... as text');
-is(json('check', 'down.test')->{certificates}[0]{host},
+is(json('check', 'down.test')->{certificates}[0]{hosts}[0],
    'down.test:' . $httpd->port, '... as JSON');
 
 my $id = json('list')->{certificates}[0]{id};
 ($exit, $out) = ctl('show', $id);
 is($exit, 0, 'a fingerprint names a certificate');
-($exit) = ctl('show', substr($id, 0, 11));
-is($exit, 0, '... its first eight digits too');
 ($exit) = ctl('show', substr($id, 0, 8));
+is($exit, 0, '... its first eight digits too');
+($exit) = ctl('show', substr($id, 0, 7));
 is($exit, 3, '... fewer do not');
 
 my $pem = $httpd->dir . '/staple.pem';
@@ -145,7 +144,7 @@ like($out, qr/OCSP Response Data:.*Cert Status: good/s, 'show --text');
 
 ($exit, $out) = ctl('check', '--cert', $none->{chain}, 'none.test');
 is($exit, 0, 'a certificate without a responder needs no staple');
-like($out, qr/nothing to staple: its CA names no OCSP responder/,
+like($out, qr/not applicable: its CA names no OCSP responder/,
      '... and why');
 my $new = $ca->leaf(name => 'new.test', ocsp => $responder->url);
 is((ctl('check', '--cert', $new->{chain}, 'new.test'))[0], 2,

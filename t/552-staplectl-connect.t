@@ -35,10 +35,10 @@ $httpd->start;
 wait_for_staple($httpd, 'good', name => 'good.test');
 wait_for_staple($httpd, 'revoked', name => 'revoked.test');
 
-for ([good => 0, qr/^STAPLE OK - good\.test: stapled, for another /],
-     [revoked => 2, qr/CRITICAL - revoked\.test: revoked at /],
-     [off => 2, qr/CRITICAL - off\.test: nothing is stapled/],
-     [none => 0, qr/OK - none\.test: nothing to staple: its CA names no/]) {
+for ([good => 0, qr/^STAPLE OK - good\.test: stapled, valid for another /],
+     [revoked => 2, qr/CRITICAL - revoked\.test: revoked: the CA revoked it at /],
+     [off => 2, qr/CRITICAL - off\.test: missing: the server sent no response/],
+     [none => 0, qr/OK - none\.test: not applicable: its CA names no/]) {
     my ($name, $status, $words) = @$_;
     my ($exit, $out) = check("$name.test");
 
@@ -49,7 +49,7 @@ is((check('good.test', '-w', '30d'))[0], 1, 'the limits hold here too');
 my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect',
                        '127.0.0.1:' . $httpd->port, '--servername',
                        'good.test');
-like($out, qr/^judgement .*^served until .*UTC$/ms, 'show --connect');
+like($out, qr/^judgement .*^served until .*UTC \(in /ms, 'show --connect');
 ok($httpd->stop, 'httpd stops in good order');
 
 # A staple that mod_staple would never send, from a server that sends anything.
@@ -67,7 +67,7 @@ SKIP: {
     ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
                         "127.0.0.1:$port", '--servername', 'off.test');
     is($exit, 2, 'a staple of another certificate is critical');
-    like($out, qr/off\.test: the response .*certificate/, '... and why');
+    like($out, qr/off\.test: invalid: the response .*certificate/, '... and why');
     Staple::Work::stop_process($server);
 }
 

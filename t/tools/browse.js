@@ -57,13 +57,17 @@ async function browse(browser, { name, width, scheme }) {
     await picture('list');
     say((await page.locator('.sum').innerText()).includes('need attention'),
         `${name}: the summary`);
-    await page.selectOption('select[name=show]', 'attention');
-    await page.click('text=Filter');
-    say(await page.locator('tbody').first().locator('tr').count() === 2,
-        `${name}: the filter`);
+    const rows = () => page.locator('table.certs tbody tr').count();
+    say(await page.locator('#trouble article').count() === 2,
+        `${name}: what is wrong, by cause`);
+    await page.click('.chips >> text=need attention');
+    say(await rows() === 2, `${name}: those that need attention`);
+    await page.click('.chips >> text=revoked');
+    say(await rows() === 1, `${name}: those in a state`);
+    await page.goto(url);
     await page.fill('input[name=q]', 'good.test');
-    await page.selectOption('select[name=show]', 'all');
-    await page.press('input[name=q]', 'Enter');
+    await page.click('text=Search');
+    say(await rows() === 1, `${name}: the search`);
     await page.click('a.name');
     await look(page, `${name}, certificate`);
     await picture('certificate');
@@ -73,6 +77,10 @@ async function browse(browser, { name, width, scheme }) {
     say((await page.locator('[role=status]').innerText())
         .includes('A new response is asked for'), `${name}: refresh now`);
     await page.click('text=Forget the response');
+    say(await page.locator('.sum', { hasText: 'Drop the response' }).count()
+        === 1, `${name}: forget asks first`);
+    await picture('question');
+    await page.click('button:has-text("Forget the response")');
     say((await page.locator('[role=status]').innerText())
         .includes('was dropped'), `${name}: forget`);
     const [download] = await Promise.all([

@@ -2,24 +2,26 @@
 
 /*
  * The numbers that are shown: each declared once, with its type, its unit and
- * a line of meaning. The page, ?json, ?metrics, ?auto and mod_status' page are
+ * a line of meaning. The page, JSON, ?metrics, ?auto and mod_status' page are
  * made from these tables; docs/status.md lists them, and a test compares.
  */
 
 #include <stddef.h>
 
-#include "status_int.h"
+#include "staple_report.h"
 
 #define NUMBER(of, name, type, unit, label, meaning) \
-    { #name, NUMBER_##type, UNIT_##unit, \
-      offsetof(of##_numbers_t, name), label, meaning }
-#define END { NULL, NUMBER_GAUGE, UNIT_NONE, 0, NULL, NULL }
+    { #name, STAPLE_NUMBER_##type, STAPLE_UNIT_##unit, \
+      offsetof(staple_##of##_numbers_t, name), label, meaning }
+#define END { NULL, STAPLE_NUMBER_GAUGE, STAPLE_UNIT_NONE, 0, NULL, NULL }
 
-const number_t staple_status_server_numbers[] = {
+const staple_number_t staple_report_server_numbers[] = {
     NUMBER(server, certificates, GAUGE, NONE, "Certificates",
            "Certificates of virtual hosts with SSLUseStapling on."),
+    NUMBER(server, applicable, GAUGE, NONE, "OCSP applies to",
+           "Certificates among them that OCSP applies to."),
     NUMBER(server, attention, GAUGE, NONE, "Need attention",
-           "Certificates whose verdict asks for somebody to look."),
+           "Certificates whose state asks for somebody to look."),
     NUMBER(server, stapled, GAUGE, NONE, "Stapled",
            "Certificates for which a valid response is served."),
     NUMBER(server, served, COUNTER, NONE, "Staples served",
@@ -53,11 +55,11 @@ const number_t staple_status_server_numbers[] = {
     END
 };
 
-const number_t staple_status_cert_numbers[] = {
+const staple_number_t staple_report_cert_numbers[] = {
     NUMBER(cert, stapled, GAUGE, NONE, NULL,
            "1 if a valid response is served, else 0."),
     NUMBER(cert, attention, GAUGE, NONE, NULL,
-           "1 if the verdict asks for somebody to look, else 0."),
+           "1 if the state asks for somebody to look, else 0."),
     NUMBER(cert, must_staple, GAUGE, NONE, NULL,
            "1 if clients refuse the certificate without a response."),
     NUMBER(cert, this_update, GAUGE, TIME, "This update",
@@ -95,11 +97,17 @@ const number_t staple_status_cert_numbers[] = {
     END
 };
 
-const number_t staple_status_responder_numbers[] = {
+const staple_number_t staple_report_responder_numbers[] = {
     NUMBER(responder, certificates, GAUGE, NONE, "Certificates",
            "Certificates that name the responder."),
+    NUMBER(responder, answering, GAUGE, NONE, "Answering",
+           "Certificates among them that it answered for last."),
     NUMBER(responder, failing, GAUGE, NONE, "Failing",
            "Certificates among them whose last exchange failed."),
+    NUMBER(responder, failing_stapled, GAUGE, NONE, NULL,
+           "Certificates among those that keep a valid response."),
+    NUMBER(responder, first_end, GAUGE, TIME, NULL,
+           "When the first of these responses stops being served."),
     NUMBER(responder, last_success, GAUGE, TIME, "Last success",
            "The latest exchange for one of them that brought a response."),
     NUMBER(responder, last_failure, GAUGE, TIME, "Last failure",
@@ -107,7 +115,21 @@ const number_t staple_status_responder_numbers[] = {
     END
 };
 
-const number_t staple_status_share_numbers[] = {
+const staple_number_t staple_report_refresher_numbers[] = {
+    NUMBER(refresher, running, GAUGE, NONE, NULL,
+           "1 while the refresher gives a heartbeat, else 0."),
+    NUMBER(refresher, pid, GAUGE, NONE, "Process",
+           "Its process; 0: none has begun in this generation."),
+    NUMBER(refresher, started, GAUGE, TIME, "Begun",
+           "When that process began."),
+    NUMBER(refresher, restarts, COUNTER, NONE, "Restarts",
+           "Processes that took a predecessor's place in this generation."),
+    NUMBER(refresher, silence, GAUGE, SPAN, "Last heartbeat",
+           "How long ago its last heartbeat was."),
+    END
+};
+
+const staple_number_t staple_report_share_numbers[] = {
     NUMBER(share, silent, GAUGE, NONE, NULL,
            "1 while the share does not answer, else 0."),
     NUMBER(share, since, GAUGE, TIME, NULL,

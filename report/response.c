@@ -1,19 +1,19 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * An OCSP response taken apart into lines for people: who signed it, how, when,
- * for which certificates, with which extensions.
+ * An OCSP response taken apart: who signed it, how, when, for which
+ * certificates, with which extensions; in short for programs, and in full as
+ * lines for people.
  *
- * The response was verified before it was stored; here nothing is judged any
- * more. All that is in it is shown as printable ASCII, for a CA's names are
- * not ours.
+ * Nothing is judged here. All that is in a response is shown as printable
+ * ASCII, for a CA's names are not ours.
  */
 
-#include "status_int.h"
+#include "staple_report.h"
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 
-#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
@@ -30,7 +30,7 @@ typedef struct lines_t {
 
 static void add(lines_t *lines, const char *name, const char *value)
 {
-    response_line_t *line = apr_array_push(lines->list);
+    staple_response_line_t *line = apr_array_push(lines->list);
 
     line->name = name;
     line->value = value ? value : "?";
@@ -38,7 +38,7 @@ static void add(lines_t *lines, const char *name, const char *value)
 
 static void begin(lines_t *lines, const char *section)
 {
-    response_line_t *line = apr_array_push(lines->list);
+    staple_response_line_t *line = apr_array_push(lines->list);
 
     line->name = section;
     line->value = NULL;
@@ -48,8 +48,7 @@ static const char *time_text(const ASN1_TIME *time, apr_pool_t *p)
 {
     apr_time_t t;
 
-    return staple_ocsp_read_time(time, &t) ? staple_words_time_text(t, p)
-                                           : NULL;
+    return staple_ocsp_read_time(time, &t) ? staple_words_when_text(t, p) : "?";
 }
 
 static const char *bytes_text(const ASN1_STRING *bytes, apr_pool_t *p)
@@ -60,8 +59,8 @@ static const char *bytes_text(const ASN1_STRING *bytes, apr_pool_t *p)
 
 static void add_extension(lines_t *lines, X509_EXTENSION *extension)
 {
-    const char *name = staple_x509_object_text(
-        X509_EXTENSION_get_object(extension), lines->pool);
+    const char *name = staple_x509_object_text(X509_EXTENSION_get_object(extension),
+                                   lines->pool);
 
     add(lines, apr_pstrcat(lines->pool, "Extension ", name,
                            X509_EXTENSION_get_critical(extension)
@@ -69,7 +68,73 @@ static void add_extension(lines_t *lines, X509_EXTENSION *extension)
         bytes_text(X509_EXTENSION_get_data(extension), lines->pool));
 }
 
-/* ----- who signed ----- */
+static const char *algorithm_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
+{
+    const ASN1_OBJECT *object;
+
+    X509_ALGOR_get0(&object, NULL, NULL, OCSP_resp_get0_tbs_sigalg(basic));
+    return staple_x509_object_text(object, p);
+}
+
+/* ----- in short ----- */
+
+static const char *responder_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
+{
+    const ASN1_OCTET_STRING *key = NULL;
+    const X509_NAME *name = NULL;
+
+    if (!OCSP_resp_get0_id(basic, &key, &name)) {
+        return "";
+    }
+    return name ? staple_x509_name_text(name, p)
+                : apr_pstrcat(p, "key ", bytes_text(key, p), NULL);
+}
+
+static const char *serial_text(OCSP_SINGLERESP *single, apr_pool_t *p)
+{
+    ASN1_INTEGER *serial = NULL;
+
+    OCSP_id_get0_info(NULL, NULL, NULL, &serial,
+                      (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single));
+    return staple_x509_serial_text(serial, p);
+}
+
+static staple_report_response_t *read_basic(OCSP_BASICRESP *basic,
+                                            apr_pool_t *p)
+{
+    staple_report_response_t *response = apr_pcalloc(p, sizeof(*response));
+    OCSP_SINGLERESP *single = OCSP_resp_get0(basic, 0);
+    ASN1_GENERALIZEDTIME *revoked_at = NULL;
+    int reason = -1;
+
+    response->responder = responder_text(basic, p);
+    response->algorithm = algorithm_text(basic, p);
+    staple_ocsp_read_time(OCSP_resp_get0_produced_at(basic),
+                          &response->produced_at);
+    response->serial = single ? serial_text(single, p) : "";
+    if (single
+        && OCSP_single_get0_status(single, &reason, &revoked_at, NULL, NULL)
+           == V_OCSP_CERTSTATUS_REVOKED) {
+        staple_ocsp_read_time(revoked_at, &response->revoked_at);
+    }
+    response->crl_reason = reason;
+    return response;
+}
+
+const staple_report_response_t *staple_report_read_response(
+    const unsigned char *der, apr_size_t len, apr_pool_t *p)
+{
+    OCSP_RESPONSE *whole = d2i_OCSP_RESPONSE(NULL, &der, (long)len);
+    OCSP_BASICRESP *basic = whole ? OCSP_response_get1_basic(whole) : NULL;
+    staple_report_response_t *response = basic ? read_basic(basic, p) : NULL;
+
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(whole);
+    ERR_clear_error();
+    return response;
+}
+
+/* ----- in full: who signed ----- */
 
 static void add_responder_id(lines_t *lines, const OCSP_BASICRESP *basic)
 {
@@ -78,8 +143,7 @@ static void add_responder_id(lines_t *lines, const OCSP_BASICRESP *basic)
 
     OCSP_resp_get0_id(basic, &key, &name);
     if (name) {
-        add(lines, "Responder, by name",
-            staple_x509_name_text(name, lines->pool));
+        add(lines, "Responder, by name", staple_x509_name_text(name, lines->pool));
     }
     else if (key) {
         add(lines, "Responder, by hash of key", bytes_text(key, lines->pool));
@@ -88,12 +152,7 @@ static void add_responder_id(lines_t *lines, const OCSP_BASICRESP *basic)
 
 static void add_signature(lines_t *lines, const OCSP_BASICRESP *basic)
 {
-    const X509_ALGOR *algorithm = OCSP_resp_get0_tbs_sigalg(basic);
-    const ASN1_OBJECT *object;
-
-    X509_ALGOR_get0(&object, NULL, NULL, algorithm);
-    add(lines, "Signature algorithm",
-        staple_x509_object_text(object, lines->pool));
+    add(lines, "Signature algorithm", algorithm_text(basic, lines->pool));
     add(lines, "Signature", bytes_text(OCSP_resp_get0_signature(basic),
                                        lines->pool));
     if (sk_X509_num(OCSP_resp_get0_certs(basic)) <= 0) {
@@ -108,7 +167,7 @@ static void add_signer(lines_t *lines, const X509 *x)
     begin(lines, "Certificate included by the responder");
     add(lines, "Subject", staple_x509_name_text(X509_get_subject_name(x), p));
     add(lines, "Issuer", staple_x509_name_text(X509_get_issuer_name(x), p));
-    add(lines, "Serial", staple_x509_serial_text(X509_get0_serialNumber(x), p));
+    add(lines, "Serial", bytes_text(X509_get0_serialNumber(x), p));
     add(lines, "Not before", time_text(X509_get0_notBefore(x), p));
     add(lines, "Not after", time_text(X509_get0_notAfter(x), p));
 }
@@ -134,8 +193,7 @@ static void add_cert_id(lines_t *lines, OCSP_SINGLERESP *single)
 
     OCSP_id_get0_info(&name_hash, &hash, &key_hash, &serial, id);
     add(lines, "Serial", bytes_text(serial, lines->pool));
-    add(lines, "Hash of the CertID",
-        staple_x509_object_text(hash, lines->pool));
+    add(lines, "Hash of the CertID", staple_x509_object_text(hash, lines->pool));
     add(lines, "Hash of the issuer's name", bytes_text(name_hash,
                                                        lines->pool));
     add(lines, "Hash of the issuer's key", bytes_text(key_hash, lines->pool));
@@ -182,7 +240,7 @@ static void add_basic(lines_t *lines, OCSP_BASICRESP *basic)
     add_signers(lines, basic);
 }
 
-apr_array_header_t *staple_status_dissect(const unsigned char *der,
+apr_array_header_t *staple_report_dissect(const unsigned char *der,
                                           apr_size_t len, apr_pool_t *p)
 {
     const unsigned char *at = der;
@@ -191,7 +249,7 @@ apr_array_header_t *staple_status_dissect(const unsigned char *der,
                                      : NULL;
     lines_t lines;
 
-    lines.list = apr_array_make(p, 32, sizeof(response_line_t));
+    lines.list = apr_array_make(p, 32, sizeof(staple_response_line_t));
     lines.pool = p;
     begin(&lines, "The response");
     add(&lines, "Bytes", apr_psprintf(p, "%" APR_SIZE_T_FMT, len));

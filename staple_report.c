@@ -1,0 +1,342 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * One certificate as it stands: its state, its numbers, and in words why.
+ *
+ * The one idea: whoever shows a certificate says what is known of it, and the
+ * rules that a handshake follows (staple_rules.h) say what becomes of that. So
+ * the status page, which knows the configuration, and staplectl, which may know
+ * a file and nothing else, agree wherever they know the same.
+ */
+
+#include "staple_report.h"
+
+#include <string.h>
+
+#include <apr_cstr.h>
+#include <apr_strings.h>
+
+#include "staple_rules.h"
+#include "staple_text.h"
+#include "staple_words.h"
+
+/* Bytes of an id that stand for a certificate which has no other name. */
+#define ID_SHOWN 8
+
+/* ----- state and numbers ----- */
+
+static staple_state_e state_of(const staple_view_t *view, apr_time_t now)
+{
+    staple_state_facts_t facts;
+
+    memset(&facts, 0, sizeof(facts));
+    facts.now = now;
+    facts.cert = view->cert;
+    facts.policy = view->policy;
+    facts.exchange = view->has_exchange ? &view->exchange : NULL;
+    facts.held = view->der ? &view->meta : NULL;
+    facts.reason = view->is_judged ? view->reason : STAPLE_OCSP_OK;
+    facts.has_slot = view->has_slot;
+    facts.is_pending = view->is_pending;
+    return staple_state_judge(&facts);
+}
+
+static int is_served(staple_state_e state)
+{
+    return state == STAPLE_STATE_REVOKED || state == STAPLE_STATE_EXPIRING
+           || state == STAPLE_STATE_FAILING || state == STAPLE_STATE_STAPLED;
+}
+
+static void count_exchange(const staple_view_t *view,
+                           staple_cert_numbers_t *numbers)
+{
+    const staple_cache_state_t *exchange = &view->exchange;
+    staple_words_phases_t phases;
+
+    numbers->last_attempt = exchange->last_attempt;
+    numbers->last_success = exchange->last_success;
+    numbers->next_due = exchange->next_due;
+    numbers->attempts = exchange->attempts;
+    numbers->failures = exchange->failures;
+    numbers->failing = exchange->failing;
+    staple_words_phases(exchange, &phases);
+    numbers->resolve_took = phases.resolve;
+    numbers->connect_took = phases.connect;
+    numbers->wait_took = phases.wait;
+}
+
+/* A responder's error has no validity. */
+static void count_held(const staple_view_t *view,
+                       staple_cert_numbers_t *numbers)
+{
+    if (!view->der || view->meta.flags & STAPLE_RULES_IS_ERROR) {
+        return;
+    }
+    numbers->this_update = view->meta.this_update;
+    numbers->next_update = view->meta.next_update;
+    numbers->serve_until = staple_rules_serve_until(view->policy,
+                                                      &view->meta);
+    numbers->fetched = view->meta.fetched_at;
+}
+
+void staple_report_judge(staple_view_t *view, apr_time_t now)
+{
+    const staple_cert_t *cert = view->cert;
+    staple_cert_numbers_t *numbers = &view->numbers;
+
+    view->state = state_of(view, now);
+    view->is_stapled = is_served(view->state);
+    view->url = cert ? staple_words_url(&view->exchange, cert->urls) : NULL;
+    numbers->stapled = view->is_stapled;
+    numbers->attention = staple_state_needs_attention(view->state);
+    numbers->must_staple = cert && cert->is_must_staple;
+    numbers->not_after = cert ? cert->not_after : 0;
+    numbers->served = (apr_int64_t)view->served.served;
+    numbers->missed = (apr_int64_t)view->served.missed;
+    count_exchange(view, numbers);
+    count_held(view, numbers);
+}
+
+/* ----- why ----- */
+
+static const char *revocation_text(const staple_view_t *view, apr_pool_t *p)
+{
+    const staple_report_response_t *response = view->response;
+
+    if (!response) {
+        response = staple_report_read_response(view->der, view->der_len, p);
+    }
+    if (!response) {
+        return "the CA revoked it";
+    }
+    return apr_pstrcat(p, "the CA revoked it", response->revoked_at
+                       ? " at " : "; it says that it never issued it",
+                       response->revoked_at
+                       ? staple_words_when_text(response->revoked_at, p) : "",
+                       " (reason: ",
+                       staple_ocsp_crl_reason_text(response->crl_reason), ")",
+                       NULL);
+}
+
+/* What is still held of an earlier response. */
+static const char *leftover_text(const staple_view_t *view, apr_time_t now,
+                                 apr_pool_t *p)
+{
+    apr_time_t until = view->numbers.serve_until;
+
+    return until && until <= now
+           ? apr_pstrcat(p, "; the last response ended at ",
+                         staple_words_when_text(until, p), NULL)
+           : "";
+}
+
+/* Whether the certificate itself has expired. */
+static int has_ended(const staple_view_t *view, apr_time_t now)
+{
+    const staple_cert_t *cert = view->cert;
+
+    return cert && cert->not_after && cert->not_after <= now;
+}
+
+/* Why nobody is asked, or has answered, about a certificate. */
+static const char *silence_text(const staple_view_t *view, apr_time_t now)
+{
+    const staple_cert_t *cert = view->cert;
+
+    if (cert && cert->scope != STAPLE_CERT_APPLIES && !view->has_slot) {
+        return staple_cert_scope_text(cert->scope);
+    }
+    if (has_ended(view, now)) {
+        return "the certificate itself has expired, so no responder is asked";
+    }
+    if (!view->has_exchange) {
+        return view->absence;
+    }
+    if (view->exchange.last_attempt) {
+        return "its response was dropped, or did not fit into the ring";
+    }
+    return cert && !cert->urls->nelts
+           ? "none of its files (StapleResponseFile) holds a response that is "
+             "valid"
+           : "no exchange with its responder has ended yet";
+}
+
+static const char *missing_text(const staple_view_t *view, apr_time_t now,
+                                apr_pool_t *p)
+{
+    return apr_pstrcat(p, view->exchange.failing && !has_ended(view, now)
+                       ? view->outcome : silence_text(view, now),
+                       leftover_text(view, now, p), NULL);
+}
+
+static const char *invalid_text(const staple_view_t *view, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "the response ",
+                       staple_ocsp_reason_text(view->reason), NULL);
+}
+
+static const char *error_text(const staple_view_t *view)
+{
+    if (view->is_judged && view->reason != STAPLE_OCSP_OK) {
+        return staple_ocsp_reason_text(view->reason);
+    }
+    return *view->outcome ? view->outcome
+                          : "the responder does not know the certificate";
+}
+
+static const char *not_applicable_text(const staple_cert_t *cert)
+{
+    return cert->urls_refused && !cert->urls->nelts
+           ? "what it names as its OCSP responder is no URL"
+           : staple_cert_scope_text(cert->scope);
+}
+
+static const char *cause_of(const staple_view_t *view, apr_time_t now,
+                            apr_pool_t *p)
+{
+    switch (view->state) {
+    case STAPLE_STATE_REFUSED:
+    case STAPLE_STATE_MISSING:
+    case STAPLE_STATE_WAITING:
+        return missing_text(view, now, p);
+    case STAPLE_STATE_REVOKED:
+        return revocation_text(view, p);
+    case STAPLE_STATE_INVALID:
+        return invalid_text(view, p);
+    case STAPLE_STATE_ERROR:
+        return error_text(view);
+    case STAPLE_STATE_EXPIRING:
+        return view->exchange.failing ? view->outcome
+                                      : "nothing newer has come";
+    case STAPLE_STATE_FAILING:
+        return view->outcome;
+    case STAPLE_STATE_NO_ROOM:
+        return "the ring has no slot for it";
+    case STAPLE_STATE_PENDING:
+        return "a response from before the start waits to be verified";
+    case STAPLE_STATE_NOT_APPLICABLE:
+        return not_applicable_text(view->cert);
+    case STAPLE_STATE_STAPLED:
+    case STAPLE_STATES:
+        break;
+    }
+    return "";
+}
+
+/* ----- what to do ----- */
+
+static staple_state_advice_t advice_of(const staple_view_t *view,
+                                       apr_time_t now, apr_pool_t *p)
+{
+    static const staple_state_advice_t ended = { "the certificate",
+        "have the new one installed; no client accepts this one" };
+    static const staple_state_advice_t no_source = { "the certificate",
+        "have one issued without must-staple, or give responses with "
+        "StapleResponseFile" };
+    static const staple_state_advice_t no_issuer = {
+        "this server's configuration", "append the issuer's certificate to the "
+        "file of SSLCertificateFile; clients want it as well" };
+    int is_missing = view->state == STAPLE_STATE_MISSING
+                     || view->state == STAPLE_STATE_REFUSED;
+
+    if (is_missing && has_ended(view, now)) {
+        return ended;
+    }
+    if (is_missing && view->cert && !view->has_slot
+        && view->cert->scope != STAPLE_CERT_APPLIES) {
+        return view->cert->scope == STAPLE_CERT_NO_ISSUER ? no_issuer
+                                                          : no_source;
+    }
+    return staple_state_advise(view->state, &view->exchange, view->url, p);
+}
+
+/* ----- names ----- */
+
+const char *staple_report_id_text(const unsigned char id[STAPLE_ID_LEN],
+                                  apr_pool_t *p)
+{
+    apr_size_t len = STAPLE_ID_LEN;
+
+    while (len > 1 && !id[len - 1]) {
+        len--;
+    }
+    return staple_text_hex(id, len, p);
+}
+
+static const char *serial_of(const staple_view_t *view)
+{
+    if (view->cert) {
+        return view->cert->serial;
+    }
+    return view->response ? view->response->serial : "";
+}
+
+static const char *name_of(const staple_view_t *view, apr_pool_t *p)
+{
+    if (view->cert) {
+        return view->cert->name;
+    }
+    if (*view->host) {
+        return view->host;
+    }
+    return *view->serial
+           ? apr_pstrcat(p, "serial ", view->serial, NULL)
+           : apr_pstrcat(p, "fingerprint ",
+                         staple_text_hex(view->id, ID_SHOWN, p), NULL);
+}
+
+void staple_report_explain(staple_view_t *view, apr_time_t now,
+                           apr_pool_t *p_row)
+{
+    view->serial = serial_of(view);
+    view->name = name_of(view, p_row);
+    view->outcome = view->peer = "";
+    if (view->exchange.last_attempt) {
+        view->outcome = staple_words_outcome_text(&view->exchange, p_row);
+        view->peer = staple_words_peer_text(&view->exchange, p_row);
+    }
+    view->cause = cause_of(view, now, p_row);
+    view->advice = advice_of(view, now, p_row);
+}
+
+/* ----- looking for words ----- */
+
+static int contains(const char *text, const char *words)
+{
+    apr_size_t len = strlen(words);
+
+    for (; *text; text++) {
+        if (!apr_cstr_casecmpn(text, words, len)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int any_contains(const apr_array_header_t *texts, const char *words)
+{
+    int i;
+
+    for (i = 0; i < texts->nelts; i++) {
+        if (contains(APR_ARRAY_IDX(texts, i, const char *), words)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int staple_report_has_words(const staple_view_t *view, const char *words)
+{
+    const staple_cert_t *cert = view->cert;
+
+    if (!*words || contains(staple_state_text(view->state), words)
+        || contains(view->host, words)) {
+        return 1;
+    }
+    return cert && (contains(cert->name, words)
+                    || contains(cert->subject_dn, words)
+                    || contains(cert->issuer_dn, words)
+                    || contains(cert->serial, words)
+                    || any_contains(cert->hosts, words)
+                    || any_contains(cert->urls, words));
+}
