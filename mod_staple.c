@@ -525,6 +525,8 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
     staple_status_conf_t *status = &current->status;
 
     status->cache = current->cache;
+    status->ring_path = current->cache
+                        ? staple_generation_ring_file(current->cache) : NULL;
     status->registry = current->registry;
     status->process = current->process;
     status->share = conf->share ? staple_share_name(conf->share) : NULL;
@@ -538,8 +540,7 @@ static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
                            apr_pool_t *ptemp)
 {
     apr_status_t rv = staple_generation_make_ring(
-        &current->cache, &current->status.ring_path, current->registry, conf,
-        current->server, p, ptemp);
+        &current->cache, current->registry, conf, current->server, p, ptemp);
 
     if (rv || !current->cache) {
         return rv;

@@ -267,7 +267,7 @@ apr_uint64_t staple_cache_live_bytes(const staple_cache_t *cache,
         || marked(mark) - word_get(&cache->header->tail) >= used_bytes(cache)) {
         return 0;
     }
-    bytes = look_at(cache, marked(mark), &record);
+    bytes = record_at(cache, marked(mark), &record);
     return bytes && &cache->slots[record.slot] == slot ? bytes : 0;
 }
 

@@ -274,7 +274,6 @@ static void assign_slots(const apr_array_header_t *list,
 }
 
 apr_status_t staple_generation_make_ring(staple_cache_t **cache,
-                                         const char **file,
                                          const staple_cert_registry_t *registry,
                                          const staple_main_conf_t *conf,
                                          const server_rec *s, apr_pool_t *p,
@@ -290,7 +289,6 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     apr_status_t rv = APR_SUCCESS;
 
     *cache = NULL;
-    *file = NULL;
     memset(&ring, 0, sizeof(ring));
     ring.path = conf->cache.path;
     ring.size = conf->cache.size;
@@ -307,12 +305,17 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     if (rv || !ring.ids_count) {
         return rv;
     }
-    *file = report.new_file ? NULL : conf->cache.path;
     (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
     log_ring(conf, &report, ring.ids_count, s);
     log_summary(conf, &report, ring.ids_count, s, ptemp);
     return APR_SUCCESS;
+}
+
+const char *staple_generation_ring_file(const staple_cache_t *cache)
+{
+    return staple_cache_kept(cache)->file >= 0 ? staple_cache_path(cache)
+                                               : NULL;
 }
 
 /* ----- who writes it ----- */

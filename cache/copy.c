@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include <sys/stat.h>
 
@@ -43,7 +44,11 @@
 /* How often a record is copied anew because it was replaced meanwhile. */
 #define COPY_TRIES 8
 
+/* Of a copy_t that passed through a void pointer. */
+#define COPY_MAGIC 0x434F5059u
+
 typedef struct staple_cache_copy_t {
+    apr_uint32_t magic; /* COPY_MAGIC */
     staple_cache_t *cache;
     slot_t *slots;         /* what the file has of each slot */
     header_t header;       /* and of the header */
@@ -125,7 +130,7 @@ static int same_moment(const struct stat *a, const struct stat *b)
 
 /* Where somebody has interfered, nothing is believed; the size is put right
  * at once, because the rest is written in its place. */
-static apr_status_t look_at_file(copy_t *copy, apr_time_t now)
+static apr_status_t examine_file(copy_t *copy, apr_time_t now)
 {
     off_t size = (off_t)copy->cache->length;
     struct stat st;
@@ -168,7 +173,7 @@ static apr_size_t copy_record(copy_t *copy, apr_uint32_t slot,
     if (!is_mark(mark)) {
         return 0;
     }
-    bytes = look_at(copy->cache, marked(mark), &record);
+    bytes = record_at(copy->cache, marked(mark), &record);
     if (!bytes || record.slot != slot || bytes > RECORD_MAX) {
         return 0;
     }
@@ -364,7 +369,7 @@ static apr_status_t round_of(copy_t *copy, int with_counts)
     apr_status_t rv;
 
     copy->has_written = 0;
-    rv = look_at_file(copy, now);
+    rv = examine_file(copy, now);
     if (!copy->is_known) {
         copy->read_at = now;
         memset(copy->slots, 0, copy->cache->slots_count * sizeof(slot_t));
@@ -388,6 +393,7 @@ static copy_t *make_copy(staple_cache_t *cache, apr_pool_t *p)
 {
     copy_t *copy = apr_pcalloc(p, sizeof(*copy));
 
+    copy->magic = COPY_MAGIC;
     copy->cache = cache;
     copy->slots = apr_pcalloc(p, (cache->slots_count + (apr_size_t)1)
                                  * sizeof(*copy->slots));
@@ -433,6 +439,9 @@ static void *APR_THREAD_FUNC copy_on(apr_thread_t *thread, void *data)
     apr_status_t rv;
     int goes_on;
 
+    if (copy->magic != COPY_MAGIC) {
+        abort();
+    }
     do {
         goes_on = wait_for_round(copy);
         rv = round_of(copy, !goes_on);

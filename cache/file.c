@@ -147,7 +147,7 @@ static int is_locked(int fd, const struct stat *st, const search_t *search)
 }
 
 /* What is there is a ring, by its first bytes. */
-static found_t look_into_ring(int fd, const struct stat *st,
+static found_t examine_ring(int fd, const struct stat *st,
                               const header_t *header, const search_t *search,
                               apr_pool_t *p)
 {
@@ -171,7 +171,7 @@ static found_t look_into_ring(int fd, const struct stat *st,
                                    : load(fd, size, p);
 }
 
-static found_t look_into(int fd, const search_t *search, apr_pool_t *p)
+static found_t examine(int fd, const search_t *search, apr_pool_t *p)
 {
     const char *why;
     struct stat st;
@@ -198,7 +198,7 @@ static found_t look_into(int fd, const search_t *search, apr_pool_t *p)
         || memcmp(header.magic, STAPLE_CACHE_MAGIC, sizeof(header.magic))) {
         return found(FOREIGN, "is not a ring file");
     }
-    return look_into_ring(fd, &st, &header, search, p);
+    return examine_ring(fd, &st, &header, search, p);
 }
 
 /*
@@ -224,7 +224,7 @@ found_t staple_cache_file_find(const search_t *search, apr_pool_t *p)
                                                error_text(errno, p)));
         }
     }
-    result = look_into(fd, search, p);
+    result = examine(fd, search, p);
     close(fd);
     return result;
 }
@@ -276,7 +276,7 @@ static int is_new_name(const char *name, const char *base)
 }
 
 /* Remove a temporary file unless it is in the making: then it is locked. */
-static void reap(int dir, const char *name)
+static void remove_stale(int dir, const char *name)
 {
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
                                | O_NOCTTY);
@@ -293,7 +293,7 @@ static void reap(int dir, const char *name)
 }
 
 /* Remove what a start that was killed has left behind. */
-void staple_cache_file_reap(const char *path, apr_pool_t *p)
+void staple_cache_file_remove_stale(const char *path, apr_pool_t *p)
 {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
@@ -306,7 +306,7 @@ void staple_cache_file_reap(const char *path, apr_pool_t *p)
     }
     while ((entry = readdir(dir)) != NULL) {
         if (is_new_name(entry->d_name, base)) {
-            reap(dirfd(dir), entry->d_name);
+            remove_stale(dirfd(dir), entry->d_name);
         }
     }
     closedir(dir);

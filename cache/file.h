@@ -73,7 +73,7 @@ const char *staple_cache_file_set_aside(const char *path,
                                         apr_pool_t *p);
 
 /** Remove what a start that was killed has left beside path. */
-void staple_cache_file_reap(const char *path, apr_pool_t *p);
+void staple_cache_file_remove_stale(const char *path, apr_pool_t *p);
 
 #ifdef __cplusplus
 }

@@ -444,7 +444,7 @@ static void settle_in_file(staple_cache_t *cache,
 {
     const char *aside;
 
-    staple_cache_file_reap(cache->path, p);
+    staple_cache_file_remove_stale(cache->path, p);
     report->new_file = make_file(cache, old, &aside, p);
     if (aside) {
         report->old_file = apr_psprintf(p, "%s; it was renamed to %s",

@@ -148,7 +148,7 @@ static inline int is_framed(const staple_cache_t *cache, const record_t *record)
 }
 
 /** The first block of the record at a position; bytes, or 0: not a record. */
-static inline apr_uint64_t look_at(const staple_cache_t *cache,
+static inline apr_uint64_t record_at(const staple_cache_t *cache,
                                    apr_uint64_t position, record_t *record)
 {
     block_t block = block_get(block_words(cache, block_at(cache, position)));

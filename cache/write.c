@@ -66,7 +66,7 @@ static void sweep(staple_cache_t *cache)
 
     while (used_bytes(cache)) {
         apr_uint64_t tail = word_get(&header->tail);
-        apr_uint64_t bytes = look_at(cache, tail, &record);
+        apr_uint64_t bytes = record_at(cache, tail, &record);
 
         if (!bytes || bytes > used_bytes(cache)) {
             bytes = STAPLE_CACHE_BLOCK;
@@ -100,7 +100,7 @@ static void catch_up(staple_cache_t *cache)
 {
     apr_uint64_t head = word_get(&cache->header->head);
     record_t record;
-    apr_uint64_t bytes = look_at(cache, head, &record);
+    apr_uint64_t bytes = record_at(cache, head, &record);
 
     if (bytes && bytes <= free_bytes(cache)
         && pointer_to(cache, &record, head)) {
@@ -169,7 +169,7 @@ static void move_tail(staple_cache_t *cache)
 {
     apr_uint64_t tail = word_get(&cache->header->tail);
     record_t record;
-    apr_uint64_t bytes = look_at(cache, tail, &record);
+    apr_uint64_t bytes = record_at(cache, tail, &record);
     word_t *mark = bytes ? pointer_to(cache, &record, tail) : NULL;
 
     if (mark && bytes <= free_bytes(cache) && copy_to_head(cache, &record)) {
@@ -188,7 +188,7 @@ static apr_uint32_t tail_slot(const staple_cache_t *cache)
 {
     record_t record;
 
-    (void)look_at(cache, word_get(&cache->header->tail), &record);
+    (void)record_at(cache, word_get(&cache->header->tail), &record);
     return record.slot;
 }
 

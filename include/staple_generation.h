@@ -41,17 +41,21 @@ int staple_generation_log_certs(const staple_cert_registry_t *registry,
  *
  * In the parent, once per post_config, after the registry is finished.
  * @param cache the ring, allocated from p; NULL: no certificate needs one
- * @param file where the ring's file is, from p; NULL: it is in memory only
  * @param conf the directives that hold for the server as a whole
  * @param s the main server, for the log
  * @return APR_SUCCESS, or what kept even a ring in memory from being made
  */
 apr_status_t staple_generation_make_ring(staple_cache_t **cache,
-                                         const char **file,
                                          const staple_cert_registry_t *registry,
                                          const staple_main_conf_t *conf,
                                          const server_rec *s, apr_pool_t *p,
                                          apr_pool_t *ptemp);
+
+/**
+ * Where the ring's file is, as long as the cache lives; NULL: it is in memory
+ * only. In the parent.
+ */
+const char *staple_generation_ring_file(const staple_cache_t *cache);
 
 /**
  * Become the process that writes the ring, and begin to copy it to its file:

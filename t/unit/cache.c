@@ -789,7 +789,7 @@ static void test_from_file(apr_pool_t *p)
        "it stays pending through a graceful restart");
     staple_cache_usage(seen, &usage);
     is_int((long long)usage.generation, 3, "generations are counted");
-    is_int(version_of(cache, 0, 1, 0), 2, "old children keep their mapping");
+    is_int(version_of(cache, 0, 1, 0), 2, "old children keep their memory");
     is_int(count_files(), 1, "one file, as ever");
     staple_cache_unmap(cache);
     staple_cache_unmap(seen);
