@@ -6,8 +6,11 @@
  * of it (CertIDs, responders, must-staple, names for the log).
  *
  * The one idea: everything that depends on the certificate alone is worked
- * out here once, in the parent, from the administrator's own files; what
- * comes after only reads.
+ * out here once, in the parent, from the administrator's own files; what comes
+ * after only reads. A certificate is taken apart when it comes for the first
+ * time, its issuer when the first of its certificates comes, and what is kept
+ * of it is text, digests and numbers. No key is decoded here unless two
+ * certificates do not seem to belong together.
  *
  * Certificates of a shared host are uploaded by its customers, so every
  * string taken out of one is made printable before it is kept.
@@ -35,8 +38,52 @@
 /* No CA needs longer URIs; what is longer is not worth the log's room. */
 #define URL_LENGTH_MAX 1024
 
+/* Nor do they name more responders than one or two. */
+#define URLS_MAX 8
+
+/* The longest name that is looked at, in bytes of DER. */
+#define NAME_LENGTH_MAX 4096
+
+/* OpenSSL knows id-ce-noRevAvail (RFC 9608) by name only since 3.4. */
+#define NO_REV_AVAIL "2.5.29.56"
+
+/* A certificate in DER, as OpenSSL allocated it. */
+typedef struct pem_t {
+    unsigned char *der;
+    long len;
+} pem_t;
+
+typedef struct issuer_t {
+    pem_t pem; /* in the registry's pool */
+    ASN1_OCTET_STRING *key_id; /* subjectKeyIdentifier; NULL: none */
+    staple_ocsp_issuer_t *prepared;
+} issuer_t;
+
+/* A virtual host that uses a certificate. */
+typedef struct user_t {
+    const char *host;
+    int rank;
+    int order; /* in which they came */
+} user_t;
+
+/* A certificate, and what its record is made from. */
+typedef struct record_t {
+    staple_cert_t cert; /* first: what everybody else sees */
+    staple_cert_scope_e scope; /* by what is in the certificate alone */
+    const staple_ocsp_subject_t *subject;
+    apr_array_header_t *uris;  /* const char *: in it, those that are sane */
+    int uris_refused;          /* and how many are not */
+    apr_array_header_t *users; /* user_t, in the order in which they came */
+} record_t;
+
+static record_t *record_of(staple_cert_t *cert)
+{
+    return (record_t *)cert;
+}
+
 struct staple_cert_registry_t {
     apr_pool_t *pool;
+    apr_hash_t *issuers;      /* DER to issuer_t * */
     apr_array_header_t *list; /* staple_cert_t *, in order of configuration */
     apr_hash_t *by_id;        /* STAPLE_ID_LEN bytes to staple_cert_t * */
 };
@@ -54,8 +101,23 @@ const char *staple_cert_scope_text(staple_cert_scope_e scope)
         return "it is self-signed";
     case STAPLE_CERT_NO_ISSUER:
         return "its issuer's certificate is missing";
+    case STAPLE_CERT_OVERSIZED:
+        return "its serial number is longer than RFC 5280 allows, or a name in "
+               "it is longer than 4096 bytes";
+    case STAPLE_CERT_WRONG_ISSUER:
+        return "the issuer in the chain did not sign this certificate: there "
+               "may be two CAs of that name, so look at what follows it in its "
+               "file and at SSLCertificateChainFile";
+    case STAPLE_CERT_SCOPES:
+        break;
     }
     return "unknown";
+}
+
+int staple_cert_is_faulty(const staple_cert_t *cert)
+{
+    return cert->scope == STAPLE_CERT_OVERSIZED
+           || cert->scope == STAPLE_CERT_WRONG_ISSUER;
 }
 
 staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
@@ -65,6 +127,7 @@ staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
     registry->pool = p;
     registry->list = apr_array_make(p, 8, sizeof(staple_cert_t *));
     registry->by_id = apr_hash_make(p);
+    registry->issuers = apr_hash_make(p);
     return registry;
 }
 
@@ -97,10 +160,11 @@ staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,
     return apr_hash_get(registry->by_id, key, STAPLE_ID_LEN);
 }
 
-static const char *first_dns_name(const X509 *x, apr_pool_t *p)
+/* ----- what a certificate says ----- */
+
+static const char *first_dns_name(const staple_x509_t *x, apr_pool_t *p)
 {
-    GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name,
-                                            NULL, NULL);
+    GENERAL_NAMES *names = staple_x509_extension(x, NID_subject_alt_name);
     const char *text = NULL;
     int i;
 
@@ -115,17 +179,18 @@ static const char *first_dns_name(const X509 *x, apr_pool_t *p)
     return text;
 }
 
-static const char *common_name(const X509 *x, apr_pool_t *p)
+static const char *common_name(const staple_x509_t *x, apr_pool_t *p)
 {
-    const X509_NAME *name = X509_get_subject_name(x);
-    int at = X509_NAME_get_index_by_NID((X509_NAME *)name, NID_commonName, -1);
+    X509_NAME *name = x->body->subject;
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
 
     return at < 0 ? NULL
-                  : staple_x509_string_text(X509_NAME_ENTRY_get_data(
-                                    X509_NAME_get_entry(name, at)), p);
+                  : staple_x509_string_text(
+                        X509_NAME_ENTRY_get_data(
+                            X509_NAME_get_entry(name, at)), p);
 }
 
-static const char *display_name(const X509 *x, const char *serial,
+static const char *display_name(const staple_x509_t *x, const char *serial,
                                 apr_pool_t *p)
 {
     const char *name = first_dns_name(x, p);
@@ -136,21 +201,9 @@ static const char *display_name(const X509 *x, const char *serial,
     return name ? name : apr_pstrcat(p, "serial ", serial, NULL);
 }
 
-/* "rsaEncryption 2048", "id-ecPublicKey 256", "ED25519 256" say it all, but
- * people know other names. */
-static const char *key_text(const X509 *x, apr_pool_t *p)
+static int is_must_staple(const staple_x509_t *x)
 {
-    const EVP_PKEY *key = X509_get0_pubkey(x);
-    int type = key ? EVP_PKEY_base_id(key) : NID_undef;
-    const char *name = type == EVP_PKEY_RSA ? "RSA"
-                       : type == EVP_PKEY_EC ? "EC" : OBJ_nid2sn(type);
-
-    return key ? apr_psprintf(p, "%s %d", name, EVP_PKEY_bits(key)) : "?";
-}
-
-static int is_must_staple(const X509 *x)
-{
-    TLS_FEATURE *features = X509_get_ext_d2i(x, NID_tlsfeature, NULL, NULL);
+    TLS_FEATURE *features = staple_x509_extension(x, NID_tlsfeature);
     int found = 0;
     int i;
 
@@ -162,24 +215,33 @@ static int is_must_staple(const X509 *x)
     return found;
 }
 
-/* OpenSSL knows id-ce-noRevAvail by name only since 3.4. */
-static int has_no_rev_avail(const X509 *x)
+/* Whether the key of one certificate signed another. That decodes the key and
+ * checks a signature, so it is asked only where nothing cheaper answers. */
+static int has_signed(pem_t signer, pem_t other)
 {
-    ASN1_OBJECT *oid = OBJ_txt2obj("2.5.29.56", 1);
-    int found = oid && X509_get_ext_by_OBJ((X509 *)x, oid, -1) >= 0;
+    const unsigned char *at = signer.der;
+    X509 *one = d2i_X509(NULL, &at, signer.len), *two;
+    int it_has;
 
-    ASN1_OBJECT_free(oid);
-    return found;
+    at = other.der;
+    two = d2i_X509(NULL, &at, other.len);
+    it_has = one && two && X509_get0_pubkey(one)
+             && X509_verify(two, X509_get0_pubkey(one)) == 1;
+    X509_free(one);
+    X509_free(two);
+    return it_has;
 }
 
 /* Not X509_check_issued: that asks whether the key may sign certificates, and
  * a leaf that signed itself (mod_md's, while it waits for a true one) mostly
  * says that it may not. */
-static int is_self_signed(X509 *x)
+static int is_self_signed(const staple_x509_t *x, pem_t leaf)
 {
-    return !X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x))
-           && X509_verify(x, X509_get0_pubkey(x)) == 1;
+    return !X509_NAME_cmp(x->body->subject, x->body->issuer)
+           && has_signed(leaf, leaf);
 }
+
+/* ----- its responders ----- */
 
 /* A URI as a log may show it and a request may carry it: printable ASCII
  * without blanks and quotes. Whether it can be asked is the fetch's to say. */
@@ -196,141 +258,291 @@ static int is_sane_url(const char *url)
     return i > 0;
 }
 
-static void collect_urls(staple_cert_t *cert, X509 *x, apr_pool_t *p)
+static const char *uri_of(const ACCESS_DESCRIPTION *access)
 {
-    STACK_OF(OPENSSL_STRING) *uris;
+    const ASN1_IA5STRING *uri;
+
+    if (OBJ_obj2nid(access->method) != NID_ad_OCSP
+        || access->location->type != GEN_URI) {
+        return NULL;
+    }
+    uri = access->location->d.uniformResourceIdentifier;
+    return memchr(ASN1_STRING_get0_data(uri), 0,
+                  (size_t)ASN1_STRING_length(uri))
+           ? "" : (const char *)ASN1_STRING_get0_data(uri);
+}
+
+/* Each is asked in turn, again and again, so their number is bounded too: a
+ * certificate is no list of whom to ask for. */
+static void collect_uris(record_t *record, const staple_x509_t *x,
+                         apr_pool_t *p)
+{
+    AUTHORITY_INFO_ACCESS *list = staple_x509_extension(x, NID_info_access);
     int i;
 
-    if (cert->policy.force_url) {
-        APR_ARRAY_PUSH(cert->urls, const char *) = cert->policy.force_url;
-        return;
-    }
-    uris = X509_get1_ocsp(x);
-    for (i = 0; i < sk_OPENSSL_STRING_num(uris); i++) {
-        const char *uri = sk_OPENSSL_STRING_value(uris, i);
+    for (i = 0; i < sk_ACCESS_DESCRIPTION_num(list); i++) {
+        const char *uri = uri_of(sk_ACCESS_DESCRIPTION_value(list, i));
 
-        if (is_sane_url(uri)) {
-            APR_ARRAY_PUSH(cert->urls, const char *) = apr_pstrdup(p, uri);
+        if (!uri) {
+            continue;
+        }
+        if (is_sane_url(uri) && record->uris->nelts < URLS_MAX) {
+            APR_ARRAY_PUSH(record->uris, const char *) = apr_pstrdup(p, uri);
         }
         else {
-            cert->urls_refused++;
+            record->uris_refused++;
         }
     }
-    X509_email_free(uris);
+    AUTHORITY_INFO_ACCESS_free(list);
 }
 
-static staple_cert_scope_e scope_of(const staple_cert_t *cert, X509 *leaf,
-                                    const X509 *issuer)
+/* ----- whether OCSP applies ----- */
+
+/* The bounds of RFC 5280 4.1.2.2 on serial numbers, and ours on names, which
+ * have none there. What is longer goes into no request, log or page. */
+static int is_oversized(const staple_x509_t *x)
 {
-    if (is_self_signed(leaf)) {
+    return ASN1_STRING_length(x->body->serial) > STAPLE_OCSP_SERIAL_MAX
+           || i2d_X509_NAME(x->body->subject, NULL) > NAME_LENGTH_MAX
+           || i2d_X509_NAME(x->body->issuer, NULL) > NAME_LENGTH_MAX;
+}
+
+/* Whether the issuer has another key than the one that signed the leaf, as
+ * where a CA has two of one name. The identifiers of the keys say it mostly; a
+ * signature is checked where they do not agree. */
+static int is_other_key(const staple_x509_t *x, pem_t leaf,
+                        const issuer_t *issuer)
+{
+    AUTHORITY_KEYID *said = staple_x509_extension(
+        x, NID_authority_key_identifier);
+    int is_said = said && said->keyid && issuer->key_id
+                  && !ASN1_OCTET_STRING_cmp(said->keyid, issuer->key_id);
+
+    AUTHORITY_KEYID_free(said);
+    return !is_said && !has_signed(issuer->pem, leaf);
+}
+
+/* What holds whatever the directives say. */
+static staple_cert_scope_e scope_of(const staple_x509_t *x, pem_t leaf,
+                                    const issuer_t *issuer)
+{
+    if (is_oversized(x)) {
+        return STAPLE_CERT_OVERSIZED;
+    }
+    if (is_self_signed(x, leaf)) {
         return STAPLE_CERT_SELF_SIGNED;
     }
-    if (has_no_rev_avail(leaf)) {
+    if (staple_x509_has_extension(x, NO_REV_AVAIL)) {
         return STAPLE_CERT_NO_REV_AVAIL;
     }
-    if (!cert->urls->nelts && !cert->policy.response_files->nelts) {
-        return STAPLE_CERT_NO_RESPONDER;
-    }
-    return X509_cmp(leaf, issuer) ? STAPLE_CERT_APPLIES
-                                  : STAPLE_CERT_NO_ISSUER;
+    return issuer && is_other_key(x, leaf, issuer) ? STAPLE_CERT_WRONG_ISSUER
+                                                   : STAPLE_CERT_APPLIES;
 }
 
-static const char *describe(staple_cert_t *cert, X509 *leaf, X509 *issuer,
-                            apr_pool_t *p)
+/* ----- from PEM to a record ----- */
+
+static void free_pem(pem_t *pem)
 {
+    OPENSSL_free(pem->der);
+    pem->der = NULL;
+}
+
+static int read_pem(pem_t *pem, BIO *bio)
+{
+    pem->der = NULL;
+    return bio && PEM_bytes_read_bio(&pem->der, &pem->len, NULL,
+                                     PEM_STRING_X509, bio, NULL, NULL);
+}
+
+static apr_status_t release_issuer(void *data)
+{
+    issuer_t *issuer = data;
+
+    ASN1_OCTET_STRING_free(issuer->key_id);
+    return APR_SUCCESS;
+}
+
+static issuer_t *make_issuer(staple_cert_registry_t *registry, pem_t pem)
+{
+    apr_pool_t *p = registry->pool;
+    staple_x509_t *x = staple_x509_read(pem.der, (apr_size_t)pem.len);
+    issuer_t *issuer;
+
+    if (!x) {
+        return NULL;
+    }
+    issuer = apr_pcalloc(p, sizeof(*issuer));
+    issuer->pem.len = pem.len;
+    issuer->pem.der = apr_pmemdup(p, pem.der, (apr_size_t)pem.len);
+    issuer->key_id = staple_x509_extension(x, NID_subject_key_identifier);
+    staple_x509_free(x);
+    apr_pool_cleanup_register(p, issuer, release_issuer,
+                              apr_pool_cleanup_null);
+    if (staple_ocsp_issuer_create(&issuer->prepared, pem.der,
+                                  (apr_size_t)pem.len, p)) {
+        return NULL;
+    }
+    apr_hash_set(registry->issuers, issuer->pem.der, issuer->pem.len, issuer);
+    return issuer;
+}
+
+/* Many certificates have one issuer, which is taken apart once. */
+static issuer_t *find_issuer(staple_cert_registry_t *registry, pem_t pem)
+{
+    issuer_t *issuer = apr_hash_get(registry->issuers, pem.der, pem.len);
+
+    return issuer ? issuer : make_issuer(registry, pem);
+}
+
+static const char *describe(record_t *record, const staple_x509_t *x,
+                            pem_t leaf, const issuer_t *issuer, apr_pool_t *p)
+{
+    staple_cert_t *cert = &record->cert;
     staple_ocsp_subject_t *subject;
 
-    cert->serial = staple_x509_serial_text(X509_get0_serialNumber(leaf), p);
-    cert->name = display_name(leaf, cert->serial, p);
-    cert->subject_dn = staple_x509_name_text(X509_get_subject_name(leaf), p);
-    cert->issuer_dn = staple_x509_name_text(X509_get_issuer_name(leaf), p);
-    cert->key_type = key_text(leaf, p);
-    staple_ocsp_read_time(X509_get0_notAfter(leaf), &cert->not_after);
-    cert->is_must_staple = is_must_staple(leaf);
-    cert->policy.outlives_age = cert->is_must_staple;
-    collect_urls(cert, leaf, p);
-    cert->scope = scope_of(cert, leaf, issuer);
-    if (cert->scope == STAPLE_CERT_APPLIES) {
-        if (staple_ocsp_subject_create(&subject, leaf, issuer, p)) {
-            return "the certificate behind it is not its issuer's, "
-                   "or OpenSSL can make no OCSP CertID of the two";
+    cert->serial = staple_x509_serial_text(x->body->serial, p);
+    cert->name = display_name(x, cert->serial, p);
+    cert->subject_dn = staple_x509_name_text(x->body->subject, p);
+    cert->issuer_dn = staple_x509_name_text(x->body->issuer, p);
+    cert->key_type = staple_x509_key_text(x, p);
+    staple_ocsp_read_time(x->body->validity->notAfter, &cert->not_after);
+    cert->is_must_staple = is_must_staple(x);
+    record->scope = scope_of(x, leaf, issuer);
+    collect_uris(record, x, p);
+    if (record->scope == STAPLE_CERT_APPLIES && issuer) {
+        if (staple_ocsp_subject_create(&subject, x, issuer->prepared, p)) {
+            return "the certificate behind it is not its issuer's";
         }
-        cert->subject = subject;
+        record->subject = subject;
     }
     return NULL;
 }
 
-static const char *describe_pem(staple_cert_t *cert, const char *pem,
-                                apr_pool_t *p)
+/* The certificate itself in the place of its issuer's: that is not known. */
+static int is_same(pem_t one, pem_t other)
 {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    X509 *issuer = leaf ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    return one.len == other.len
+           && !memcmp(one.der, other.der, (size_t)one.len);
+}
+
+static const char *describe_pair(staple_cert_registry_t *registry,
+                                 record_t *record, pem_t leaf, pem_t behind)
+{
+    staple_x509_t *x = staple_x509_read(leaf.der, (apr_size_t)leaf.len);
+    issuer_t *issuer = is_same(leaf, behind) ? NULL
+                                             : find_issuer(registry, behind);
     const char *reason;
 
-    if (!leaf) {
+    if (!x) {
         reason = "it is no PEM certificate";
     }
-    else if (!issuer) {
+    else if (!issuer && !is_same(leaf, behind)) {
+        reason = "what follows it is not its issuer's certificate";
+    }
+    else {
+        reason = describe(record, x, leaf, issuer, registry->pool);
+    }
+    staple_x509_free(x);
+    return reason;
+}
+
+static const char *describe_pem(staple_cert_registry_t *registry,
+                                record_t *record, const char *text)
+{
+    BIO *bio = BIO_new_mem_buf(text, -1);
+    pem_t leaf, issuer = { 0 };
+    const char *reason;
+
+    if (!read_pem(&leaf, bio)) {
+        reason = "it is no PEM certificate";
+    }
+    else if (!read_pem(&issuer, bio)) {
         reason = "its issuer's certificate does not follow it";
     }
     else {
-        reason = describe(cert, leaf, issuer, p);
+        reason = describe_pair(registry, record, leaf, issuer);
     }
-    X509_free(issuer);
-    X509_free(leaf);
+    free_pem(&leaf);
+    free_pem(&issuer);
     BIO_free(bio);
     ERR_clear_error();
     return reason;
 }
 
-static staple_cert_t *make_cert(staple_cert_registry_t *registry,
-                                const char *id, apr_size_t id_len)
+/* ----- the registry ----- */
+
+static record_t *make_record(staple_cert_registry_t *registry,
+                             const char *id, apr_size_t id_len)
 {
     apr_pool_t *p = registry->pool;
-    staple_cert_t *cert = apr_pcalloc(p, sizeof(*cert));
+    record_t *record = apr_pcalloc(p, sizeof(*record));
 
-    id_of(id, id_len, cert->id);
-    cert->slot = -1;
-    cert->hosts = apr_array_make(p, 1, sizeof(const char *));
-    return cert;
+    id_of(id, id_len, record->cert.id);
+    record->cert.slot = -1;
+    record->cert.hosts = apr_array_make(p, 1, sizeof(const char *));
+    record->uris = apr_array_make(p, 1, sizeof(const char *));
+    record->users = apr_array_make(p, 1, sizeof(user_t));
+    return record;
 }
 
-/* All that depends on the first virtual host: the certificate as it sees it. */
-static const char *set_first(staple_cert_t *cert, const char *pem, int rank,
-                             const staple_cert_policy_t *policy,
-                             apr_pool_t *p)
+static const apr_array_header_t *one_url(const char *url, apr_pool_t *p)
 {
-    cert->rank = rank;
-    cert->policy = *policy;
-    cert->urls = apr_array_make(p, 1, sizeof(const char *));
-    cert->urls_refused = 0;
-    return describe_pem(cert, pem, p);
+    apr_array_header_t *urls = apr_array_make(p, 1, sizeof(const char *));
+
+    APR_ARRAY_PUSH(urls, const char *) = url;
+    return urls;
 }
 
-static void add_host(staple_cert_t *cert, const char *host, int is_first,
+/* All that depends on the first virtual host's directives. It is not worked
+ * out until all are there: mod_ssl comes from the last host to the first. */
+static void apply_policy(record_t *record, apr_pool_t *p)
+{
+    staple_cert_t *cert = &record->cert;
+    const char *forced = cert->policy.force_url;
+
+    cert->urls = forced ? one_url(forced, p) : record->uris;
+    cert->urls_refused = forced ? 0 : record->uris_refused;
+    cert->scope = record->scope;
+    if (cert->scope == STAPLE_CERT_APPLIES && !cert->urls->nelts
+        && !cert->policy.response_files->nelts) {
+        cert->scope = STAPLE_CERT_NO_RESPONDER;
+    }
+    else if (cert->scope == STAPLE_CERT_APPLIES && !record->subject) {
+        cert->scope = STAPLE_CERT_NO_ISSUER;
+    }
+    cert->subject = cert->scope == STAPLE_CERT_APPLIES ? record->subject : NULL;
+}
+
+static void set_first(record_t *record, int rank,
+                      const staple_cert_policy_t *policy, apr_pool_t *p)
+{
+    record->cert.rank = rank;
+    record->cert.policy = *policy;
+    record->cert.policy.outlives_age = record->cert.is_must_staple;
+    apply_policy(record, p);
+}
+
+static void add_user(record_t *record, const char *host, int rank,
                      apr_pool_t *p)
 {
-    int last, i;
+    user_t *user;
 
-    for (i = 0; i < cert->hosts->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(cert->hosts, i, const char *), host)) {
+    if (record->users->nelts) {
+        user = &APR_ARRAY_IDX(record->users, record->users->nelts - 1, user_t);
+        if (user->rank == rank && !strcmp(user->host, host)) {
             return;
         }
     }
-    APR_ARRAY_PUSH(cert->hosts, const char *) = apr_pstrdup(p, host);
-    last = cert->hosts->nelts - 1;
-    if (is_first && last > 0) {
-        const char **hosts = (const char **)cert->hosts->elts;
-        const char *first = hosts[last];
-
-        memmove(hosts + 1, hosts, (apr_size_t)last * sizeof(*hosts));
-        hosts[0] = first;
-    }
+    user = apr_array_push(record->users);
+    user->rank = rank;
+    user->order = record->users->nelts;
+    user->host = apr_pstrdup(p, host);
 }
 
-static void enter(staple_cert_registry_t *registry, staple_cert_t *cert)
+static void enter(staple_cert_registry_t *registry, record_t *record)
 {
+    staple_cert_t *cert = &record->cert;
+
     cert->entry = registry->list->nelts;
     APR_ARRAY_PUSH(registry->list, staple_cert_t *) = cert;
     apr_hash_set(registry->by_id, cert->id, STAPLE_ID_LEN, cert);
@@ -342,25 +554,30 @@ staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const staple_cert_policy_t *policy,
                                const char **reason)
 {
-    staple_cert_t *cert = staple_cert_find(registry, id, id_len);
-    int is_new = !cert;
-    int is_first = is_new || rank < cert->rank;
+    record_t *record = record_of(staple_cert_find(registry, id, id_len));
+    int is_new = !record;
 
     *reason = NULL;
     if (is_new) {
-        cert = make_cert(registry, id, id_len);
-    }
-    if (is_first) {
-        *reason = set_first(cert, pem, rank, policy, registry->pool);
+        record = make_record(registry, id, id_len);
+        *reason = describe_pem(registry, record, pem);
         if (*reason) {
             return NULL;
         }
+        enter(registry, record);
     }
-    if (is_new) {
-        enter(registry, cert);
+    if (is_new || rank < record->cert.rank) {
+        set_first(record, rank, policy, registry->pool);
     }
-    add_host(cert, host, is_first, registry->pool);
-    return cert;
+    add_user(record, host, rank, registry->pool);
+    return &record->cert;
+}
+
+/* ----- its end ----- */
+
+static int compare(int one, int other)
+{
+    return (one > other) - (one < other);
 }
 
 /* Certificates of one virtual host stay in the order in which they came. */
@@ -369,14 +586,50 @@ static int by_rank(const void *a, const void *b)
     const staple_cert_t *one = *(staple_cert_t *const *)a;
     const staple_cert_t *other = *(staple_cert_t *const *)b;
 
-    if (one->rank != other->rank) {
-        return one->rank < other->rank ? -1 : 1;
+    return one->rank != other->rank ? compare(one->rank, other->rank)
+                                    : compare(one->entry, other->entry);
+}
+
+static int by_user_rank(const void *a, const void *b)
+{
+    const user_t *one = a;
+    const user_t *other = b;
+
+    return one->rank != other->rank ? compare(one->rank, other->rank)
+                                    : compare(one->order, other->order);
+}
+
+/* The names of a certificate's virtual hosts, each once. */
+static void list_hosts(record_t *record, apr_pool_t *p)
+{
+    apr_array_header_t *users = record->users;
+    apr_pool_t *ptemp;
+    apr_hash_t *seen;
+    int i;
+
+    apr_pool_create(&ptemp, p);
+    seen = apr_hash_make(ptemp);
+    qsort(users->elts, (apr_size_t)users->nelts, sizeof(user_t), by_user_rank);
+    apr_array_clear(record->cert.hosts);
+    for (i = 0; i < users->nelts; i++) {
+        const char *host = APR_ARRAY_IDX(users, i, user_t).host;
+
+        if (!apr_hash_get(seen, host, APR_HASH_KEY_STRING)) {
+            apr_hash_set(seen, host, APR_HASH_KEY_STRING, host);
+            APR_ARRAY_PUSH(record->cert.hosts, const char *) = host;
+        }
     }
-    return one->entry - other->entry;
+    apr_pool_destroy(ptemp);
 }
 
 void staple_cert_registry_finish(staple_cert_registry_t *registry)
 {
+    int i;
+
     qsort(registry->list->elts, (apr_size_t)registry->list->nelts,
           sizeof(staple_cert_t *), by_rank);
+    for (i = 0; i < registry->list->nelts; i++) {
+        list_hosts(record_of(APR_ARRAY_IDX(registry->list, i,
+                                           staple_cert_t *)), registry->pool);
+    }
 }

@@ -73,7 +73,7 @@ static int is_news(const char *why)
 static void log_scopes(const apr_array_header_t *list, const server_rec *s,
                        apr_pool_t *p)
 {
-    int counts[STAPLE_CERT_NO_ISSUER + 1] = { 0 };
+    int counts[STAPLE_CERT_SCOPES] = { 0 };
     const char *text = "";
     int scope, i;
 
@@ -92,6 +92,30 @@ static void log_scopes(const apr_array_header_t *list, const server_rec *s,
     if (*text) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                      "STP0103: certificates without a staple: %s", text);
+    }
+}
+
+/* Certificates that are not what they should be, as opposed to those of a CA
+ * without OCSP. */
+static void log_faulty(const apr_array_header_t *list, const server_rec *s)
+{
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+        const char *host = APR_ARRAY_IDX(cert->hosts, 0, const char *);
+
+        if (staple_cert_is_faulty(cert)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0160: %s (%s): "
+                         "the certificate is not stapled: %s", cert->name, host,
+                         staple_cert_scope_text(cert->scope));
+        }
+        if (cert->urls_refused) {
+            ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0161: %s (%s): %d "
+                         "of the OCSP URIs in the certificate are not asked: "
+                         "they are no URIs, or longer than 1 KB, or behind the "
+                         "eighth", cert->name, host, cert->urls_refused);
+        }
     }
 }
 
@@ -128,6 +152,7 @@ int staple_generation_log_certs(const staple_cert_registry_t *registry,
     const apr_array_header_t *list = staple_cert_list(registry);
 
     log_scopes(list, s, ptemp);
+    log_faulty(list, s);
     return log_hopeless(list, s);
 }
 

@@ -95,6 +95,10 @@ static void report_scope(report_t *report, const staple_cert_t *cert)
 {
     const char *why = staple_cert_scope_text(cert->scope);
 
+    if (staple_cert_is_faulty(cert)) {
+        trouble(report, "not stapled: %s", why);
+        return;
+    }
     if (cert->scope == STAPLE_CERT_NO_ISSUER) {
         trouble(report, "not stapled: %s; append it to the file (or give "
                 "SSLCertificateChainFile)", why);

@@ -31,8 +31,12 @@ typedef enum {
                                  since 2025 */
     STAPLE_CERT_NO_REV_AVAIL, /* the CA offers no revocation data (RFC 9608) */
     STAPLE_CERT_SELF_SIGNED,  /* nobody else could revoke it */
-    STAPLE_CERT_NO_ISSUER     /* its issuer's certificate, which a request and
+    STAPLE_CERT_NO_ISSUER,    /* its issuer's certificate, which a request and
                                  a check both need, is not known */
+    STAPLE_CERT_OVERSIZED,    /* a serial number over 20 octets (RFC 5280
+                                 4.1.2.2), or an endless name */
+    STAPLE_CERT_WRONG_ISSUER, /* the issuer's key did not sign it */
+    STAPLE_CERT_SCOPES        /* how many there are */
 } staple_cert_scope_e;
 
 /** A scope as words that finish "is not stapled: ...". */
@@ -86,14 +90,20 @@ typedef struct staple_cert_t {
     int is_must_staple;        /* TLS feature status_request (RFC 7633) */
     staple_cert_scope_e scope;
     const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES */
-    apr_array_header_t *urls;  /* const char *: the responders in order */
-    int urls_refused;          /* URIs left out because of what is in them */
-    apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port",
-                                  the first of the configuration first */
+    const apr_array_header_t *urls; /* const char *: the responders in order */
+    int urls_refused;          /* URIs of the certificate that are left out: no
+                                  URIs, over 1 KB, or behind the eighth */
+    apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port", in
+                                  order of configuration; empty until the
+                                  registry is finished */
     int rank;                  /* of that one */
     int entry;                 /* how many certificates came before it */
     staple_cert_policy_t policy; /* of the first virtual host */
 } staple_cert_t;
+
+/** Whether OCSP does not apply because something is wrong with the certificate
+ * or its chain, which somebody should mend. */
+int staple_cert_is_faulty(const staple_cert_t *cert);
 
 /** All certificates of one configuration. */
 typedef struct staple_cert_registry_t staple_cert_registry_t;

@@ -16,6 +16,8 @@
 #include <apr_time.h>
 #include <openssl/x509.h>
 
+#include "staple_x509.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -81,27 +83,47 @@ const char *staple_ocsp_status_text(staple_ocsp_status_e status);
 /** A CRLReason (RFC 5280 5.3.1) as its name; -1: "none given". */
 const char *staple_ocsp_crl_reason_text(int crl_reason);
 
+/** The longest serial number of a certificate, in octets (RFC 5280 4.1.2.2). */
+#define STAPLE_OCSP_SERIAL_MAX 20
+
 /**
- * The certificate that is asked about and its issuer, prepared: both CertIDs
- * computed once. Read-only after staple_ocsp_subject_create, so any thread
- * may use it.
+ * An issuer, prepared: what a CertID says of it, and its certificate, whose key
+ * is decoded when a response is judged for the first time. Any thread may use
+ * it.
+ */
+typedef struct staple_ocsp_issuer_t staple_ocsp_issuer_t;
+
+/**
+ * @param der, len the issuer's certificate; copied
+ * @param p what the issuer lives in
+ * @return APR_SUCCESS, or APR_EINVAL where it is no certificate
+ */
+apr_status_t staple_ocsp_issuer_create(staple_ocsp_issuer_t **issuer,
+                                       const unsigned char *der,
+                                       apr_size_t len, apr_pool_t *p);
+
+/**
+ * A certificate that is asked about: what a CertID says of it, in about a
+ * hundred bytes. Read-only once made, so any thread may use it.
  */
 typedef struct staple_ocsp_subject_t staple_ocsp_subject_t;
 
 /**
- * @param leaf, issuer referenced, not taken over: the subject holds its own
- *        references and gives them back when p is cleaned up
- * @return APR_SUCCESS, or APR_EINVAL where the issuer has another name than
- *         the leaf's issuer (RFC 6960 4.1.1 hashes one and the key of the
- *         other), or OpenSSL cannot make a CertID
+ * @param leaf not kept
+ * @param issuer kept, so it must live as long as p
+ * @return APR_SUCCESS, or APR_EINVAL where the issuer has another name than the
+ *         leaf's issuer (RFC 6960 4.1.1 hashes one and the key of the other),
+ *         or the serial number is longer than STAPLE_OCSP_SERIAL_MAX
  */
 apr_status_t staple_ocsp_subject_create(staple_ocsp_subject_t **subject,
-                                        X509 *leaf, X509 *issuer,
+                                        const staple_x509_t *leaf,
+                                        staple_ocsp_issuer_t *issuer,
                                         apr_pool_t *p);
 
 /**
  * The DER of an OCSPRequest for one certificate, without extensions and
- * unsigned (RFC 9919 3.1). The same subject and hash give the same bytes.
+ * unsigned (RFC 9919 3.1). The same subject and hash give the same bytes, at
+ * most 127 of them, whatever is in the certificate.
  * @param der, len the request, allocated from p
  */
 apr_status_t staple_ocsp_request(const staple_ocsp_subject_t *subject,

@@ -12,18 +12,65 @@
 
 #include <apr_pools.h>
 
+#include <openssl/asn1.h>
 #include <openssl/x509.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/**
+ * A certificate (RFC 5280 4.1) taken apart without looking into its key:
+ * OpenSSL's X509 decodes the key at once, which is most of the work, and most
+ * certificates of a server are only described. Nothing of it is checked.
+ */
+typedef struct staple_x509_key_t {
+    X509_ALGOR *algorithm;
+    ASN1_BIT_STRING *bits;
+} staple_x509_key_t;
+
+typedef struct staple_x509_body_t {
+    ASN1_INTEGER *version;
+    ASN1_INTEGER *serial;
+    X509_ALGOR *algorithm;
+    X509_NAME *issuer;
+    X509_VAL *validity;
+    X509_NAME *subject;
+    staple_x509_key_t *key;
+    ASN1_BIT_STRING *issuer_uid;
+    ASN1_BIT_STRING *subject_uid;
+    STACK_OF(X509_EXTENSION) *extensions; /* NULL: it has none */
+} staple_x509_body_t;
+
+typedef struct staple_x509_t {
+    staple_x509_body_t *body;
+    X509_ALGOR *algorithm;
+    ASN1_BIT_STRING *signature;
+} staple_x509_t;
+
+/** Take a certificate's DER apart. @return NULL where it is none, or bytes
+ * follow it; to be freed with staple_x509_free */
+staple_x509_t *staple_x509_read(const unsigned char *der, apr_size_t len);
+
+void staple_x509_free(staple_x509_t *x);
+
+/** An extension, decoded, for the type's own free function; NULL: there is
+ * none, or two, or a broken one. */
+void *staple_x509_extension(const staple_x509_t *x, int nid);
+
+/** Whether there is an extension of that object identifier. */
+int staple_x509_has_extension(const staple_x509_t *x, const char *oid);
+
+/** "RSA 2048", "EC 256", "ED25519 253", as OpenSSL counts bits; "?" where it
+ * cannot be told. */
+const char *staple_x509_key_text(const staple_x509_t *x, apr_pool_t *p);
+
 /** A name as in RFC 4514, "CN=www.example,O=Example"; cut behind 500 bytes; ""
  * where it cannot be told. */
 const char *staple_x509_name_text(const X509_NAME *name, apr_pool_t *p);
 
-/** A serial number in hexadecimal, as OpenSSL writes it: "0A1B", "-02"; "?"
- * where it cannot be told. */
+/** A serial number in hexadecimal, as OpenSSL writes it: "0A1B", "-02"; cut
+ * behind 48 digits; "?" where it cannot be told. */
 const char *staple_x509_serial_text(const ASN1_INTEGER *serial, apr_pool_t *p);
 
 /** What an object identifier is called, or its numbers. */

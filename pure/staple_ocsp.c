@@ -36,8 +36,11 @@
 #include "staple_ocsp.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
+
+#include <apr_strings.h>
 
 #include <openssl/asn1.h>
 #include <openssl/crypto.h>
@@ -50,11 +53,36 @@
 
 #define HASHES 2
 
+/* A hash of a CertID: 20 or 32 bytes of it. */
+typedef unsigned char digest_t[32];
+
+/* By staple_ocsp_hash_e. */
+static const struct {
+    int nid;
+    unsigned char len;
+    unsigned char algorithm[15]; /* AlgorithmIdentifier, with NULL for its
+                                    parameters as OpenSSL writes it */
+    unsigned char algorithm_len;
+} hashes[HASHES] = {
+    { NID_sha1, 20, { 0x30, 9, 6, 5, 0x2b, 14, 3, 2, 26, 5, 0 }, 11 },
+    { NID_sha256, 32,
+      { 0x30, 13, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0 }, 15 }
+};
+
+struct staple_ocsp_issuer_t {
+    unsigned char *der;
+    apr_size_t len;
+    X509_NAME *name;
+    digest_t key[HASHES];     /* of the key's bits (RFC 6960 4.1.1) */
+    _Atomic(X509 *) decoded;  /* with its key, once something was judged */
+};
+
 struct staple_ocsp_subject_t {
-    X509 *leaf;
-    X509 *issuer;
-    EVP_PKEY *issuer_key;     /* belongs to issuer */
-    OCSP_CERTID *ids[HASHES]; /* by staple_ocsp_hash_e */
+    staple_ocsp_issuer_t *issuer;
+    digest_t name[HASHES]; /* of the issuer's name, as the leaf writes it */
+    unsigned char serial[STAPLE_OCSP_SERIAL_MAX]; /* its magnitude */
+    unsigned char serial_len;
+    unsigned char is_negative;
 };
 
 static const char *const reason_texts[] = {
@@ -130,57 +158,170 @@ const char *staple_ocsp_crl_reason_text(int crl_reason)
     return texts[crl_reason];
 }
 
-static apr_status_t release_subject(void *data)
-{
-    staple_ocsp_subject_t *s = data;
+/* ----- who is asked about ----- */
 
-    OCSP_CERTID_free(s->ids[STAPLE_OCSP_SHA1]);
-    OCSP_CERTID_free(s->ids[STAPLE_OCSP_SHA256]);
-    X509_free(s->leaf);
-    X509_free(s->issuer);
+static apr_status_t release_issuer(void *data)
+{
+    staple_ocsp_issuer_t *issuer = data;
+
+    X509_free(atomic_load_explicit(&issuer->decoded, memory_order_acquire));
+    X509_NAME_free(issuer->name);
     return APR_SUCCESS;
+}
+
+static int digest(const void *bytes, int len, digest_t *digests)
+{
+    return EVP_Digest(bytes, (size_t)len, digests[STAPLE_OCSP_SHA1], NULL,
+                      EVP_sha1(), NULL)
+           && EVP_Digest(bytes, (size_t)len, digests[STAPLE_OCSP_SHA256], NULL,
+                         EVP_sha256(), NULL);
+}
+
+apr_status_t staple_ocsp_issuer_create(staple_ocsp_issuer_t **issuer,
+                                       const unsigned char *der,
+                                       apr_size_t len, apr_pool_t *p)
+{
+    staple_x509_t *x = staple_x509_read(der, len);
+    staple_ocsp_issuer_t *made;
+    const ASN1_BIT_STRING *key;
+    int is_made;
+
+    *issuer = NULL;
+    if (!x) {
+        ERR_clear_error();
+        return APR_EINVAL;
+    }
+    made = apr_pcalloc(p, sizeof(*made));
+    made->der = apr_pmemdup(p, der, len);
+    made->len = len;
+    made->name = X509_NAME_dup(x->body->subject);
+    apr_pool_cleanup_register(p, made, release_issuer, apr_pool_cleanup_null);
+    key = x->body->key->bits;
+    is_made = made->name && digest(ASN1_STRING_get0_data(key),
+                                   ASN1_STRING_length(key), made->key);
+    staple_x509_free(x);
+    ERR_clear_error();
+    if (!is_made) {
+        apr_pool_cleanup_run(p, made, release_issuer);
+        return APR_EINVAL;
+    }
+    *issuer = made;
+    return APR_SUCCESS;
+}
+
+/* The issuer's certificate with its key. It is decoded when it is first wanted:
+ * a server has many certificates of few issuers, and most of its processes
+ * judge nothing. Of two threads that decode it at once, one keeps its own. */
+static X509 *issuer_of(const staple_ocsp_subject_t *subject)
+{
+    staple_ocsp_issuer_t *issuer = subject->issuer;
+    X509 *x = atomic_load_explicit(&issuer->decoded, memory_order_acquire);
+    X509 *expected = NULL;
+    const unsigned char *at = issuer->der;
+
+    if (x) {
+        return x;
+    }
+    x = d2i_X509(NULL, &at, (long)issuer->len);
+    /* release: pairs with the acquire above; who sees the pointer sees what it
+     * points to */
+    if (x && !atomic_compare_exchange_strong_explicit(
+            &issuer->decoded, &expected, x, memory_order_acq_rel,
+            memory_order_acquire)) {
+        X509_free(x);
+        x = expected;
+    }
+    return x;
+}
+
+/* X509_NAME_get0_der takes a name that it may encode anew, and so no const. */
+static int digest_name(X509_NAME *name, digest_t *digests)
+{
+    const unsigned char *der;
+    size_t len;
+
+    return X509_NAME_get0_der(name, &der, &len)
+           && digest(der, (int)len, digests);
 }
 
 apr_status_t staple_ocsp_subject_create(staple_ocsp_subject_t **subject,
-                                        X509 *leaf, X509 *issuer,
+                                        const staple_x509_t *leaf,
+                                        staple_ocsp_issuer_t *issuer,
                                         apr_pool_t *p)
 {
-    staple_ocsp_subject_t *s = apr_pcalloc(p, sizeof(*s));
+    const ASN1_INTEGER *serial = leaf->body->serial;
+    int len = ASN1_STRING_length(serial);
+    staple_ocsp_subject_t *made;
 
     *subject = NULL;
-    if (X509_NAME_cmp(X509_get_issuer_name(leaf),
-                      X509_get_subject_name(issuer))) {
+    if (len < 1 || len > STAPLE_OCSP_SERIAL_MAX
+        || X509_NAME_cmp(leaf->body->issuer, issuer->name)) {
         return APR_EINVAL;
     }
-    if (X509_up_ref(leaf)) {
-        s->leaf = leaf;
-    }
-    if (X509_up_ref(issuer)) {
-        s->issuer = issuer;
-    }
-    apr_pool_cleanup_register(p, s, release_subject, apr_pool_cleanup_null);
-
-    s->issuer_key = X509_get0_pubkey(issuer);
-    s->ids[STAPLE_OCSP_SHA1] = OCSP_cert_to_id(EVP_sha1(), leaf, issuer);
-    s->ids[STAPLE_OCSP_SHA256] = OCSP_cert_to_id(EVP_sha256(), leaf, issuer);
-    ERR_clear_error();
-    if (!s->leaf || !s->issuer || !s->issuer_key || !s->ids[STAPLE_OCSP_SHA1]
-        || !s->ids[STAPLE_OCSP_SHA256]) {
-        apr_pool_cleanup_run(p, s, release_subject);
+    made = apr_pcalloc(p, sizeof(*made));
+    made->issuer = issuer;
+    memcpy(made->serial, ASN1_STRING_get0_data(serial), (size_t)len);
+    made->serial_len = (unsigned char)len;
+    made->is_negative = ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER;
+    if (!digest_name(leaf->body->issuer, made->name)) {
+        ERR_clear_error();
         return APR_EINVAL;
     }
-    *subject = s;
+    *subject = made;
     return APR_SUCCESS;
 }
 
-/* Add id to req, which takes it over if it can. */
-static int add_id(OCSP_REQUEST *req, OCSP_CERTID *id)
+/* ----- a request ----- */
+
+/* Every part of our requests is shorter than this, so each length is one byte
+ * (X.690 8.1.3.4), and what is written backwards ends at a known place. */
+#define REQUEST_MAX 127
+
+typedef struct writer_t {
+    unsigned char bytes[REQUEST_MAX];
+    int at; /* where what is written begins */
+} writer_t;
+
+static void write_bytes(writer_t *writer, const unsigned char *bytes, int len)
 {
-    if (id && OCSP_request_add0_id(req, id)) {
-        return 1;
+    writer->at -= len;
+    memcpy(writer->bytes + writer->at, bytes, (size_t)len);
+}
+
+/* Tag and length before what was written since `end`. */
+static void write_header(writer_t *writer, int tag, int end)
+{
+    unsigned char header[2];
+
+    header[0] = (unsigned char)tag;
+    header[1] = (unsigned char)(end - writer->at);
+    write_bytes(writer, header, 2);
+}
+
+static void write_octets(writer_t *writer, const unsigned char *bytes, int len)
+{
+    int end = writer->at;
+
+    write_bytes(writer, bytes, len);
+    write_header(writer, V_ASN1_OCTET_STRING, end);
+}
+
+/* An INTEGER from its magnitude, which is given without leading zeros, in
+ * two's complement (X.690 8.3). */
+static void write_serial(writer_t *writer, const staple_ocsp_subject_t *subject)
+{
+    unsigned char bytes[STAPLE_OCSP_SERIAL_MAX + 1] = { 0 };
+    int i, carry = 1, end = writer->at, len = subject->serial_len, from;
+
+    memcpy(bytes + 1, subject->serial, (size_t)len);
+    for (i = len; subject->is_negative && i >= 0; i--) {
+        carry += (unsigned char)~bytes[i];
+        bytes[i] = (unsigned char)carry;
+        carry >>= 8;
     }
-    OCSP_CERTID_free(id);
-    return 0;
+    from = (bytes[0] & 0x80) == (bytes[1] & 0x80);
+    write_bytes(writer, bytes + from, len + 1 - from);
+    write_header(writer, V_ASN1_INTEGER, end);
 }
 
 apr_status_t staple_ocsp_request(const staple_ocsp_subject_t *subject,
@@ -188,28 +329,21 @@ apr_status_t staple_ocsp_request(const staple_ocsp_subject_t *subject,
                                  const unsigned char **der, apr_size_t *len,
                                  apr_pool_t *p)
 {
-    apr_status_t rv = APR_ENOMEM;
-    OCSP_REQUEST *req = OCSP_REQUEST_new();
-    unsigned char *to;
-    int n;
+    const unsigned char sequence = V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED;
+    writer_t writer = { .at = REQUEST_MAX };
+    int i;
 
-    if (!req || !add_id(req, OCSP_CERTID_dup(subject->ids[hash]))) {
-        goto cleanup;
+    write_serial(&writer, subject);
+    write_octets(&writer, subject->issuer->key[hash], hashes[hash].len);
+    write_octets(&writer, subject->name[hash], hashes[hash].len);
+    write_bytes(&writer, hashes[hash].algorithm, hashes[hash].algorithm_len);
+    /* CertID, Request, requestList, TBSRequest, OCSPRequest */
+    for (i = 0; i < 5; i++) {
+        write_header(&writer, sequence, REQUEST_MAX);
     }
-    n = i2d_OCSP_REQUEST(req, NULL);
-    if (n <= 0) {
-        goto cleanup;
-    }
-    to = apr_palloc(p, (apr_size_t)n);
-    *der = to;
-    *len = (apr_size_t)n;
-    i2d_OCSP_REQUEST(req, &to);
-    rv = APR_SUCCESS;
-
-cleanup:
-    OCSP_REQUEST_free(req);
-    ERR_clear_error();
-    return rv;
+    *len = (apr_size_t)(REQUEST_MAX - writer.at);
+    *der = apr_pmemdup(p, writer.bytes + writer.at, *len);
+    return APR_SUCCESS;
 }
 
 const unsigned char *staple_ocsp_try_later(apr_size_t *len)
@@ -381,17 +515,33 @@ static int has_unknown_critical(OCSP_BASICRESP *basic)
     return 0;
 }
 
+static int is_same(const ASN1_STRING *string, const unsigned char *bytes,
+                   int len)
+{
+    return ASN1_STRING_length(string) == len
+           && !memcmp(ASN1_STRING_get0_data(string), bytes, (size_t)len);
+}
+
 /* Whether an answer is about our certificate, by either hash. */
 static int is_ours(OCSP_SINGLERESP *single,
                    const staple_ocsp_subject_t *subject,
                    staple_ocsp_hash_e *hash)
 {
-    const OCSP_CERTID *id = OCSP_SINGLERESP_get0_id(single);
+    ASN1_OBJECT *algorithm;
+    ASN1_OCTET_STRING *name, *key;
+    ASN1_INTEGER *serial;
+    int is_sha1;
 
-    /* compares algorithm, issuerNameHash, issuerKeyHash and serial */
-    *hash = OCSP_id_cmp(id, subject->ids[STAPLE_OCSP_SHA1])
-            ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1;
-    return !OCSP_id_cmp(id, subject->ids[*hash]);
+    OCSP_id_get0_info(&name, &algorithm, &key, &serial,
+                      (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single));
+    is_sha1 = OBJ_obj2nid(algorithm) == hashes[STAPLE_OCSP_SHA1].nid;
+    *hash = is_sha1 ? STAPLE_OCSP_SHA1 : STAPLE_OCSP_SHA256;
+    return OBJ_obj2nid(algorithm) == hashes[*hash].nid
+           && is_same(serial, subject->serial, subject->serial_len)
+           && (ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER)
+              == subject->is_negative
+           && is_same(name, subject->name[*hash], hashes[*hash].len)
+           && is_same(key, subject->issuer->key[*hash], hashes[*hash].len);
 }
 
 static void clear_verdict(staple_ocsp_verdict_t *verdict)
@@ -550,7 +700,7 @@ static staple_ocsp_reason_e issue_verdict(const staple_ocsp_subject_t *subject,
     int digest;
 
     if (X509_NAME_cmp(X509_get_issuer_name(cert),
-                      X509_get_subject_name(subject->issuer))) {
+                      subject->issuer->name)) {
         return STAPLE_OCSP_SIGNER_NOT_ISSUED;
     }
     X509_get0_signature(NULL, &algorithm, cert);
@@ -558,9 +708,9 @@ static staple_ocsp_reason_e issue_verdict(const staple_ocsp_subject_t *subject,
     if (is_broken_digest(digest)) {
         return STAPLE_OCSP_WEAK_SIGNATURE;
     }
-    return X509_verify(cert, subject->issuer_key) == 1
+    return X509_verify(cert, X509_get0_pubkey(issuer_of(subject))) == 1
                ? STAPLE_OCSP_OK
-               : failed(digest, subject->issuer_key,
+               : failed(digest, X509_get0_pubkey(issuer_of(subject)),
                         STAPLE_OCSP_SIGNER_NOT_ISSUED);
 }
 
@@ -625,12 +775,16 @@ static staple_ocsp_reason_e find_signer(staple_ocsp_verdict_t *verdict,
                                         apr_time_t now)
 {
     const STACK_OF(X509) *included = OCSP_resp_get0_certs(basic);
+    X509 *issuer = issuer_of(subject);
     staple_ocsp_reason_e reason, furthest = STAPLE_OCSP_NO_SIGNER;
     apr_time_t until;
     int i;
 
-    if (is_responder(basic, subject->issuer)) {
-        furthest = signature_verdict(basic, subject->issuer);
+    if (!issuer || !X509_get0_pubkey(issuer)) {
+        return STAPLE_OCSP_NO_SIGNER;
+    }
+    if (is_responder(basic, issuer)) {
+        furthest = signature_verdict(basic, issuer);
         if (furthest == STAPLE_OCSP_OK) {
             return STAPLE_OCSP_OK;
         }
@@ -739,8 +893,8 @@ static staple_ocsp_reason_e judge_basic(staple_ocsp_verdict_t *verdict,
                                         const staple_ocsp_policy_t *policy,
                                         apr_time_t now)
 {
+    answer_t answer = { .times = STAPLE_OCSP_BAD_TIMES };
     staple_ocsp_reason_e reason;
-    answer_t answer;
 
     if (has_unknown_critical(basic)) {
         return STAPLE_OCSP_CRITICAL_EXT;

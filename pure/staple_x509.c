@@ -8,8 +8,13 @@
 
 #include "staple_x509.h"
 
+#include <limits.h>
+#include <string.h>
+
 #include <apr_strings.h>
 
+
+#include <openssl/asn1t.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/pem.h>
@@ -19,6 +24,125 @@
 
 /* What is longer is not worth the log's room. */
 #define TEXT_MAX 500
+
+/* Digits of a serial number; 20 octets (RFC 5280 4.1.2.2) have fewer. */
+#define SERIAL_MAX 48
+
+/* ----- a certificate without its key ----- */
+
+ASN1_SEQUENCE(staple_x509_key_t) = {
+    ASN1_SIMPLE(staple_x509_key_t, algorithm, X509_ALGOR),
+    ASN1_SIMPLE(staple_x509_key_t, bits, ASN1_BIT_STRING)
+} static_ASN1_SEQUENCE_END(staple_x509_key_t)
+
+ASN1_SEQUENCE(staple_x509_body_t) = {
+    ASN1_EXP_OPT(staple_x509_body_t, version, ASN1_INTEGER, 0),
+    ASN1_SIMPLE(staple_x509_body_t, serial, ASN1_INTEGER),
+    ASN1_SIMPLE(staple_x509_body_t, algorithm, X509_ALGOR),
+    ASN1_SIMPLE(staple_x509_body_t, issuer, X509_NAME),
+    ASN1_SIMPLE(staple_x509_body_t, validity, X509_VAL),
+    ASN1_SIMPLE(staple_x509_body_t, subject, X509_NAME),
+    ASN1_SIMPLE(staple_x509_body_t, key, staple_x509_key_t),
+    ASN1_IMP_OPT(staple_x509_body_t, issuer_uid, ASN1_BIT_STRING, 1),
+    ASN1_IMP_OPT(staple_x509_body_t, subject_uid, ASN1_BIT_STRING, 2),
+    ASN1_EXP_SEQUENCE_OF_OPT(staple_x509_body_t, extensions, X509_EXTENSION, 3)
+} static_ASN1_SEQUENCE_END(staple_x509_body_t)
+
+ASN1_SEQUENCE(staple_x509_t) = {
+    ASN1_SIMPLE(staple_x509_t, body, staple_x509_body_t),
+    ASN1_SIMPLE(staple_x509_t, algorithm, X509_ALGOR),
+    ASN1_SIMPLE(staple_x509_t, signature, ASN1_BIT_STRING)
+} static_ASN1_SEQUENCE_END(staple_x509_t)
+
+staple_x509_t *staple_x509_read(const unsigned char *der, apr_size_t len)
+{
+    const unsigned char *end = der;
+    staple_x509_t *x = len > LONG_MAX ? NULL
+        : (staple_x509_t *)ASN1_item_d2i(NULL, &end, (long)len,
+                                         ASN1_ITEM_rptr(staple_x509_t));
+
+    if (x && end != der + len) {
+        staple_x509_free(x);
+        return NULL;
+    }
+    return x;
+}
+
+void staple_x509_free(staple_x509_t *x)
+{
+    ASN1_item_free((ASN1_VALUE *)x, ASN1_ITEM_rptr(staple_x509_t));
+}
+
+void *staple_x509_extension(const staple_x509_t *x, int nid)
+{
+    return X509V3_get_d2i(x->body->extensions, nid, NULL, NULL);
+}
+
+int staple_x509_has_extension(const staple_x509_t *x, const char *oid)
+{
+    ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
+    int found = object
+                && X509v3_get_ext_by_OBJ(x->body->extensions, object, -1) >= 0;
+
+    ASN1_OBJECT_free(object);
+    return found;
+}
+
+/* The length of an RSA key's modulus: SEQUENCE { modulus, exponent } (RFC 8017
+ * A.1.1), as it stands in a key's bits. */
+static int rsa_bits(const ASN1_BIT_STRING *key)
+{
+    const unsigned char *at = ASN1_STRING_get0_data(key);
+    const unsigned char *end = at + ASN1_STRING_length(key);
+    ASN1_INTEGER *modulus;
+    BIGNUM *number;
+    long len;
+    int tag, class, bits;
+
+    if (ASN1_get_object(&at, &len, &tag, &class, end - at) & 0x80
+        || tag != V_ASN1_SEQUENCE) {
+        return 0;
+    }
+    modulus = d2i_ASN1_INTEGER(NULL, &at, end - at);
+    number = modulus ? ASN1_INTEGER_to_BN(modulus, NULL) : NULL;
+    bits = number ? BN_num_bits(number) : 0;
+    BN_free(number);
+    ASN1_INTEGER_free(modulus);
+    return bits;
+}
+
+/* The size of a curve's field: an uncompressed point (SEC 1 2.3.3) is one byte
+ * and two numbers of that many bits, rounded up to bytes. */
+static int ec_bits(const ASN1_BIT_STRING *key)
+{
+    int bytes = (ASN1_STRING_length(key) - 1) / 2;
+
+    return bytes == 66 ? 521 : 8 * bytes; /* P-521 alone is no whole number */
+}
+
+const char *staple_x509_key_text(const staple_x509_t *x, apr_pool_t *p)
+{
+    const staple_x509_key_t *key = x->body->key;
+    const ASN1_OBJECT *algorithm;
+
+    X509_ALGOR_get0(&algorithm, NULL, NULL, key->algorithm);
+    switch (OBJ_obj2nid(algorithm)) {
+    case NID_rsaEncryption:
+        return apr_psprintf(p, "RSA %d", rsa_bits(key->bits));
+    case NID_rsassaPss:
+        return apr_psprintf(p, "RSASSA-PSS %d", rsa_bits(key->bits));
+    case NID_X9_62_id_ecPublicKey:
+        return apr_psprintf(p, "EC %d", ec_bits(key->bits));
+    case NID_ED25519:
+        return "ED25519 253";
+    case NID_ED448:
+        return "ED448 456";
+    default:
+        return staple_x509_object_text(algorithm, p);
+    }
+}
+
+/* ----- text ----- */
 
 const char *staple_x509_name_text(const X509_NAME *name, apr_pool_t *p)
 {
@@ -39,7 +163,8 @@ const char *staple_x509_serial_text(const ASN1_INTEGER *serial, apr_pool_t *p)
 {
     BIGNUM *number = ASN1_INTEGER_to_BN(serial, NULL);
     char *hex = number ? BN_bn2hex(number) : NULL;
-    const char *text = apr_pstrdup(p, hex ? hex : "?");
+    const char *text = hex ? staple_text_printable(hex, strlen(hex), SERIAL_MAX,
+                                                   p) : "?";
 
     OPENSSL_free(hex);
     BN_free(number);

@@ -41,6 +41,7 @@
 #include "staple_ocsp.h"
 
 #include "../unit/pki.h"
+#include "../unit/subject.h"
 
 #define CONCURRENCY 32 /* the default of StapleFetchConcurrency */
 #define TIMEOUT apr_time_from_sec(10)
@@ -114,8 +115,7 @@ static void make_subject(authority_t *authority, subject_t *s,
     response.singles[0].this_update = pki_time(now, pool);
     response.singles[0].next_update = pki_time(now + policy.default_age, pool);
     s->der = pki_respond(&response, pool);
-    must(!staple_ocsp_subject_create(&s->subject, leaf.cert,
-                                     authority->ca.cert, pool)
+    must(!subject_of(&s->subject, leaf.cert, authority->ca.cert, pool)
          && !staple_ocsp_request(s->subject, STAPLE_OCSP_SHA1, &s->request,
                                  &s->request_len, pool), "make a request");
     make_answer(authority, s);

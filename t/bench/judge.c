@@ -19,6 +19,7 @@
 #include <apr_general.h>
 
 #include "../unit/pki.h"
+#include "../unit/subject.h"
 
 #define ROUNDS 20
 #define PER_ROUND 200
@@ -144,8 +145,7 @@ static void prepare(bench_t *b, pki_key_e key_type, int is_delegated,
     if (!X509_STORE_add_cert(b->store, b->issuer.cert)
         || !sk_X509_push(b->extra, b->issuer.cert)
         || !sk_X509_push(b->signers, made.signer->cert)
-        || staple_ocsp_subject_create(&b->subject, leaf.cert, b->issuer.cert,
-                                      p)) {
+        || subject_of(&b->subject, leaf.cert, b->issuer.cert, p)) {
         abort();
     }
 }

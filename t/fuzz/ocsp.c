@@ -20,6 +20,7 @@
 #include <openssl/err.h>
 
 #include "../unit/pki.h"
+#include "../unit/subject.h"
 #include "ocsp_pair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -57,7 +58,7 @@ static void begin(void)
     atexit(end);
     issuer = pki_read(PAIR_CA, pool);
     leaf = pki_read(PAIR_LEAF, pool);
-    require(!staple_ocsp_subject_create(&subject, leaf.cert, issuer.cert,
+    require(!subject_of(&subject, leaf.cert, issuer.cert,
                                         pool));
 }
 

@@ -9,6 +9,7 @@
 #include <apr_general.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <openssl/bn.h>
 #include <openssl/err.h>
 
 #include "staple_cert.h"
@@ -88,6 +89,7 @@ static void test_one_record(void)
     ok(add(registry, "one", &leaf, "example:443") == cert,
        "a second host shares the record");
     add(registry, "one", &leaf, "example:443");
+    staple_cert_registry_finish(registry);
     is_int(cert->hosts->nelts, 2, "a host that comes again is no third");
     is_int(staple_cert_list(registry)->nelts, 1, "there is one record");
     ok(staple_cert_find(registry, "one", 3) == cert, "it is found by its id");
@@ -170,6 +172,155 @@ static void test_self_signed(void)
     cert = add(registry, "namesake", &issued, "namesake:443");
     ok(cert && cert->scope == STAPLE_CERT_APPLIES,
        "one with its issuer's name and another key is not self-signed");
+}
+
+/* Two CAs of one name, and the chain has the wrong one: told by the identifiers
+ * of the keys, and where there are none by the signature. */
+static void test_wrong_issuer(void)
+{
+    pki_want_t twin = { .name = "test CA", .serial = 1,
+                        .extensions = { PKI_CA, "subjectKeyIdentifier",
+                                        "hash" } };
+    pki_want_t plain = { .name = "test CA", .serial = 1,
+                         .extensions = { PKI_CA } };
+    pki_id_t right = pki_make(&twin, pool), wrong = pki_make(&twin, pool);
+    pki_id_t unnamed = pki_make(&plain, pool);
+    pki_want_t want = { .name = "leaf", .serial = 2, .issuer = &right,
+        .extensions = { AIA, "OCSP;URI:http://a.example/",
+                        "authorityKeyIdentifier", "keyid" } };
+    pki_id_t leaf = pki_make(&want, pool);
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    staple_cert_policy_t policy = default_policy();
+    const struct {
+        const char *id;
+        const pki_id_t *issuer;
+        staple_cert_scope_e scope;
+    } rows[] = {
+        { "right", &right, STAPLE_CERT_APPLIES },
+        { "wrong", &wrong, STAPLE_CERT_WRONG_ISSUER },
+        { "unnamed", &unnamed, STAPLE_CERT_WRONG_ISSUER }
+    };
+    const char *reason;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        staple_cert_t *cert = staple_cert_add(
+            registry, rows[i].id, strlen(rows[i].id),
+            pair_pem(&leaf, rows[i].issuer), "h:443", 0, &policy, &reason);
+
+        ok(cert && cert->scope == rows[i].scope, "the issuer: %s", rows[i].id);
+    }
+}
+
+/* The URI is repeated; what is behind the eighth is left out. */
+static void test_bounds(void)
+{
+    const char *uri = "OCSP;URI:http://a.example/";
+    const char *many = apr_pstrcat(pool, uri, ",", uri, ",", uri, ",", uri, ",",
+                                   uri, ",", uri, ",", uri, ",", uri, ",", uri,
+                                   ",", uri, NULL);
+    char *path = apr_palloc(pool, 2001);
+    const char *extensions[] = { AIA, many, NULL };
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    pki_id_t leaf = make_leaf("many", extensions);
+    staple_cert_t *cert = add(registry, "many", &leaf, "h:443");
+
+    ok(cert && cert->urls->nelts == 8 && cert->urls_refused == 2,
+       "no more than eight URIs of a certificate");
+    memset(path, 'a', 2000);
+    path[2000] = '\0';
+    extensions[1] = apr_pstrcat(pool, uri, path, NULL);
+    leaf = make_leaf("long", extensions);
+    cert = add(registry, "long", &leaf, "h:443");
+    ok(cert && cert->urls->nelts == 0 && cert->urls_refused == 1,
+       "no URI of more than 1 KB");
+}
+
+/* CR LF in the serial number, which would stand in the body of a POST. */
+static void test_serial(void)
+{
+    static const char hex[] = "0D0A534C41564546204E4F204F4E450D0A";
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    const char *extensions[] = { AIA, "OCSP;URI:http://a.example/", NULL };
+    int len;
+
+    for (len = 19; len <= 22; len++) {
+        pki_id_t leaf = make_leaf("serial", extensions);
+        char *digits = apr_palloc(pool, 2 * (apr_size_t)len + 1);
+        BIGNUM *number = NULL;
+        staple_cert_t *cert;
+
+        memset(digits, '4', 2 * (apr_size_t)len);
+        memcpy(digits, hex, sizeof(hex) - 1);
+        digits[2 * len] = '\0';
+        BN_hex2bn(&number, digits);
+        BN_to_ASN1_INTEGER(number, X509_get_serialNumber(leaf.cert));
+        BN_free(number);
+        X509_sign(leaf.cert, ca.key, EVP_sha256());
+        cert = add(registry, digits, &leaf, "h:443");
+        ok(cert && cert->scope == (len > 20 ? STAPLE_CERT_OVERSIZED
+                                            : STAPLE_CERT_APPLIES)
+           && strlen(cert->serial) <= 64,
+           "a serial number of %d octets", len);
+    }
+}
+
+static int known_by_parsing(const char *id, staple_cert_registry_t *registry,
+                            const staple_cert_policy_t *policy)
+{
+    const char *reason;
+
+    /* what is no PEM would be refused if it were looked at */
+    return staple_cert_add(registry, id, strlen(id), "not looked at", "b:443",
+                           -1, policy, &reason) != NULL;
+}
+
+/* A further virtual host costs its name. */
+static void test_many_hosts(void)
+{
+    staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    staple_cert_policy_t policy = default_policy();
+    pki_id_t leaf = make_leaf("many hosts", NULL);
+    const char *pem = pair_pem(&leaf, &ca);
+    staple_cert_t *cert = NULL;
+    const char *reason;
+    int i;
+
+    for (i = 20000; i > 0; i--) {
+        cert = staple_cert_add(registry, "m", 1, pem,
+                               apr_psprintf(pool, "host%d:443", i), i, &policy,
+                               &reason);
+    }
+    ok(known_by_parsing("m", registry, &policy),
+       "a known certificate is not looked at again");
+    staple_cert_registry_finish(registry);
+    is_int(cert->hosts->nelts, 20001, "all its virtual hosts are known");
+    is_str(APR_ARRAY_IDX(cert->hosts, 1, const char *), "host1:443",
+           "in order of configuration");
+    is_str(APR_ARRAY_IDX(cert->hosts, 20000, const char *), "host20000:443",
+           "to the last");
+}
+
+static void test_key_texts(void)
+{
+    static const struct {
+        pki_key_e type;
+        const char *text;
+    } rows[] = {
+        { PKI_EC, "EC 256" }, { PKI_RSA, "RSA 2048" },
+        { PKI_ED25519, "ED25519 253" }
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+        pki_want_t want = { .name = "key", .serial = 3, .issuer = &ca,
+                            .key_type = rows[i].type };
+        pki_id_t leaf = pki_make(&want, pool);
+        staple_cert_t *cert = add(registry, "k", &leaf, "k:443");
+
+        is_str(cert ? cert->key_type : "", rows[i].text, "the kind of key");
+    }
 }
 
 static void test_force_url(void)
@@ -285,6 +436,11 @@ int main(void)
     test_ids();
     test_scopes();
     test_self_signed();
+    test_wrong_issuer();
+    test_bounds();
+    test_serial();
+    test_many_hosts();
+    test_key_texts();
     test_force_url();
     test_order();
     test_hostile_names();

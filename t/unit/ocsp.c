@@ -25,6 +25,7 @@
 
 #include "../fuzz/ocsp_pair.h"
 #include "pki.h"
+#include "subject.h"
 #include "tap.h"
 
 #define SEC APR_USEC_PER_SEC
@@ -142,9 +143,8 @@ static void meet(apr_pool_t *p)
         md5_delegate = pki_make(&md5_delegate_wanted, p);
     }
     for (i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
-        if (staple_ocsp_subject_create(subjects[i].subject,
-                                       subjects[i].leaf->cert,
-                                       subjects[i].issuer->cert, p)) {
+        if (subject_of(subjects[i].subject, subjects[i].leaf->cert,
+                       subjects[i].issuer->cert, p)) {
             abort();
         }
     }
@@ -661,7 +661,8 @@ static void test_values(apr_pool_t *p)
     made.signer = made.included[0] = &ends_now;
     der = pki_respond(&made, p);
     judge(&v, ours, &usual, der.bytes, der.len);
-    is_int(v.next_update, v.signer_until, "the delegate ends before nextUpdate");
+    is_int(v.next_update, v.signer_until,
+           "the delegate ends before nextUpdate");
 }
 
 static int is_same_verdict(const staple_ocsp_verdict_t *a,
