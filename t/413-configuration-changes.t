@@ -31,7 +31,7 @@ sub cache_at
     $httpd->write_conf;
 }
 
-sub rings { return grep { /stapling|moved/ } @{ $httpd->holdings->{maps} } }
+sub rings { return grep { /stapling|moved/ } @{ $httpd->holdings->{fds} } }
 
 $httpd->start;
 is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'stapled at first');
@@ -55,7 +55,7 @@ for my $how (qw(graceful restart)) {
     $httpd->write_conf;
     $httpd->$how;
     stapled("$how: back again, stapled at once");
-    is(scalar(rings()), 1, 'and one ring is mapped');
+    is(scalar(rings()), 1, 'and one ring file is held');
 }
 
 # Elsewhere, larger, smaller, and anonymous.
