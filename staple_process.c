@@ -108,9 +108,12 @@ static int is_server_stopping(void)
            && state == AP_MPMQ_STOPPING;
 }
 
-/* Whether it was stuck in what its fork left behind, or in what it does. */
+/* Whether it was stuck in what its fork left behind, or in what it does. One
+ * that was replaced on purpose is no cause for a warning. */
 static void note_death(staple_process_t *process, int status)
 {
+    int level = process->is_killed ? APLOG_INFO : APLOG_WARNING;
+
     process->failing = staple_process_has_beaten(process, process->proc.pid)
                        ? 0 : process->failing + 1;
     process->restarts++;
@@ -119,7 +122,7 @@ static void note_death(staple_process_t *process, int status)
     }
     process->is_hopeless = status == EXIT_PRIVILEGED;
     if (!process->is_hopeless) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process->server, "STP0120: "
+        ap_log_error(APLOG_MARK, level, 0, process->server, "STP0120: "
                      "the process %" APR_PID_T_FMT " that refreshed OCSP "
                      "responses has ended; another one takes its place",
                      process->proc.pid);
