@@ -29,20 +29,35 @@
 
 /* ----- arguments ----- */
 
+/* Whether a backslash is there for the byte behind it. */
+static int is_escape(const char *at, char quote)
+{
+    return *at == '\\' && (at[1] == '\\' || (quote && at[1] == quote));
+}
+
+/* Where an argument ends, whose quote (or 0) has been passed. */
+static const char *end_of_arg(const char *at, char quote)
+{
+    while (*at && (quote ? *at != quote : !apr_isspace(*at))) {
+        at += is_escape(at, quote) ? 2 : 1;
+    }
+    return at;
+}
+
 const char *staple_value_next(const char **line, apr_pool_t *p)
 {
     const char *at = *line;
+    const char *end;
     char quote, *out, *arg;
 
     while (apr_isspace(*at)) {
         at++;
     }
-    arg = out = apr_palloc(p, strlen(at) + 1);
     quote = *at == '"' || *at == '\'' ? *at++ : '\0';
-    while (*at && (quote ? *at != quote : !apr_isspace(*at))) {
-        if (*at == '\\' && (at[1] == '\\' || (quote && at[1] == quote))) {
-            at++;
-        }
+    end = end_of_arg(at, quote);
+    arg = out = apr_palloc(p, (apr_size_t)(end - at) + 1);
+    while (at < end) {
+        at += is_escape(at, quote);
         *out++ = *at++;
     }
     *out = '\0';

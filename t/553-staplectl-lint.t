@@ -501,6 +501,65 @@ SKIP: {
     like(read_file("$dir/denied"), qr/ermission/, '... in clear words');
 }
 
+# What has no end, or would take that long: each of these took minutes, or
+# gigabytes, or never ended; run() has a deadline.
+($exit, $out) = lint(write_file('continued', "SSLUseStapling \\\n"
+                                . "on \\\n" x 200_000 . "off\n"));
+is($exit, 1, '200,000 lines that continue one');
+like($out, qr/^1 stapling line in 1 file: 1 changed$/m, '... are one line');
+mkdir "$dir/knot";
+mkdir "$dir/knot/$_" for qw(a b);
+symlink '..', "$dir/knot/$_" for qw(a/up b/up);
+write_file('knot/f', "SSLUseStapling on\n");
+($exit, $out) = lint(write_file('untie', "Include knot\n"));
+is($exit, 0, 'two links that lead back');
+is(() = $out =~ /note: \S+up leads back/g, 2, '... are noted');
+like($out, qr/^1 stapling line in 2 files: 1 kept$/m, '... each file once');
+write_file("double/$_", sprintf("Include %d\n", $_ + 1) x 2) for 1 .. 18;
+write_file('double/19', "SSLUseStapling on\n");
+fails(qr/too many files/, 'includes that double',
+      write_file('double/0', "Include 1\n"));
+
+# ----- macros and Define -----
+
+verdicts('a macro that is used', <<'CONF');
+<Macro Site $host @how>
+    SSLUseStapling @how                      #= illegal /used at \S+:9: 'maybe' is not/
+    SSLStaplingResponderTimeout 5            #= changed
+    SSLStaplingForceURL http://$host/        #= kept
+</Macro>
+<VirtualHost *:443>
+    Use Site a.test on
+</VirtualHost>
+Use site b.test maybe
+CONF
+verdicts('a macro of which no use is known', <<'CONF');
+<Macro Site $host $how>
+    SSLUseStapling $how                      #= kept /depends on where it is used/
+    SSLStaplingCache shmcb:$host(9000)       #= kept /depends on where it is used/
+    SSLUseStapling nonsense                  #= illegal /'nonsense' is not/
+</Macro>
+CONF
+verdicts('Define', <<'CONF');
+Define HOW off
+Define RING /var/cache/ring
+SSLUseStapling ${HOW}                        #= kept /nothing is stapled/
+SSLStaplingCache shmcb:${RING}(9000)         #= kept /that file/
+<IfDefine HOW>
+    SSLStaplingErrorCacheTimeout 5           #= shadowed /text.conf:8/
+</IfDefine>
+SSLStaplingErrorCacheTimeout 6               #= changed
+<IfDefine !HOW>
+    SSLStaplingErrorCacheTimeout 7           #= ignored /skips <IfDefine !HOW>/
+</IfDefine>
+<IfDefine UNKNOWN>
+    Define HOW maybe
+</IfDefine>
+<VirtualHost *:1>
+    SSLUseStapling ${HOW}                    #= kept /not known here/
+</VirtualHost>
+CONF
+
 # Whatever is in a file: an answer, and never a crash.
 my @odd;
 srand 7;

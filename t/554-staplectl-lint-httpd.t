@@ -145,6 +145,22 @@ for my $name (sort keys %values) {
     agree("$name $_") for @{ $values{$name} };
 }
 
+# Define, and macros with and without arguments.
+agree($_) for "Define HOW on\nSSLUseStapling \${HOW}",
+    "Define HOW bad\nSSLUseStapling \${HOW}",
+    "Define X 1\n<IfDefine !X>\nSSLUseStapling bad\n</IfDefine>",
+    "Define X 1\n<IfDefine X>\nSSLUseStapling bad\n</IfDefine>";
+if (grep { $_ eq 'macro' } @more) {
+    for my $value (qw(on maybe)) {
+        agree("<Macro M \$a>\nSSLUseStapling \$a\n</Macro>\nUse M $value");
+        agree("<Macro M \$a>\nSSLUseStapling \$a\n</Macro>", "Use m $value");
+        agree("<Macro M>\nSSLUseStapling $value\n</Macro>\nUse M");
+    }
+    agree("<Macro M \$a>\nSSLUseStapling \$a\n</Macro>");
+    agree("<Macro M \$a \$ab>\nSSLStaplingResponderTimeout \$a\$ab\n"
+          . "</Macro>\nUse M 1 min\nUse M $_ s") for qw(5 -5);
+}
+
 # How they are read.
 agree($_) for "SSLUseStapling \\\n on", "SSLUseStapling \\\n bad",
     "# x \\\nSSLUseStapling bad", "SSLUseStapling on\r", "\tSSLUseStapling\ton",

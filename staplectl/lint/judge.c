@@ -26,13 +26,19 @@ typedef staplectl_section_t section_t;
  * so many for one server. */
 #define HOLDERS_MAX 16
 
+/* Lines that use a macro of which each is looked at. */
+#define USES_MAX 1000
+
 /* What is being judged. */
-typedef struct judge_t {
+typedef struct judging_t {
     staplectl_lint_t *lint;
+    apr_hash_t *names;   /* of the directives that httpd reads somewhere */
     apr_hash_t *holders; /* place_t -> array of finding_t *, the last line
                             first */
     apr_pool_t *p;
-} judge_t;
+    const finding_t *first_on; /* the first line that switches stapling on, once
+                                  it is known which lines hold */
+} judging_t;
 
 /* Of all lines with the same place one holds. */
 typedef struct place_t {
@@ -47,9 +53,9 @@ static void decide(finding_t *finding, staplectl_lint_verdict_e verdict,
     finding->why = why;
 }
 
-static finding_t *finding_at(const judge_t *judge, int i)
+static finding_t *finding_at(const judging_t *judging, int i)
 {
-    return &APR_ARRAY_IDX(judge->lint->findings, i, finding_t);
+    return &APR_ARRAY_IDX(judging->lint->findings, i, finding_t);
 }
 
 /* "/etc/httpd/conf/httpd.conf:12" */
@@ -65,12 +71,12 @@ static int is_off(const finding_t *finding)
 
 static int is_unknown_value(const finding_t *finding)
 {
-    return strstr(finding->value, "${") != NULL;
+    return finding->is_open || strstr(finding->value, "${") != NULL;
 }
 
 /* ----- each line by itself ----- */
 
-static void judge_stranger(const judge_t *judge, finding_t *finding)
+static void judge_stranger(const judging_t *judging, finding_t *finding)
 {
     const staplectl_setting_t *setting = finding->setting;
     const char *nearest = setting ? NULL
@@ -78,20 +84,20 @@ static void judge_stranger(const judge_t *judge, finding_t *finding)
 
     if (setting) {
         decide(finding, STAPLECTL_LINT_ILLEGAL,
-               apr_psprintf(judge->p, "it is a setting of %s, and httpd does "
+               apr_psprintf(judging->p, "it is a setting of %s, and httpd does "
                             "not start with it; %s",
                             staplectl_dialect_name(setting->dialect),
                             setting->here));
         return;
     }
     decide(finding, STAPLECTL_LINT_ILLEGAL,
-           nearest ? apr_psprintf(judge->p, "httpd knows no such directive and "
+           nearest ? apr_psprintf(judging->p, "httpd knows no such directive and "
                                   "does not start; did you mean %s?", nearest)
                    : "httpd knows no such directive and does not start");
 }
 
 /* Why a line may not stand in its section; NULL: it may. */
-static const char *find_misplaced(const judge_t *judge,
+static const char *find_misplaced(const judging_t *judging,
                                   const finding_t *finding)
 {
     const section_t *inner = staplectl_section_find(
@@ -104,65 +110,106 @@ static const char *find_misplaced(const judge_t *judge,
                         : "move it to server level or into the <VirtualHost>";
 
     if (inner) {
-        return apr_psprintf(judge->p, "httpd refuses it in %s; %s",
-                            staplectl_section_text(inner, judge->p), there);
+        return apr_psprintf(judging->p, "httpd refuses it in %s; %s",
+                            staplectl_section_text(inner, judging->p), there);
     }
     if (!vhost || !finding->directive->is_main) {
         return NULL;
     }
     return vhost->line
-           ? apr_psprintf(judge->p, "httpd refuses it inside the %s of line "
+           ? apr_psprintf(judging->p, "httpd refuses it inside the %s of line "
                           "%d%s%s; %s",
-                          staplectl_section_text(vhost, judge->p), vhost->line,
+                          staplectl_section_text(vhost, judging->p), vhost->line,
                           strcmp(vhost->file, finding->file) ? " in " : "",
                           strcmp(vhost->file, finding->file) ? vhost->file
                           : "", there)
-           : apr_psprintf(judge->p, "this file is read inside a "
+           : apr_psprintf(judging->p, "this file is read inside a "
                           "<VirtualHost>, where httpd refuses it; %s", there);
 }
 
-static void judge_value(const judge_t *judge, finding_t *finding)
+/* What an argument comes to; context stands before the words. */
+static void note_value(const judging_t *judging, finding_t *finding,
+                       const char *args, const char *context)
 {
     const char *words;
+    staple_value_e value = staplectl_value_check(finding->directive, args,
+                                                 &words, judging->p);
 
-    switch (staplectl_value_check(finding->directive, finding->args, &words,
-                                  judge->p)) {
-    case STAPLE_VALUE_REFUSED:
+    words = words ? apr_pstrcat(judging->p, context, words, NULL) : NULL;
+    if (value == STAPLE_VALUE_REFUSED) {
         decide(finding, STAPLECTL_LINT_ILLEGAL, words);
-        break;
-    case STAPLE_VALUE_REPLACED:
+    }
+    else if (value == STAPLE_VALUE_REPLACED) {
         finding->replaced = words;
-        break;
-    default:
-        break;
     }
 }
 
-static void judge_alone(const judge_t *judge, finding_t *finding)
+static const char *first_word(const char *args, apr_pool_t *p)
+{
+    return staple_value_next(&args, p);
+}
+
+/* A line of a macro, with the arguments of each line that uses it. */
+static void judge_uses(const judging_t *judging, finding_t *finding)
+{
+    const apr_array_header_t *uses = staplectl_macro_uses(
+        judging->lint->uses, finding->section, judging->p);
+    const char *value = NULL;
+    int i;
+
+    finding->is_open = !uses;
+    for (i = 0; uses && i < uses->nelts && i < USES_MAX; i++) {
+        const staplectl_use_t *use = &APR_ARRAY_IDX(uses, i, staplectl_use_t);
+        const char *args = staplectl_macro_expand(finding->section, use,
+                                                  finding->args, judging->p);
+        const char *word = first_word(args, judging->p);
+
+        note_value(judging, finding, args,
+                   apr_psprintf(judging->p, "used at %s:%d: ", use->file,
+                                use->line));
+        finding->is_open |= value && strcmp(value, word);
+        value = word;
+    }
+    if (value && !finding->is_open) {
+        finding->value = value;
+    }
+}
+
+static void judge_value(const judging_t *judging, finding_t *finding)
+{
+    if (staplectl_macro_is_open(finding->section, finding->args, judging->p)) {
+        judge_uses(judging, finding);
+    }
+    else {
+        note_value(judging, finding, finding->args, "");
+    }
+}
+
+static void judge_alone(const judging_t *judging, finding_t *finding)
 {
     const section_t *skipped = staplectl_section_skipped(finding->section);
     const char *wrong = NULL;
 
     if (finding->dialect != STAPLECTL_DIALECT_HTTPD) {
         decide(finding, STAPLECTL_LINT_IGNORED,
-               apr_psprintf(judge->p, "httpd does not read %s's files; there, "
+               apr_psprintf(judging->p, "httpd does not read %s's files; there, "
                             "%s",
                             staplectl_dialect_name(finding->dialect),
                             finding->setting->here));
     }
     else if (skipped) {
         decide(finding, STAPLECTL_LINT_IGNORED,
-               apr_psprintf(judge->p, "httpd with mod_staple skips %s",
-                            staplectl_section_text(skipped, judge->p)));
+               apr_psprintf(judging->p, "httpd with mod_staple skips %s",
+                            staplectl_section_text(skipped, judging->p)));
     }
     else if (!finding->directive) {
-        judge_stranger(judge, finding);
+        judge_stranger(judging, finding);
     }
-    else if ((wrong = find_misplaced(judge, finding))) {
+    else if ((wrong = find_misplaced(judging, finding))) {
         decide(finding, STAPLECTL_LINT_ILLEGAL, wrong);
     }
     else {
-        judge_value(judge, finding);
+        judge_value(judging, finding);
     }
 }
 
@@ -178,18 +225,18 @@ static const section_t *server_of(const finding_t *finding)
            ? domain : staplectl_section_server(finding->section);
 }
 
-static apr_array_header_t *holders_at(const judge_t *judge,
+static apr_array_header_t *holders_at(const judging_t *judging,
                                       const section_t *server,
                                       const directive_t *directive)
 {
     const place_t place = { server, directive };
-    apr_array_header_t *list = apr_hash_get(judge->holders, &place,
+    apr_array_header_t *list = apr_hash_get(judging->holders, &place,
                                             sizeof(place));
 
     if (!list) {
-        list = apr_array_make(judge->p, 1, sizeof(finding_t *));
-        apr_hash_set(judge->holders,
-                     apr_pmemdup(judge->p, &place, sizeof(place)),
+        list = apr_array_make(judging->p, 1, sizeof(finding_t *));
+        apr_hash_set(judging->holders,
+                     apr_pmemdup(judging->p, &place, sizeof(place)),
                      sizeof(place), list);
     }
     return list;
@@ -238,9 +285,9 @@ static const finding_t *find_later(const finding_t *finding,
     return result;
 }
 
-static void judge_order(const judge_t *judge, finding_t *finding)
+static void judge_order(const judging_t *judging, finding_t *finding)
 {
-    apr_array_header_t *later = holders_at(judge, server_of(finding),
+    apr_array_header_t *later = holders_at(judging, server_of(finding),
                                            finding->directive);
     const section_t *condition;
     const finding_t *other = is_repeatable(finding->directive)
@@ -249,17 +296,17 @@ static void judge_order(const judge_t *judge, finding_t *finding)
 
     if (other && !condition) {
         decide(finding, STAPLECTL_LINT_SHADOWED,
-               apr_psprintf(judge->p, "the later line %s holds: %s",
-                            point_to(other, judge->p), other->text));
+               apr_psprintf(judging->p, "the later line %s holds: %s",
+                            point_to(other, judging->p), other->text));
         return;
     }
     if (other) {
         /* continued when it is known what the line means */
-        finding->why = apr_psprintf(judge->p, "; where %s holds, %s does "
+        finding->why = apr_psprintf(judging->p, "; where %s holds, %s does "
                                     "instead",
                                     staplectl_section_text(condition,
-                                                           judge->p),
-                                    point_to(other, judge->p));
+                                                           judging->p),
+                                    point_to(other, judging->p));
     }
     if (later->nelts == HOLDERS_MAX) {
         apr_array_pop(later);
@@ -272,11 +319,11 @@ static void judge_order(const judge_t *judge, finding_t *finding)
 /* Whether a directive is on for a server, by its own lines or the main
  * server's; -1: nothing says so. A line under a condition counts if it says
  * on. */
-static int setting_of(const judge_t *judge, const section_t *server,
+static int setting_of(const judging_t *judging, const section_t *server,
                       const char *name)
 {
     const apr_array_header_t *list
-        = holders_at(judge, server, staplectl_directive_find(name));
+        = holders_at(judging, server, staplectl_directive_find(name));
     int result = -1;
     int i;
 
@@ -286,45 +333,73 @@ static int setting_of(const judge_t *judge, const section_t *server,
         }
         result = 0;
     }
-    return result < 0 && server ? setting_of(judge, NULL, name) : result;
+    return result < 0 && server ? setting_of(judging, NULL, name) : result;
 }
 
-/* The first line that switches stapling on: for a server, or for any. */
-static const finding_t *find_stapling(const judge_t *judge,
-                                      const section_t *server)
+/* The first of some lines that says on, or NULL. */
+static const finding_t *find_on(const apr_array_header_t *holders)
 {
     int i;
 
-    if (server && setting_of(judge, server, "SSLUseStapling") != 1) {
-        return NULL;
-    }
-    for (i = 0; i < judge->lint->findings->nelts; i++) {
-        const finding_t *finding = finding_at(judge, i);
+    for (i = holders->nelts - 1; i >= 0; i--) {
+        const finding_t *finding = APR_ARRAY_IDX(holders, i, finding_t *);
 
-        if (finding->directive
-            && !strcmp(finding->directive->name, "SSLUseStapling")
-            && finding->verdict < STAPLECTL_LINT_SHADOWED && !is_off(finding)
-            && (!server || !server_of(finding)
-                || server_of(finding) == server)) {
+        if (!is_off(finding)) {
             return finding;
         }
     }
     return NULL;
 }
 
-static int has_line(const judge_t *judge, const char *name)
+/* A line that switches stapling on for a server, or NULL. */
+static const finding_t *find_stapling(const judging_t *judging,
+                                      const section_t *server)
+{
+    const apr_array_header_t *own
+        = holders_at(judging, server,
+                     staplectl_directive_find("SSLUseStapling"));
+
+    if (own->nelts || !server) {
+        return find_on(own);
+    }
+    return find_stapling(judging, NULL);
+}
+
+/* The first line that switches stapling on anywhere. */
+static const finding_t *find_first_stapling(const judging_t *judging)
 {
     int i;
 
-    for (i = 0; i < judge->lint->findings->nelts; i++) {
-        const finding_t *finding = finding_at(judge, i);
+    for (i = 0; i < judging->lint->findings->nelts; i++) {
+        const finding_t *finding = finding_at(judging, i);
 
-        if (finding->directive && !strcmp(finding->directive->name, name)
-            && !staplectl_section_skipped(finding->section)) {
-            return 1;
+        if (finding->directive
+            && !strcmp(finding->directive->name, "SSLUseStapling")
+            && finding->verdict < STAPLECTL_LINT_SHADOWED && !is_off(finding)) {
+            return finding;
         }
     }
-    return 0;
+    return NULL;
+}
+
+static int has_line(const judging_t *judging, const char *name)
+{
+    return apr_hash_get(judging->names, name, APR_HASH_KEY_STRING) != NULL;
+}
+
+static void collect_names(const judging_t *judging)
+{
+    int i;
+
+    for (i = 0; i < judging->lint->findings->nelts; i++) {
+        const finding_t *finding = finding_at(judging, i);
+
+        if (finding->directive
+            && !staplectl_section_skipped(finding->section)) {
+            apr_hash_set(judging->names, finding->directive->name,
+                         APR_HASH_KEY_STRING, finding->directive);
+        }
+    }
 }
 
 /* ----- what a line means ----- */
@@ -335,10 +410,10 @@ static int is_complete(const staplectl_lint_t *lint)
     return lint->is_whole && !lint->reader->missing && !lint->reader->failures;
 }
 
-static void judge_use(const judge_t *judge, finding_t *finding)
+static void judge_use(const judging_t *judging, finding_t *finding)
 {
-    if (!is_off(finding) && is_complete(judge->lint)
-        && !has_line(judge, "SSLStaplingCache")) {
+    if (!is_off(finding) && is_complete(judging->lint)
+        && !has_line(judging, "SSLStaplingCache")) {
         decide(finding, STAPLECTL_LINT_CONFLICTING,
                "there is no SSLStaplingCache, without which mod_ssl does not "
                "start (AH01958), with mod_staple or not; add one at server "
@@ -346,10 +421,10 @@ static void judge_use(const judge_t *judge, finding_t *finding)
     }
 }
 
-static void judge_try_later(const judge_t *judge, finding_t *finding)
+static void judge_try_later(const judging_t *judging, finding_t *finding)
 {
     if (!is_off(finding)
-        && setting_of(judge, server_of(finding),
+        && setting_of(judging, server_of(finding),
                       "SSLStaplingReturnResponderErrors") != 1) {
         decide(finding, STAPLECTL_LINT_IGNORED,
                "it has an effect only with SSLStaplingReturnResponderErrors "
@@ -357,10 +432,11 @@ static void judge_try_later(const judge_t *judge, finding_t *finding)
     }
 }
 
-static void judge_md(const judge_t *judge, finding_t *finding)
+static void judge_md(const judging_t *judging, finding_t *finding)
 {
     const section_t *server = server_of(finding);
-    const finding_t *use = find_stapling(judge, server);
+    const finding_t *use = server ? find_stapling(judging, server)
+                                  : judging->first_on;
 
     if (is_off(finding) || !use) {
         return;
@@ -370,18 +446,18 @@ static void judge_md(const judge_t *judge, finding_t *finding)
                "mod_md staples the certificates of this domain, and mod_staple "
                "the others");
     }
-    else if (setting_of(judge, server, "MDStapleOthers") == 0) {
+    else if (setting_of(judging, server, "MDStapleOthers") == 0) {
         decide(finding, STAPLECTL_LINT_KEPT,
                "mod_md staples the certificates that it manages, and "
                "mod_staple the others");
     }
     else {
         decide(finding, STAPLECTL_LINT_CONFLICTING,
-               apr_psprintf(judge->p, "mod_md is asked first and keeps all "
+               apr_psprintf(judging->p, "mod_md is asked first and keeps all "
                             "certificates, so mod_staple has none of those of "
                             "SSLUseStapling at %s; write MDStapling off, or "
                             "MDStapleOthers off to let mod_md have those that "
-                            "it manages", point_to(use, judge->p)));
+                            "it manages", point_to(use, judging->p)));
     }
 }
 
@@ -406,9 +482,9 @@ static int is_below_any(const char *path, const char *const *directories)
     return *directories != NULL;
 }
 
-static const char *find_doc_root(const judge_t *judge, const char *path)
+static const char *find_doc_root(const judging_t *judging, const char *path)
 {
-    const apr_array_header_t *roots = judge->lint->doc_roots;
+    const apr_array_header_t *roots = judging->lint->doc_roots;
     int i;
 
     for (i = 0; i < roots->nelts; i++) {
@@ -421,13 +497,13 @@ static const char *find_doc_root(const judge_t *judge, const char *path)
     return NULL;
 }
 
-static void judge_path(const judge_t *judge, finding_t *finding,
+static void judge_path(const judging_t *judging, finding_t *finding,
                        const char *path)
 {
     static const char *const shared[] = { "/tmp", "/var/tmp", NULL };
     static const char *const fleeting[] = { "/run", "/var/run", "/dev/shm",
                                             NULL };
-    const char *root = find_doc_root(judge, path);
+    const char *root = find_doc_root(judging, path);
 
     if (is_below_any(path, shared)) {
         decide(finding, STAPLECTL_LINT_CHANGED,
@@ -437,7 +513,7 @@ static void judge_path(const judge_t *judge, finding_t *finding,
     }
     else if (root) {
         decide(finding, STAPLECTL_LINT_CHANGED,
-               apr_psprintf(judge->p, "mod_ssl never made this file, "
+               apr_psprintf(judging->p, "mod_ssl never made this file, "
                             "mod_staple does, and it lies in DocumentRoot %s: "
                             "choose a directory that is not served", root));
     }
@@ -448,12 +524,12 @@ static void judge_path(const judge_t *judge, finding_t *finding,
     }
 }
 
-static void judge_cache(const judge_t *judge, finding_t *finding)
+static void judge_cache(const judging_t *judging, finding_t *finding)
 {
-    const char *path = staplectl_value_ring(finding->value, judge->p);
-    const char *root = staplectl_reader_root(judge->lint->reader);
+    const char *path = staplectl_value_ring(finding->value, judging->p);
+    const char *root = staplectl_reader_root(judging->lint->reader);
 
-    if (!path && has_line(judge, "StapleShare")) {
+    if (!path && has_line(judging, "StapleShare")) {
         decide(finding, STAPLECTL_LINT_CHANGED,
                "mod_ssl keeps responses there; mod_staple keeps them in a ring "
                "in memory and shares them where StapleShare says");
@@ -468,11 +544,14 @@ static void judge_cache(const judge_t *judge, finding_t *finding)
                "mod_staple keeps responses in memory only; with a path they "
                "survive a stop and start");
     }
-    else if (*path == '/') {
-        judge_path(judge, finding, path);
+    else if (is_unknown_value(finding)) {
+        return;
     }
-    else if (root && !strstr(path, "${")) {
-        judge_path(judge, finding, apr_pstrcat(judge->p, root, "/", path,
+    else if (*path == '/') {
+        judge_path(judging, finding, path);
+    }
+    else if (root) {
+        judge_path(judging, finding, apr_pstrcat(judging->p, root, "/", path,
                                                NULL));
     }
 }
@@ -503,7 +582,7 @@ static const char *unit_text(const finding_t *finding)
            ? "; mod_ssl reads the number alone, as seconds" : "";
 }
 
-static void judge_by_table(const judge_t *judge, finding_t *finding)
+static void judge_by_table(const judging_t *judging, finding_t *finding)
 {
     const directive_t *row = finding->directive;
     const char *unit = unit_text(finding);
@@ -514,21 +593,21 @@ static void judge_by_table(const judge_t *judge, finding_t *finding)
     }
     else if (is_changed(finding)) {
         decide(finding, STAPLECTL_LINT_CHANGED,
-               apr_psprintf(judge->p, "mod_ssl %s; mod_staple %s%s", row->ssl,
+               apr_psprintf(judging->p, "mod_ssl %s; mod_staple %s%s", row->ssl,
                             row->staple, unit));
     }
     else {
         decide(finding, STAPLECTL_LINT_KEPT,
-               apr_psprintf(judge->p, "%s%s%s", row->ssl ? "mod_staple " : "",
+               apr_psprintf(judging->p, "%s%s%s", row->ssl ? "mod_staple " : "",
                             row->staple, unit));
     }
 }
 
-static void judge_meaning(const judge_t *judge, finding_t *finding)
+static void judge_meaning(const judging_t *judging, finding_t *finding)
 {
     static const struct {
         const char *name;
-        void (*judge)(const judge_t *judge, finding_t *finding);
+        void (*decide_it)(const judging_t *judging, finding_t *finding);
     } special[] = {
         { "SSLUseStapling", judge_use },
         { "SSLStaplingCache", judge_cache },
@@ -538,10 +617,10 @@ static void judge_meaning(const judge_t *judge, finding_t *finding)
     const char *instead = finding->why;
     apr_size_t i;
 
-    judge_by_table(judge, finding);
+    judge_by_table(judging, finding);
     for (i = 0; i < sizeof(special) / sizeof(*special); i++) {
         if (!strcmp(finding->directive->name, special[i].name)) {
-            special[i].judge(judge, finding);
+            special[i].decide_it(judging, finding);
         }
     }
     if (finding->replaced) {
@@ -550,31 +629,34 @@ static void judge_meaning(const judge_t *judge, finding_t *finding)
                finding->replaced);
     }
     if (is_unknown_value(finding)) {
-        finding->why = apr_pstrcat(judge->p, finding->why, "; what ${...} is "
-                                   "is not known here", NULL);
+        finding->why = apr_pstrcat(judging->p, finding->why, finding->is_open
+                                   ? "; what the macro's argument is depends "
+                                     "on where it is used"
+                                   : "; what ${...} is is not known here",
+                                   NULL);
     }
     if (instead) {
-        finding->why = apr_pstrcat(judge->p, finding->why, instead, NULL);
+        finding->why = apr_pstrcat(judging->p, finding->why, instead, NULL);
     }
 }
 
 /* ----- notes ----- */
 
-static void note(const judge_t *judge, const char *text)
+static void note(const judging_t *judging, const char *text)
 {
-    staplectl_note(judge->lint->reader->notes, NULL, 0, text);
+    staplectl_note(judging->lint->reader->notes, NULL, 0, text);
 }
 
 /* Two defaults differ, and a line that is not there has no verdict. */
-static void note_defaults(const judge_t *judge)
+static void note_defaults(const judging_t *judging)
 {
     static const char *const names[] = { "SSLStaplingReturnResponderErrors",
                                          "SSLStaplingFakeTryLater" };
-    int missing_first = !has_line(judge, names[0]);
-    int missing_second = !has_line(judge, names[1]);
+    int missing_first = !has_line(judging, names[0]);
+    int missing_second = !has_line(judging, names[1]);
 
     if (missing_first || missing_second) {
-        note(judge, apr_psprintf(judge->p, "not set: %s%s%s (mod_ssl: on; "
+        note(judging, apr_psprintf(judging->p, "not set: %s%s%s (mod_ssl: on; "
                                  "mod_staple: off)",
                                  missing_first ? names[0] : "",
                                  missing_first && missing_second ? ", " : "",
@@ -582,15 +664,15 @@ static void note_defaults(const judge_t *judge)
     }
 }
 
-static void note_cache(const judge_t *judge)
+static void note_cache(const judging_t *judging)
 {
-    if (!has_line(judge, "SSLStaplingCache") && !is_complete(judge->lint)) {
-        note(judge, "no SSLStaplingCache was read: mod_ssl does not start with "
+    if (!has_line(judging, "SSLStaplingCache") && !is_complete(judging->lint)) {
+        note(judging, "no SSLStaplingCache was read: mod_ssl does not start with "
                     "SSLUseStapling on unless another file has one (AH01958)");
     }
 }
 
-static void note_modules(const judge_t *judge)
+static void note_modules(const judging_t *judging)
 {
     static const char *const wanted[][2] = {
         { "staple_module", "mod_ssl staples until it is loaded" },
@@ -600,13 +682,13 @@ static void note_modules(const judge_t *judge)
     };
     apr_size_t i;
 
-    if (!is_complete(judge->lint) || !apr_hash_count(judge->lint->modules)) {
+    if (!is_complete(judging->lint) || !apr_hash_count(judging->lint->modules)) {
         return;
     }
     for (i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
-        if (!apr_hash_get(judge->lint->modules, wanted[i][0],
+        if (!apr_hash_get(judging->lint->modules, wanted[i][0],
                           APR_HASH_KEY_STRING)) {
-            note(judge, apr_psprintf(judge->p, "no LoadModule %s was read: %s",
+            note(judging, apr_psprintf(judging->p, "no LoadModule %s was read: %s",
                                      wanted[i][0], wanted[i][1]));
         }
     }
@@ -615,22 +697,22 @@ static void note_modules(const judge_t *judge)
 /* ----- the whole ----- */
 
 /* A file that many virtual hosts include says the same thing in each. */
-static void drop_repetitions(const judge_t *judge)
+static void drop_repetitions(const judging_t *judging)
 {
-    apr_array_header_t *all = judge->lint->findings;
-    apr_hash_t *told = apr_hash_make(judge->p);
+    apr_array_header_t *all = judging->lint->findings;
+    apr_hash_t *told = apr_hash_make(judging->p);
     int i, kept = 0;
 
     for (i = 0; i < all->nelts; i++) {
-        const finding_t finding = *finding_at(judge, i);
-        const char *key = apr_psprintf(judge->p, "%s:%d %s %d %s",
+        const finding_t finding = *finding_at(judging, i);
+        const char *key = apr_psprintf(judging->p, "%s:%d %s %d %s",
                                        finding.file, finding.line,
                                        finding.name, (int)finding.verdict,
                                        finding.why);
 
         if (!apr_hash_get(told, key, APR_HASH_KEY_STRING)) {
             apr_hash_set(told, key, APR_HASH_KEY_STRING, key);
-            *finding_at(judge, kept++) = finding;
+            *finding_at(judging, kept++) = finding;
         }
     }
     all->nelts = kept;
@@ -644,29 +726,32 @@ static int is_open_case(const finding_t *finding)
 
 void staplectl_lint_judge(staplectl_lint_t *lint)
 {
-    judge_t judge = { lint, apr_hash_make(lint->pool), lint->pool };
+    judging_t judging = { lint, apr_hash_make(lint->pool),
+                          apr_hash_make(lint->pool), lint->pool, NULL };
     int count = lint->findings->nelts;
     int i;
 
+    collect_names(&judging);
     for (i = 0; i < count; i++) {
-        judge_alone(&judge, finding_at(&judge, i));
+        judge_alone(&judging, finding_at(&judging, i));
     }
     for (i = count - 1; i >= 0; i--) {
-        if (is_open_case(finding_at(&judge, i))) {
-            judge_order(&judge, finding_at(&judge, i));
+        if (is_open_case(finding_at(&judging, i))) {
+            judge_order(&judging, finding_at(&judging, i));
         }
     }
+    judging.first_on = find_first_stapling(&judging);
     for (i = 0; i < count; i++) {
-        if (is_open_case(finding_at(&judge, i))) {
-            judge_meaning(&judge, finding_at(&judge, i));
+        if (is_open_case(finding_at(&judging, i))) {
+            judge_meaning(&judging, finding_at(&judging, i));
         }
     }
-    if (find_stapling(&judge, NULL)) {
-        note_defaults(&judge);
-        note_cache(&judge);
+    if (judging.first_on) {
+        note_defaults(&judging);
+        note_cache(&judging);
     }
     if (count) {
-        note_modules(&judge);
+        note_modules(&judging);
     }
-    drop_repetitions(&judge);
+    drop_repetitions(&judging);
 }

@@ -21,6 +21,9 @@
 
 #include "staple_text.h"
 
+/* Stapling lines that are looked at. */
+#define FINDINGS_MAX 200000
+
 /* Bytes of a line that are shown. */
 #define SHOWN 200
 
@@ -103,6 +106,9 @@ static void keep_fact(staplectl_lint_t *lint, const staplectl_line_t *line)
         apr_hash_set(lint->modules, name, APR_HASH_KEY_STRING, name);
         lint->is_whole |= !strncmp(name, "mpm_", 4);
     }
+    else if (!strcasecmp(line->name, "Use")) {
+        staplectl_macro_keep(lint->uses, line, lint->pool);
+    }
     else if (!strcasecmp(line->name, "DocumentRoot")) {
         APR_ARRAY_PUSH(lint->doc_roots, const char *)
             = first_arg(line->args, lint->pool);
@@ -117,6 +123,12 @@ static void visit(void *baton, const staplectl_line_t *line)
 {
     staplectl_lint_t *lint = baton;
 
+    if (lint->findings->nelts >= FINDINGS_MAX) {
+        staplectl_reader_stop(lint->reader, line->file, line->number,
+                              "there are more stapling lines than lint looks "
+                              "at");
+        return;
+    }
     if (line->dialect == STAPLECTL_DIALECT_HTTPD) {
         keep_directive(lint, line);
         keep_fact(lint, line);
@@ -135,6 +147,7 @@ staplectl_lint_t *staplectl_lint_make(apr_pool_t *p)
     lint->findings = apr_array_make(p, 16, sizeof(staplectl_finding_t));
     lint->doc_roots = apr_array_make(p, 4, sizeof(const char *));
     lint->modules = apr_hash_make(p);
+    lint->uses = apr_hash_make(p);
     return lint;
 }
 

@@ -12,6 +12,7 @@
  *   staplectl/lint/section.c  what a section means for the lines in it
  *   staplectl/lint/table.c    what is known of each directive: the one table
  *   staplectl/lint/value.c    what a directive may be given
+ *   staplectl/lint/macro.c    what a <Macro> becomes where it is used
  *   staplectl/lint/judge.c    a line becomes a verdict
  *   staplectl/lint/foreign.c  settings of nginx, HAProxy and LiteSpeed
  *   staplectl/lint/print.c    verdicts become text or JSON
@@ -69,6 +70,8 @@ typedef struct staplectl_section_t {
     const char *arg;  /* "*:443", or "" */
     const char *file; /* where it is opened */
     int line;         /* 0: nowhere, the file is known to be read inside it */
+    int truth;        /* of <IfDefine>: 1: it holds, as a Define above says, -1:
+                         it does not, 0: not known */
 } staplectl_section_t;
 
 /** What a section of this name does; any case. */
@@ -87,6 +90,10 @@ const staplectl_section_t *staplectl_section_server(
  * or NULL. */
 const staplectl_section_t *staplectl_section_skipped(
     const staplectl_section_t *section);
+
+/** Whether a section is in no condition that may hold or not, and in no macro:
+ * what stands in it is read in any case. */
+int staplectl_section_is_certain(const staplectl_section_t *section);
 
 /** How a later line of the same server stands to an earlier one. */
 typedef enum {
@@ -121,7 +128,8 @@ typedef struct staplectl_line_t {
     int number;       /* of its first line, where lines are continued */
     const char *text; /* without white space around it */
     const char *name; /* of the directive; "" in dialects other than httpd's */
-    const char *args; /* what follows the name, as written */
+    const char *args; /* what follows the name, with the values of a Define in
+                         place of its ${NAME} */
     const staplectl_section_t *section;
     staplectl_dialect_e dialect;
 } staplectl_line_t;
@@ -148,7 +156,11 @@ typedef struct staplectl_reader_t {
     int missing;             /* includes that led nowhere */
     apr_size_t bytes;        /* read so far */
     apr_hash_t *seen;        /* path -> path: files read so far */
+    apr_hash_t *defines;     /* name -> value: each Define that is certain */
     apr_array_header_t *open; /* const char *: files that are being read */
+    apr_array_header_t *directories; /* apr_finfo_t: those that are being read */
+    apr_time_t deadline;     /* when to stop; 0: not begun yet */
+    int is_stopped;          /* a limit was reached: nothing more is read */
     apr_array_header_t *notes; /* staplectl_note_t */
 } staplectl_reader_t;
 
@@ -175,9 +187,15 @@ const char *staplectl_reader_text(staplectl_reader_t *reader,
                                   const staplectl_section_t *section,
                                   int depth);
 
+/** Stop reading, with a note of the reason (which ends "the rest is not
+ * read"); once. */
+void staplectl_reader_stop(staplectl_reader_t *reader, const char *file,
+                           int line, const char *why);
+
 /** The directory where relative paths begin; NULL: not known. */
 const char *staplectl_reader_root(const staplectl_reader_t *reader);
 
+/** The first 10000 are kept. */
 void staplectl_note(apr_array_header_t *notes, const char *file, int line,
                     const char *text);
 
@@ -265,6 +283,33 @@ const char *staplectl_value_ring(const char *value, apr_pool_t *p);
 /** Whether a value of SSLStaplingCache is a ring rather than a share. */
 int staplectl_value_is_ring(const char *value);
 
+/* ----- staplectl/lint/macro.c ----- */
+
+/** A Use line. */
+typedef struct staplectl_use_t {
+    const char *file;
+    int line;
+    apr_array_header_t *args; /* const char * */
+} staplectl_use_t;
+
+/** Whether text has an argument of the macro that a section is in. */
+int staplectl_macro_is_open(const staplectl_section_t *section,
+                            const char *text, apr_pool_t *p);
+
+/** The lines that use the macro that a section is in (staplectl_use_t); NULL:
+ * none is known. */
+const apr_array_header_t *staplectl_macro_uses(
+    const apr_hash_t *uses, const staplectl_section_t *section, apr_pool_t *p);
+
+/** Text with the arguments of a use in place of the macro's own. */
+const char *staplectl_macro_expand(const staplectl_section_t *section,
+                                   const staplectl_use_t *use,
+                                   const char *text, apr_pool_t *p);
+
+/** Keep a Use line. */
+void staplectl_macro_keep(apr_hash_t *uses, const staplectl_line_t *line,
+                          apr_pool_t *p);
+
 /* ----- staplectl/lint/foreign.c ----- */
 
 /** Whose language a text is, by its first lines. */
@@ -305,6 +350,8 @@ typedef struct staplectl_finding_t {
     staplectl_lint_verdict_e verdict;
     const char *why;
     const char *replaced; /* what is used instead of the value, or NULL */
+    int is_open; /* the value has an argument of a macro in it, and is not the
+                    same wherever that is used */
 } staplectl_finding_t;
 
 /** All that was read. */
@@ -314,6 +361,7 @@ typedef struct staplectl_lint_t {
     apr_array_header_t *findings;  /* staplectl_finding_t, as read */
     apr_array_header_t *doc_roots; /* const char * */
     apr_hash_t *modules;           /* names given to LoadModule */
+    apr_hash_t *uses;              /* a macro's name -> its staplectl_use_t */
     int is_whole; /* there is a ServerRoot or Listen: no mere fragment */
 } staplectl_lint_t;
 

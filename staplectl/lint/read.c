@@ -24,10 +24,13 @@
 
 #define DEPTH_MAX 20 /* of includes, as httpd has it */
 #define NESTED_MAX 20 /* sections in sections */
-#define FILES_MAX 200000
+#define FILES_MAX 100000
 #define LINE_MAX_LEN (16 * 1024 * 1024)            /* httpd's own limit */
 #define FILE_MAX ((apr_size_t)64 * 1024 * 1024)
 #define BYTES_MAX ((apr_size_t)1024 * 1024 * 1024)
+#define SPAN_MAX apr_time_from_sec(60) /* of reading */
+#define NOTES_MAX 10000
+#define LINES_A_LOOK 4096 /* how often to look at the clock */
 
 #define HTTPD STAPLECTL_DIALECT_HTTPD
 
@@ -50,8 +53,12 @@ static const char *load_file(staplectl_reader_t *reader, const char *path,
 void staplectl_note(apr_array_header_t *notes, const char *file, int line,
                     const char *text)
 {
-    staplectl_note_t *note = apr_array_push(notes);
+    staplectl_note_t *note;
 
+    if (notes->nelts >= NOTES_MAX) {
+        return;
+    }
+    note = apr_array_push(notes);
     note->file = file;
     note->line = line;
     note->text = text;
@@ -73,9 +80,36 @@ staplectl_reader_t *staplectl_reader_make(
     reader->baton = baton;
     reader->follows = 1;
     reader->seen = apr_hash_make(p);
+    reader->defines = apr_hash_make(p);
     reader->open = apr_array_make(p, DEPTH_MAX, sizeof(const char *));
+    reader->directories = apr_array_make(p, DEPTH_MAX, sizeof(apr_finfo_t));
     reader->notes = apr_array_make(p, 4, sizeof(staplectl_note_t));
     return reader;
+}
+
+void staplectl_reader_stop(staplectl_reader_t *reader, const char *file,
+                           int line, const char *why)
+{
+    if (!reader->is_stopped) {
+        reader->is_stopped = 1;
+        reader->failures++;
+        staplectl_note(reader->notes, apr_pstrdup(reader->pool, file), line,
+                       apr_pstrcat(reader->pool, why,
+                                   ": the rest is not read", NULL));
+    }
+}
+
+/* Whether to go on; a limit that is reached is noted. */
+static int may_go_on(input_t *in)
+{
+    staplectl_reader_t *reader = in->reader;
+
+    if (in->number % LINES_A_LOOK == 0 && reader->deadline
+        && apr_time_now() > reader->deadline) {
+        staplectl_reader_stop(reader, in->file, in->first,
+                              "reading has taken a minute");
+    }
+    return !reader->is_stopped;
 }
 
 const char *staplectl_reader_root(const staplectl_reader_t *reader)
@@ -154,6 +188,17 @@ static void give_up(input_t *in)
     in->section = in->outer;
 }
 
+/* 1: a Define has said so, -1: it is asked for the contrary, 0: not known. */
+static int is_defined(const staplectl_reader_t *reader, const char *arg)
+{
+    int is_negated = *arg == '!';
+
+    if (!apr_hash_get(reader->defines, arg + is_negated, APR_HASH_KEY_STRING)) {
+        return 0;
+    }
+    return is_negated ? -1 : 1;
+}
+
 static void open_section(input_t *in, const char *text)
 {
     apr_pool_t *p = in->reader->pool;
@@ -169,6 +214,8 @@ static void open_section(input_t *in, const char *text)
     section->kind = staplectl_section_kind(section->name);
     section->file = in->file;
     section->line = in->first;
+    section->truth = strcasecmp(section->name, "IfDefine")
+                     ? 0 : is_defined(in->reader, section->arg);
     in->section = section;
 }
 
@@ -244,6 +291,34 @@ static void include_one(input_t *in, const char *path)
     }
 }
 
+static apr_size_t include_pattern(input_t *in, const char *pattern, int depth);
+
+/* All that is in a directory, unless a link has led back to it. */
+static void include_directory(input_t *in, const char *path, int depth)
+{
+    apr_array_header_t *open = in->reader->directories;
+    apr_finfo_t info;
+    int i;
+
+    if (depth >= DEPTH_MAX
+        || apr_stat(&info, path, APR_FINFO_DEV | APR_FINFO_INODE, in->p)) {
+        return;
+    }
+    for (i = 0; i < open->nelts; i++) {
+        const apr_finfo_t *other = &APR_ARRAY_IDX(open, i, apr_finfo_t);
+
+        if (other->device == info.device && other->inode == info.inode) {
+            note(in, apr_psprintf(in->reader->pool, "%s leads back to a "
+                                  "directory that it is in: not read again",
+                                  path));
+            return;
+        }
+    }
+    APR_ARRAY_PUSH(open, apr_finfo_t) = info;
+    include_pattern(in, apr_pstrcat(in->p, path, "/*", NULL), depth + 1);
+    apr_array_pop(open);
+}
+
 /* All that a pattern names, sorted; of a directory all that is in it.
  * @return how many */
 static apr_size_t include_pattern(input_t *in, const char *pattern, int depth)
@@ -254,15 +329,14 @@ static apr_size_t include_pattern(input_t *in, const char *pattern, int depth)
     if (glob(pattern, 0, NULL, &found)) {
         return 0;
     }
-    for (i = 0; i < found.gl_pathc; i++) {
+    for (i = 0; i < found.gl_pathc && !in->reader->is_stopped; i++) {
         const char *path = apr_pstrdup(in->reader->pool, found.gl_pathv[i]);
 
-        if (!is_directory(path, in->p)) {
-            include_one(in, path);
+        if (is_directory(path, in->p)) {
+            include_directory(in, path, depth);
         }
-        else if (depth < DEPTH_MAX) {
-            include_pattern(in, apr_pstrcat(in->p, path, "/*", NULL),
-                            depth + 1);
+        else {
+            include_one(in, path);
         }
     }
     i = found.gl_pathc;
@@ -320,6 +394,46 @@ static void visit(input_t *in, const char *text, const char *name,
     in->reader->visit(in->reader->baton, &line);
 }
 
+/* Define, where it is certain that it is read; where it is not, what stood
+ * before is no longer known either. */
+static void read_define(input_t *in, const char *args, int is_undefine)
+{
+    apr_pool_t *p = in->reader->pool;
+    apr_array_header_t *list = staplectl_args_split(args, NULL, p);
+    const char *value = list->nelts > 1 ? APR_ARRAY_IDX(list, 1, const char *)
+                                        : "";
+
+    if (list->nelts) {
+        apr_hash_set(in->reader->defines, APR_ARRAY_IDX(list, 0, const char *),
+                     APR_HASH_KEY_STRING,
+                     !is_undefine && staplectl_section_is_certain(in->section)
+                     ? value : NULL);
+    }
+}
+
+/* Text with the values of each Define in place of its ${NAME}. */
+static const char *expand(const input_t *in, const char *text)
+{
+    apr_array_header_t *parts = apr_array_make(in->p, 4, sizeof(const char *));
+    const char *at = text;
+
+    while ((at = strstr(at, "${"))) {
+        const char *end = strchr(at, '}');
+        const char *value = end ? apr_hash_get(in->reader->defines, at + 2,
+                                               end - at - 2) : NULL;
+
+        if (value && *value) {
+            APR_ARRAY_PUSH(parts, const char *)
+                = apr_pstrmemdup(in->p, text, (apr_size_t)(at - text));
+            APR_ARRAY_PUSH(parts, const char *) = value;
+            text = end + 1;
+        }
+        at = end ? end + 1 : at + 2;
+    }
+    APR_ARRAY_PUSH(parts, const char *) = text;
+    return apr_array_pstrcat(in->p, parts, 0);
+}
+
 static void read_directive(input_t *in, const char *text)
 {
     const char *args = text;
@@ -332,8 +446,13 @@ static void read_directive(input_t *in, const char *text)
     while (apr_isspace(*args)) {
         args++;
     }
+    args = strstr(args, "${") && apr_hash_count(in->reader->defines)
+           ? expand(in, args) : args;
     if (!strcasecmp(name, "ServerRoot")) {
         set_server_root(in, args);
+    }
+    else if (!strcasecmp(name, "Define") || !strcasecmp(name, "UnDefine")) {
+        read_define(in, args, apr_tolower(*name) == 'u');
     }
     visit(in, text, name, args, HTTPD);
     if (in->reader->follows && !staplectl_section_skipped(in->section)
@@ -358,7 +477,7 @@ static void read_httpd(input_t *in)
 {
     const char *text;
 
-    while ((text = take_line(in))) {
+    while (may_go_on(in) && (text = take_line(in))) {
         if (!*text || *text == '#' || is_code(in, text)) {
             continue;
         }
@@ -383,7 +502,8 @@ static void read_foreign(input_t *in, staplectl_dialect_e dialect)
     char *text;
     apr_size_t len;
 
-    for (in->first = in->number; take_physical(in, &text, &len);
+    for (in->first = in->number;
+         may_go_on(in) && take_physical(in, &text, &len);
          in->first = in->number) {
         text[len] = '\0';
         text += strspn(text, " \t");
@@ -542,9 +662,18 @@ static const char *load_file(staplectl_reader_t *reader, const char *path,
     apr_pool_t *p;
     char *text = NULL;
 
-    if (depth > DEPTH_MAX || reader->files >= FILES_MAX
-        || reader->bytes > BYTES_MAX) {
+    if (depth > DEPTH_MAX) {
         return "there are too many includes in each other";
+    }
+    if (!reader->deadline) {
+        reader->deadline = apr_time_now() + SPAN_MAX;
+    }
+    if (reader->files >= FILES_MAX || reader->bytes > BYTES_MAX) {
+        staplectl_reader_stop(reader, path, 0, "there are too many files, or "
+                              "they are too large");
+    }
+    if (reader->is_stopped) {
+        return NULL;
     }
     apr_pool_create(&p, reader->pool);
     wrong = open_file(&file, path, depth == 0, p);

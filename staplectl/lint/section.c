@@ -4,10 +4,11 @@
  * staplectl lint: what a section means for the lines in it. Pure.
  *
  * The one idea: sections are of a few kinds only, and a condition (<IfModule>,
- * <IfDefine> ...) is never evaluated. Which one holds is not known from a file;
- * but a line stands in it together with others, or against them, and that is
- * enough to say which line overrides which. Two conditions are settled: what
- * has mod_staple has mod_ssl, and it is not LiteSpeed.
+ * <IfFile> ...) is hardly ever evaluated. Which one holds is not known from a
+ * file; but a line stands in it together with others, or against them, and that
+ * is enough to say which line overrides which. Three conditions are settled:
+ * what has mod_staple has mod_ssl, it is not LiteSpeed, and an <IfDefine> holds
+ * below its Define.
  */
 
 #include "lint.h"
@@ -94,7 +95,7 @@ static int truth_of(const staplectl_section_t *condition)
     apr_size_t i;
 
     if (strcasecmp(condition->name, "IfModule")) {
-        return 0;
+        return condition->truth;
     }
     for (i = 0; i < sizeof(present) / sizeof(*present); i++) {
         if (!strcasecmp(arg, present[i])) {
@@ -114,6 +115,18 @@ const staplectl_section_t *staplectl_section_skipped(
         }
     }
     return NULL;
+}
+
+int staplectl_section_is_certain(const staplectl_section_t *section)
+{
+    for (; section; section = section->parent) {
+        if (section->kind == STAPLECTL_SECTION_MACRO
+            || (section->kind == STAPLECTL_SECTION_CONDITION
+                && truth_of(section) <= 0)) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 /* The next condition outwards that may hold or not, within the server. */
