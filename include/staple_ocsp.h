@@ -195,10 +195,12 @@ staple_ocsp_reason_e staple_ocsp_is_current(const staple_ocsp_policy_t *policy,
 int staple_ocsp_read_time(const ASN1_TIME *text, apr_time_t *result);
 
 /**
- * A response made of nothing but the error status tryLater (RFC 6960 4.2.1),
- * for SSLStaplingFakeTryLater: constant bytes.
+ * A response made of nothing but an error's status (RFC 6960 4.2.1): constant
+ * bytes. What a responder sends is not signed, so no byte of it is stapled.
+ * @param reason from MALFORMED_REQUEST to UNAUTHORIZED; of others, NULL
  */
-const unsigned char *staple_ocsp_try_later(apr_size_t *len);
+const unsigned char *staple_ocsp_error(staple_ocsp_reason_e reason,
+                                       apr_size_t *len);
 
 #ifdef __cplusplus
 }

@@ -346,13 +346,20 @@ apr_status_t staple_ocsp_request(const staple_ocsp_subject_t *subject,
     return APR_SUCCESS;
 }
 
-const unsigned char *staple_ocsp_try_later(apr_size_t *len)
+const unsigned char *staple_ocsp_error(staple_ocsp_reason_e reason,
+                                       apr_size_t *len)
 {
-    /* SEQUENCE { ENUMERATED 3 } */
-    static const unsigned char der[] = { 0x30, 0x03, 0x0a, 0x01, 0x03 };
+    /* SEQUENCE { ENUMERATED status } */
+    static const unsigned char errors[][5] = {
+        { 0x30, 0x03, 0x0a, 0x01, 1 }, { 0x30, 0x03, 0x0a, 0x01, 2 },
+        { 0x30, 0x03, 0x0a, 0x01, 3 }, { 0x30, 0x03, 0x0a, 0x01, 5 },
+        { 0x30, 0x03, 0x0a, 0x01, 6 }
+    };
 
-    *len = sizeof(der);
-    return der;
+    *len = sizeof(errors[0]);
+    return reason >= STAPLE_OCSP_MALFORMED_REQUEST
+           && reason <= STAPLE_OCSP_UNAUTHORIZED
+           ? errors[reason - STAPLE_OCSP_MALFORMED_REQUEST] : NULL;
 }
 
 /* Sums that stop at the ends of apr_time_t: an administrator may write any

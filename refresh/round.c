@@ -42,7 +42,7 @@ static void store_error(const round_t *round, const held_t *held,
     staple_cache_meta_t meta;
 
     if (!der && cert->policy.fake_try_later) {
-        der = staple_ocsp_try_later(&len);
+        der = staple_ocsp_error(STAPLE_OCSP_TRY_LATER, &len);
     }
     if (!der || !cert->policy.return_errors) {
         if (held->meta.flags & STAPLE_RULES_IS_ERROR) {
@@ -412,10 +412,24 @@ static void finish_shared(round_t *round, const staple_share_answer_t *shared)
 
 /* ----- a round ----- */
 
-static int is_error_status(staple_ocsp_reason_e reason)
+/* What may be stapled where nothing better comes: "unknown" as it was signed,
+ * or the status of an error. */
+static void note_error(round_t *round, const staple_fetch_answer_t *answer)
 {
-    return reason >= STAPLE_OCSP_MALFORMED_REQUEST
-           && reason <= STAPLE_OCSP_UNAUTHORIZED;
+    const unsigned char *error;
+    apr_size_t len;
+
+    if (round->verdict.reason == STAPLE_OCSP_OK) {
+        round->error = apr_pmemdup(round->pool, answer->body,
+                                   answer->body_len);
+        round->error_len = answer->body_len;
+        return;
+    }
+    error = staple_ocsp_error(round->verdict.reason, &len);
+    if (error) {
+        round->error = error;
+        round->error_len = len;
+    }
 }
 
 /* What may bring a better answer than one that is not believed. An OCSP error
@@ -452,11 +466,7 @@ static staple_fetch_judgement_e judge(void *baton,
                                    answer->body, answer->body_len, verdict)) {
         return STAPLE_FETCH_ACCEPTED;
     }
-    if (verdict->reason == STAPLE_OCSP_OK || is_error_status(verdict->reason)) {
-        round->error = apr_pmemdup(round->pool, answer->body,
-                                   answer->body_len);
-        round->error_len = answer->body_len;
-    }
+    note_error(round, answer);
     return judgement_of(verdict->reason);
 }
 

@@ -625,6 +625,34 @@ static void test_cases(int *seen, apr_pool_t *p)
     }
 }
 
+/* What is stapled of an error is what OpenSSL makes of its status. */
+static void test_errors(void)
+{
+    static const int statuses[] = {
+        OCSP_RESPONSE_STATUS_MALFORMEDREQUEST,
+        OCSP_RESPONSE_STATUS_INTERNALERROR, OCSP_RESPONSE_STATUS_TRYLATER,
+        OCSP_RESPONSE_STATUS_SIGREQUIRED, OCSP_RESPONSE_STATUS_UNAUTHORIZED
+    };
+    apr_size_t len;
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        OCSP_RESPONSE *response = OCSP_response_create(statuses[i], NULL);
+        unsigned char *der = NULL;
+        int der_len = i2d_OCSP_RESPONSE(response, &der);
+        const unsigned char *error = staple_ocsp_error(
+            (staple_ocsp_reason_e)(STAPLE_OCSP_MALFORMED_REQUEST + i), &len);
+
+        ok(error && (apr_size_t)der_len == len && !memcmp(error, der, len),
+           "the bytes of error %d", statuses[i]);
+        OPENSSL_free(der);
+        OCSP_RESPONSE_free(response);
+    }
+    ok(!staple_ocsp_error(STAPLE_OCSP_OK, &len)
+       && !staple_ocsp_error(STAPLE_OCSP_STATUS_OTHER, &len)
+       && !staple_ocsp_error(STAPLE_OCSP_TRAILING, &len), "no other error");
+}
+
 static void test_reasons(const int *seen)
 {
     int i;
@@ -636,6 +664,7 @@ static void test_reasons(const int *seen)
     is_str(staple_ocsp_reason_text((staple_ocsp_reason_e)REASONS),
            "has failed for a reason that is not known", "no such reason");
     is_str(staple_ocsp_status_text(STAPLE_OCSP_REVOKED), "revoked", "revoked");
+    test_errors();
     is_str(staple_ocsp_crl_reason_text(-1), "none given", "no CRLReason");
     is_str(staple_ocsp_crl_reason_text(1), "keyCompromise", "CRLReason 1");
     is_str(staple_ocsp_crl_reason_text(7), "not defined", "CRLReason 7");
@@ -850,7 +879,7 @@ static void test_try_later(void)
 {
     staple_ocsp_verdict_t v;
     apr_size_t len;
-    const unsigned char *der = staple_ocsp_try_later(&len);
+    const unsigned char *der = staple_ocsp_error(STAPLE_OCSP_TRY_LATER, &len);
 
     is_int(judge(&v, ours, &usual, der, len), STAPLE_OCSP_TRY_LATER,
            "our tryLater is one");
