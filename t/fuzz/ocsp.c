@@ -74,8 +74,10 @@ static void judge(const unsigned char *bytes, apr_size_t len)
     if (reason == STAPLE_OCSP_OK) {
         staple_ocsp_window(&policy, v.this_update, v.next_update, &from,
                            &until);
-        require(from <= PAIR_NOW && PAIR_NOW < until);
-        require(!v.next_update || v.next_update > PAIR_NOW);
+        require(from <= PAIR_NOW);
+        /* A delegate is valid to the end of his last second, and what he has
+         * signed is served to its beginning. */
+        require(PAIR_NOW < until || v.signer_until == PAIR_NOW);
         require(v.this_update > 0 && v.produced_at >= 0);
         require(v.is_delegated == (v.signer_until != 0));
     }
