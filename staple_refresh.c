@@ -151,7 +151,7 @@ static void plan_all(staple_refresh_t *refresh)
 
 /* Due times are moments of the wall clock, because a response's are. When the
  * clock is set, what was planned by the old one is worth nothing. */
-static void heed_clock(staple_refresh_t *refresh, apr_time_t now)
+static void check_clock(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_time_t mono = staple_clock_now();
     apr_interval_time_t jump = (now - refresh->wall) - (mono - refresh->mono);
@@ -174,7 +174,7 @@ static void heed_clock(staple_refresh_t *refresh, apr_time_t now)
 }
 
 /* What an administrator asks for on the status page is due now. */
-static void heed_requests(staple_refresh_t *refresh, apr_time_t now)
+static void handle_requests(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_uint32_t what;
     int slot;
@@ -194,7 +194,7 @@ static void heed_requests(staple_refresh_t *refresh, apr_time_t now)
 /* The share counts in the memory of this process; everybody is to see it.
  * Since when it answers, or does not, is as it was said, unless that has
  * changed. */
-static void tell_of_share(staple_refresh_t *refresh)
+static void report_share(staple_refresh_t *refresh)
 {
     staple_share_state_t *told = &refresh->share_told;
     staple_cache_share_t said, more;
@@ -263,7 +263,7 @@ static void send_off(staple_refresh_t *refresh, apr_time_t now)
 }
 
 /* Collect what the share has to say; returns whether it owes more. */
-static int hear_share(staple_refresh_t *refresh)
+static int collect_share(staple_refresh_t *refresh)
 {
     int is_owed;
 
@@ -273,7 +273,7 @@ static int hear_share(staple_refresh_t *refresh)
     is_owed = staple_share_run(refresh->conf.share,
                                staple_fetch_busy(refresh->fetch)
                                ? 0 : SHARE_SLICE);
-    tell_of_share(refresh);
+    report_share(refresh);
     return is_owed;
 }
 
@@ -283,14 +283,14 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
     apr_time_t now = apr_time_now();
     int is_owed;
 
-    heed_clock(refresh, now);
-    heed_requests(refresh, now);
+    check_clock(refresh, now);
+    handle_requests(refresh, now);
     staple_refresh_look_at_files(refresh, now);
     send_off(refresh, now);
     if (refresh->message) {
         staple_message_run(refresh->message);
     }
-    is_owed = hear_share(refresh);
+    is_owed = collect_share(refresh);
     if (!staple_fetch_busy(refresh->fetch)) {
         return is_owed;
     }
