@@ -96,10 +96,10 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
 int staple_refresh_store_wanted(staple_refresh_t *refresh,
                                 const staple_cert_t *cert,
                                 const held_t *held,
-                                const staple_ocsp_verdict_t *verdict,
-                                const unsigned char *der, apr_size_t len,
+                                const believed_t *response,
                                 apr_pool_t *ptemp)
 {
+    const staple_ocsp_verdict_t *verdict = response->verdict;
     apr_time_t now = apr_time_now();
     staple_cache_meta_t meta;
 
@@ -111,7 +111,8 @@ int staple_refresh_store_wanted(staple_refresh_t *refresh,
     meta.next_update = verdict->next_update;
     meta.fetched_at = now;
     meta.status = (apr_uint32_t)verdict->status;
-    if (staple_refresh_store(refresh, cert, der, len, &meta)) {
+    if (staple_refresh_store(refresh, cert, response->der, response->len,
+                             &meta)) {
         return 0;
     }
     if (verdict->status == STAPLE_OCSP_REVOKED

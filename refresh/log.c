@@ -64,8 +64,14 @@ static int level_of(alarm_e alarm, alarm_e before)
     if (alarm <= before) {
         return APLOG_INFO;
     }
-    return alarm == ALARM_REFUSED ? APLOG_CRIT
-           : alarm == ALARM_URGENT ? APLOG_ERR : APLOG_WARNING;
+    switch (alarm) {
+    case ALARM_REFUSED:
+        return APLOG_CRIT;
+    case ALARM_URGENT:
+        return APLOG_ERR;
+    default:
+        return APLOG_WARNING;
+    }
 }
 
 /* ----- the program of StapleMessageCmd ----- */

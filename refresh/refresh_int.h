@@ -91,6 +91,13 @@ typedef struct held_t {
     apr_time_t until;         /* until when it may be served; 0: it may not */
 } held_t;
 
+/** A response that was judged and is believed. */
+typedef struct believed_t {
+    const staple_ocsp_verdict_t *verdict;
+    const unsigned char *der;
+    apr_size_t len;
+} believed_t;
+
 /** A file of StapleResponseFile, watched: as it was at the last look. */
 typedef struct response_file_t {
     const char *path;
@@ -168,8 +175,7 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
 int staple_refresh_store_wanted(staple_refresh_t *refresh,
                                 const staple_cert_t *cert,
                                 const held_t *held,
-                                const staple_ocsp_verdict_t *verdict,
-                                const unsigned char *der, apr_size_t len,
+                                const believed_t *response,
                                 apr_pool_t *ptemp);
 
 /** Publish bytes as they are, and tell if there is no room. */

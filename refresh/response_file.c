@@ -139,6 +139,15 @@ static apr_status_t read_response(const char *path, const unsigned char **der,
 /* ----- what is done with it ----- */
 
 /* There is nobody to ask: the file was looked at and has nothing newer. */
+/* Nothing is left: seldom; otherwise as the end draws near. */
+static apr_interval_time_t pause_for(apr_interval_time_t left)
+{
+    if (left == 0) {
+        return REMINDER_PAUSE;
+    }
+    return left / 4 > FILE_PAUSE ? left / 4 : FILE_PAUSE;
+}
+
 void staple_refresh_remind(task_t *task, apr_time_t now)
 {
     staple_refresh_t *refresh = task->refresh;
@@ -154,8 +163,7 @@ void staple_refresh_remind(task_t *task, apr_time_t now)
     if (alarm > task->alarm) {
         task->alarm = alarm;
     }
-    task->due = now + (left == 0 ? REMINDER_PAUSE
-                       : left / 4 > FILE_PAUSE ? left / 4 : FILE_PAUSE);
+    task->due = now + pause_for(left);
 }
 
 static int uses_file(const staple_cert_t *cert, const char *path)
@@ -198,6 +206,7 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
     staple_refresh_t *refresh = task->refresh;
     apr_time_t now = apr_time_now();
     staple_ocsp_verdict_t verdict;
+    believed_t response;
     held_t held;
 
     if (!staple_refresh_is_believed(refresh, 0, task->cert, der, len,
@@ -205,8 +214,11 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
         return verdict.reason;
     }
     held = staple_refresh_read_held(refresh, task->cert, now);
-    if (staple_refresh_store_wanted(refresh, task->cert, &held, &verdict,
-                                    der, len, ptemp)) {
+    response.verdict = &verdict;
+    response.der = der;
+    response.len = len;
+    if (staple_refresh_store_wanted(refresh, task->cert, &held, &response,
+                                    ptemp)) {
         plan_after_file(task, &verdict, now);
     }
     return STAPLE_OCSP_OK;

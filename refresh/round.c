@@ -147,10 +147,10 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     const staple_cert_t *cert = task->cert;
     held_t held = staple_refresh_read_held(refresh, cert, now);
     int was_failing = state->failing > 0 || task->alarm != ALARM_NONE;
+    believed_t response = { &round->verdict, answer->body, answer->body_len };
     int is_new;
 
-    is_new = staple_refresh_store_wanted(refresh, cert, &held, &round->verdict,
-                                         answer->body, answer->body_len,
+    is_new = staple_refresh_store_wanted(refresh, cert, &held, &response,
                                          round->pool);
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
