@@ -16,6 +16,8 @@
 #include <http_log.h>
 #include <apr_strings.h>
 
+#include "staple_state.h"
+
 APLOG_USE_MODULE(staple);
 
 static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
@@ -58,10 +60,12 @@ static const char *service_text(const staple_cert_t *cert, const held_t *held,
            : "there is none to staple meanwhile";
 }
 
-/* Loud when things have got worse since it was told last. */
-static int level_of(alarm_e alarm, alarm_e before)
+/* Loud when things have got worse since it was told last. What a responder does
+ * to all its certificates is told once, of the responder. */
+static int level_of(alarm_e alarm, const task_t *task)
 {
-    if (alarm <= before) {
+    if (alarm <= task->alarm
+        || (alarm == ALARM_FAILING && task->counted)) {
         return APLOG_INFO;
     }
     switch (alarm) {
@@ -72,6 +76,12 @@ static int level_of(alarm_e alarm, alarm_e before)
     default:
         return APLOG_WARNING;
     }
+}
+
+/* Whether all that was loud about its failure was told of its responder. */
+static int is_told_of_responder(const task_t *task)
+{
+    return task->counted && task->alarm <= ALARM_FAILING;
 }
 
 /* ----- the program of StapleMessageCmd ----- */
@@ -182,7 +192,7 @@ void staple_refresh_log_failure(server_rec *s, const round_t *round,
 {
     const staple_cert_t *cert = round->task->cert;
     apr_pool_t *p = round->pool;
-    int level = level_of(alarm, round->task->alarm);
+    int level = level_of(alarm, round->task);
     const char *cause = cause_text(round, answer);
     const char *service = service_text(cert, held, p);
 
@@ -210,7 +220,9 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
     const staple_cert_t *cert = round->task->cert;
     apr_pool_t *p = round->pool;
     const char *until_text = until_of(until, p);
-    int level = was_failing ? APLOG_NOTICE : APLOG_DEBUG;
+    int usual = was_failing ? APLOG_INFO : APLOG_DEBUG;
+    int level = was_failing && !is_told_of_responder(round->task)
+                ? APLOG_NOTICE : usual;
 
     ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
                  "from %s%s: %s, %s, next look at %s", cert->name,
@@ -274,7 +286,7 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                                  apr_pool_t *ptemp)
 {
     const staple_cert_t *cert = task->cert;
-    int level = level_of(alarm, task->alarm);
+    int level = level_of(alarm, task);
     const char *service = service_text(cert, held, ptemp);
 
     ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): "
@@ -291,6 +303,42 @@ void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0210: %s: a new response "
                  "was taken from its StapleResponseFile: %s", cert->name,
                  staple_ocsp_status_text(verdict->status));
+}
+
+/* "look at the network: ..." */
+static const char *advice_text(const staple_cache_state_t *state,
+                               const char *url, apr_pool_t *p)
+{
+    staple_state_advice_t advice = staple_state_advise_failure(state, url, p);
+
+    return *advice.who ? apr_pstrcat(p, "; look at ", advice.who, ": ",
+                                     advice.remedy, NULL) : "";
+}
+
+void staple_refresh_log_outage(const round_t *round,
+                               const staple_fetch_answer_t *answer,
+                               const staple_cache_state_t *state)
+{
+    const task_t *task = round->task;
+    apr_pool_t *p = round->pool;
+
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, task->refresh->conf.server,
+                 "STP0302: the OCSP responder %s%s fails: %s; certificates "
+                 "that name it: %d, the first to fail: %s; what becomes of "
+                 "each is logged at level INFO, unless it is about to have "
+                 "nothing to staple%s", answer->url, peer_text(answer, p),
+                 cause_text(round, answer),
+                 staple_refresh_count_named(task->refresh, answer->url),
+                 task->cert->name, advice_text(state, answer->url, p));
+}
+
+void staple_refresh_log_outage_over(server_rec *s, const outage_t *outage,
+                                    apr_interval_time_t after)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0303: no certificate "
+                 "fails with the OCSP responder %s any more, after %"
+                 APR_TIME_T_FMT " s; %d had failed", outage->url,
+                 apr_time_sec(after), outage->failed);
 }
 
 void staple_refresh_log_answers_again(server_rec *s, const char *url,

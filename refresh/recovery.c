@@ -146,6 +146,57 @@ void staple_refresh_note_answer(staple_refresh_t *refresh, const char *url,
     staple_refresh_log_answers_again(refresh->conf.server, url, now - since);
 }
 
+/* ----- what is told of a responder ----- */
+
+int staple_refresh_count_named(const staple_refresh_t *refresh,
+                               const char *url)
+{
+    int count = 0;
+    apr_size_t i;
+
+    for (i = 0; i < refresh->count; i++) {
+        const task_t *task = &refresh->tasks[i];
+
+        count += task->cert && is_named(task->cert, url);
+    }
+    return count;
+}
+
+void staple_refresh_count_outage(const round_t *round,
+                                 const staple_fetch_answer_t *answer,
+                                 const staple_cache_state_t *state,
+                                 apr_time_t now)
+{
+    task_t *task = round->task;
+    outage_t *outage;
+
+    if (task->counted) {
+        return;
+    }
+    outage = outage_of(task->refresh, url_of(task->cert, answer->url_index));
+    task->counted = outage;
+    outage->failed++;
+    if (outage->failing++ == 0) {
+        outage->failing_since = now;
+        staple_refresh_log_outage(round, answer, state);
+    }
+}
+
+void staple_refresh_count_recovery(task_t *task, apr_time_t now)
+{
+    outage_t *outage = task->counted;
+
+    if (!outage) {
+        return;
+    }
+    task->counted = NULL;
+    if (--outage->failing == 0) {
+        staple_refresh_log_outage_over(task->refresh->conf.server, outage,
+                                       now - outage->failing_since);
+        outage->failed = 0;
+    }
+}
+
 /* ----- probes ----- */
 
 /* A candidate that was never asked in vain says more than one that a responder

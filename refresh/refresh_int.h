@@ -44,6 +44,9 @@ typedef struct outage_t {
     apr_time_t not_before;  /* as the responder has asked for; 0: it has not */
     apr_size_t turn;        /* the slot from which the next probe is taken */
     task_t *candidate;      /* for the next probe; only within a step */
+    int failing;            /* certificates that are counted as failing, */
+    int failed;             /* and how many were since it began */
+    apr_time_t failing_since; /* when it began; means nothing where none is */
 } outage_t;
 
 /** A certificate as the refresher sees it. */
@@ -62,6 +65,8 @@ struct task_t {
     int is_bare;        /* nothing valid is held, as of the last look */
     apr_time_t failing_since; /* when the first of the failures in a row was
                            noted; 0: the last attempt succeeded */
+    outage_t *counted;  /* the responder with which it is counted as failing;
+                           NULL: with none */
 };
 
 /** One attempt to renew one response; dies with its pool. */
@@ -220,6 +225,19 @@ void staple_refresh_begin_probe(task_t *task, outage_t *probed,
 /* ----- refresh/recovery.c ----- */
 
 /** A round has failed because a responder did not answer. */
+/** Count a certificate as failing with its responder, and tell of the first. */
+void staple_refresh_count_outage(const round_t *round,
+                                 const staple_fetch_answer_t *answer,
+                                 const staple_cache_state_t *state,
+                                 apr_time_t now);
+
+/** It fails no longer; tell when it was the last. */
+void staple_refresh_count_recovery(task_t *task, apr_time_t now);
+
+/** How many certificates name a responder. */
+int staple_refresh_count_named(const staple_refresh_t *refresh,
+                               const char *url);
+
 void staple_refresh_note_outage(task_t *task,
                                 const staple_fetch_answer_t *answer,
                                 apr_time_t now);
@@ -273,6 +291,15 @@ void staple_refresh_log_overdue(server_rec *s, const round_t *round,
                                 const staple_fetch_answer_t *answer,
                                 apr_time_t now);
 /** A responder that certificates waited for answers again. */
+/** The first certificate fails with a responder; the round's is that one. */
+void staple_refresh_log_outage(const round_t *round,
+                               const staple_fetch_answer_t *answer,
+                               const staple_cache_state_t *state);
+
+/** None does any more. */
+void staple_refresh_log_outage_over(server_rec *s, const outage_t *outage,
+                                    apr_interval_time_t after);
+
 void staple_refresh_log_answers_again(server_rec *s, const char *url,
                                       apr_interval_time_t after);
 void staple_refresh_log_probe(server_rec *s, const round_t *round,

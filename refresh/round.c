@@ -162,6 +162,7 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     staple_refresh_log_success(refresh->conf.server, round, answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
+    staple_refresh_count_recovery(task, now);
     task->is_bare = !staple_refresh_is_valid(&held);
     task->failing_since = 0;
     if (staple_rules_is_overdue(&cert->policy, &round->verdict, now)) {
@@ -190,6 +191,7 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
                                held.until, task->alarm != ALARM_NONE, 0);
     task->alarm = ALARM_NONE;
+    staple_refresh_count_recovery(task, now);
     task->failing_since = 0;
 }
 
@@ -244,6 +246,7 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
     }
     if (is_outage(round, answer)) {
         staple_refresh_note_outage(task, answer, now);
+        staple_refresh_count_outage(round, answer, state, now);
     }
     staple_refresh_log_failure(task->refresh->conf.server, round, &held,
                                answer, pause, alarm);

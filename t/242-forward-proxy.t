@@ -136,7 +136,7 @@ SKIP: {
     ok(wait_for(sub { read_file($httpd->{error_log}) =~ /STP0203.*407/ }),
        'a wrong password is a 407, which is told');
     ok($httpd->stop, 'httpd stops in good order');
-    $httpd->log_ok(qr/STP0203/);
+    $httpd->log_ok(qr/STP0302/, qr/STP0203/);
     ok($proxy->stop, 'the proxy stops in good order');
     $proxy->log_ok(qr/AH01617|AH01614/);
 }

@@ -42,6 +42,6 @@ for my $fault (@faults) {
        '... the bad one has none');
     $httpd->stop or fail("$fault: httpd stops in good order");
 }
-$httpd->log_ok(qr/STP0203: host0\.test /);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: host0\.test /);
 
 done_testing;

@@ -49,7 +49,7 @@ is($denied->count, 0, 'nobody was asked there');
 my %stats = $denied->stats;
 is($stats{connections}, 0, '... nor connected to');
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203: (?:literal|mapped|redirect)\.test /);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: (?:literal|mapped|redirect)\.test /);
 
 # A name, and the word that stands for several networks.
 my $named = $ca->leaf(name => 'name.test',
@@ -64,7 +64,7 @@ ok($httpd->wait_for_log(
    'a name that leads there is denied');
 is($allowed->count, $before, '... and not asked');
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203: name\.test /);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: name\.test /);
 
 # Without the directive: what can never be a responder, which the log explains,
 # unless the administrator names it.
@@ -84,7 +84,7 @@ for my $what (['meta', qr/is link-local/],
        "$name.test: what was refused, and how it is allowed");
 }
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203: (?:meta|cache)\.test /);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: (?:meta|cache)\.test /);
 
 $httpd = Staple::Httpd->new(
     conf   => stapling('StapleWarmup 0', 'StapleDenyResponder none',
@@ -94,6 +94,6 @@ $httpd->start;
 ok($httpd->wait_for_log(qr/STP0203: cache\.test .* connection refused/),
    'none refuses nothing');
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203: cache\.test /);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: cache\.test /);
 
 done_testing;

@@ -28,6 +28,6 @@ $responder->tell('reset-counters');
 ok(wait_for(sub { $responder->count($good) >= 5 }, 20),
    'and asked about again and again');
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203/);
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
 
 done_testing;

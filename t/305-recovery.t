@@ -43,7 +43,7 @@ for my $outage (sort keys %outages) {
     like($httpd->error_log, qr/sending -> receiving after/,
          '... and trace2 tells how each exchange went');
     ok($httpd->stop, '... httpd stops in good order');
-    $httpd->log_ok(qr/STP0203/);
+    $httpd->log_ok(qr/STP0302/, qr/STP0203/);
 }
 
 # One certificate that is refused by name is no outage: nobody is probed for it.
@@ -58,6 +58,6 @@ ok($httpd->wait_for_log(qr/STP0203.*STP0203.*STP0203/s, 60),
    'a certificate that the responder refuses');
 unlike($httpd->error_log, qr/STP0221/, '... is asked about, but not probed');
 ok($httpd->stop, '... httpd stops in good order');
-$httpd->log_ok(qr/STP0203/);
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
 
 done_testing;

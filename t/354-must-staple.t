@@ -80,6 +80,6 @@ is(wait_for_staple($working, 'none', name => 'must.test')->{staple}, 'none',
    'at work, the response ends');
 ok($working->is_alive, '... and the server stays up');
 ok($working->stop, 'httpd stops in good order');
-$working->log_ok(qr/STP0203/);
+$working->log_ok(qr/STP0302/, qr/STP0203/);
 
 done_testing;

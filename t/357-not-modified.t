@@ -66,6 +66,6 @@ ok(wait_for(sub {
    }, 20), 'renewed when it has ended');
 
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203/);
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
 
 done_testing;

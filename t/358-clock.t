@@ -115,6 +115,6 @@ is(handshake($httpd)->{der}, $held, 'and the response stays');
 
 set_clock(0);
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203/);
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
 
 done_testing;

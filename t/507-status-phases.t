@@ -170,7 +170,7 @@ $httpd->graceful;
 is($status->cert('second.test')->{url}, $url, 'it is known after a restart');
 
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0203: (?:full|refused)\.test/);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: (?:full|refused)\.test/);
 
 SKIP: {
     skip('no mod_proxy_http', 4) if !has_httpd_module('proxy_http');

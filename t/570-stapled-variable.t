@@ -96,6 +96,6 @@ like($log, qr{^/index\.html -$}m, '... where nobody asked');
 my $unstapled = read_file($httpd->dir . '/logs/unstapled');
 like($unstapled, qr{^/three$}m, 'a log of those without a staple');
 unlike($unstapled, qr{^/one$}m, '... and of no others');
-$httpd->log_ok(qr/STP0202: revoked/, qr/STP0203: down/, qr/AH10034|AH02292/);
+$httpd->log_ok(qr/STP0302/, qr/STP0202: revoked/, qr/STP0203: down/, qr/AH10034|AH02292/);
 
 done_testing;
