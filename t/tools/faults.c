@@ -65,11 +65,14 @@ typedef struct control_t {
     atomic_uint kinds, who, scope, nth, rate, seed, count, fired;
 } control_t;
 
-/* glibc's own, for before dlsym() can be asked, which allocates itself. */
+/* glibc's own, for before dlsym() can be asked, which allocates itself; their
+ * names are glibc's choice.
+ * NOLINTBEGIN(*-reserved-identifier,*-dcl37-c,*-dcl51-cpp) */
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_stack_end;
+/* NOLINTEND(*-reserved-identifier,*-dcl37-c,*-dcl51-cpp) */
 
 static control_t *control;
 static pid_t parent;

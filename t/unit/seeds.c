@@ -2,8 +2,8 @@
 
 /*
  * Replays the seeds of a fuzz target, and whatever once failed there, through
- * the target itself: it is linked with t/fuzz/NAME.c, and SEEDS is the name.
- * A case that fails ends the program.
+ * the target itself: it is linked with t/fuzz/NAME.c and called seeds_NAME. A
+ * case that fails ends the program.
  */
 
 #include "tap.h"
@@ -22,21 +22,22 @@ static void replay(const char *path, const char *name)
     FILE *file = fopen(path, "rb");
     size_t len = file ? fread(bytes, 1, sizeof(bytes), file) : 0;
 
-    ok(file && !LLVMFuzzerTestOneInput(bytes, len), "%s: %s", SEEDS, name);
+    ok(file && !LLVMFuzzerTestOneInput(bytes, len), "seed %s", name);
     if (file) {
         fclose(file);
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const char *top = getenv("STAPLE_SRCDIR");
+    const char *target = argc ? strrchr(argv[0], '_') : NULL;
     char folder[1024], path[2048];
     struct dirent *entry;
     DIR *dir;
 
-    snprintf(folder, sizeof(folder), "%s/t/fuzz/corpus/" SEEDS,
-             top ? top : ".");
+    snprintf(folder, sizeof(folder), "%s/t/fuzz/corpus/%s", top ? top : ".",
+             target ? target + 1 : "");
     dir = opendir(folder);
     while (dir && (entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] != '.') {
