@@ -315,7 +315,7 @@ void end_conns(const char *address);
 
 /* ----- door.c: listening ----- */
 
-#define DOORS_MAX 16
+#define DOORS_MAX 64
 #define FILLERS   4
 
 typedef struct door_t {
