@@ -33,6 +33,9 @@
 #include <openssl/pem.h>
 
 #define PORT 443
+
+/* Where the packages have it. */
+#define USUAL_RING "/var/cache/mod_staple/ring"
 #define TIMEOUT 10
 
 /* What the command line asks for. */
@@ -107,6 +110,7 @@ static const char usage[] =
     "Where from:\n"
     "  -r, --ring FILE        the ring, the path in SSLStaplingCache\n"
     "                         \"shmcb:path(size)\"; or set STAPLE_RING\n"
+    "                         (" USUAL_RING ")\n"
     "  -c, --cert FILE        certificates of the server and of authorities,\n"
     "                         PEM, to name and to judge by; repeatable\n"
     "      --connect HOST[:PORT]  shake hands instead of reading a ring\n"
@@ -286,9 +290,16 @@ static const char *read_ring(staplectl_t *ctl)
 {
     const char *wrong;
 
-    if (!ctl->ring_path) {
+    if (!ctl->ring_path && access(USUAL_RING, F_OK)) {
         return "which ring? Name it with --ring FILE or STAPLE_RING: it is the "
-               "path in SSLStaplingCache \"shmcb:path(size)\"";
+               "path in SSLStaplingCache \"shmcb:path(size)\"; there is no "
+               USUAL_RING;
+    }
+    if (!ctl->ring_path) {
+        ctl->ring_path = USUAL_RING;
+        if (isatty(STDERR_FILENO)) {
+            fputs("staplectl: reading " USUAL_RING "\n", stderr);
+        }
     }
     wrong = staplectl_certs_finish(ctl->certs);
     if (!wrong) {
@@ -533,6 +544,44 @@ static const struct command_t *find_command(const char *name)
     return command->name ? command : NULL;
 }
 
+static const char *suggestion(const char *word, const char *const *words,
+                              const char *dashes, apr_pool_t *p)
+{
+    const char *nearest = staplectl_nearest(word, words);
+
+    return nearest ? apr_psprintf(p, "; did you mean '%s%s'?", dashes, nearest)
+                   : "; see staplectl --help";
+}
+
+static const char *no_such_command(const staplectl_t *ctl)
+{
+    const char *words[sizeof(commands) / sizeof(*commands)];
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+        words[i] = commands[i].name;
+    }
+    return apr_psprintf(ctl->pool, "there is no command '%s'%s", ctl->command,
+                        suggestion(ctl->command, words, "", ctl->pool));
+}
+
+/* @param word as it was typed */
+static const char *bad_option(apr_status_t rv, const char *word, apr_pool_t *p)
+{
+    const char *words[sizeof(options) / sizeof(*options)];
+    apr_size_t i;
+
+    if (rv == APR_BADARG) {
+        return apr_psprintf(p, "the option '%s' lacks its value; see "
+                            "staplectl --help", word);
+    }
+    for (i = 0; i < sizeof(options) / sizeof(*options); i++) {
+        words[i] = options[i].name;
+    }
+    return apr_psprintf(p, "there is no option '%s'%s", word,
+                        suggestion(word + strspn(word, "-"), words, "--", p));
+}
+
 /* Options may stand anywhere; what is left are the command and patterns. */
 static const char *read_options(staplectl_t *ctl, int argc,
                                 const char *const *argv)
@@ -548,8 +597,7 @@ static const char *read_options(staplectl_t *ctl, int argc,
     opt->errfn = NULL;
     while (!wrong
            && (rv = apr_getopt_long(opt, options, &option, &arg)) != APR_EOF) {
-        wrong = rv ? "an option is not known or lacks its value; see "
-                     "staplectl --help"
+        wrong = rv ? bad_option(rv, opt->argv[opt->ind - 1], ctl->pool)
                    : set_option(ctl, option, arg);
     }
     if (!wrong && opt->ind < argc) {
@@ -569,16 +617,20 @@ static int run(staplectl_t *ctl, int argc, const char *const *argv)
     if (wrong) {
         return complain(wrong, "");
     }
-    command = ctl->command ? find_command(ctl->command) : NULL;
-    if (!command) {
+    if (!ctl->command) {
         fputs(usage, stderr);
         return STAPLECTL_UNKNOWN;
+    }
+    command = find_command(ctl->command);
+    if (!command) {
+        return complain(no_such_command(ctl), "");
     }
     if (command->wants_pattern && !ctl->connect && !ctl->patterns->nelts) {
         return complain("which certificate? see staplectl --help", "");
     }
-    wrong = !command->wants_entries ? NULL
-            : ctl->connect ? ask_server(ctl) : read_ring(ctl);
+    if (command->wants_entries) {
+        wrong = ctl->connect ? ask_server(ctl) : read_ring(ctl);
+    }
     if (wrong) {
         return complain(wrong, "");
     }

@@ -14,6 +14,7 @@
  *   staplectl/entry.c  an entry is judged and named
  *   staplectl/check.c  entries become a severity, for monitoring
  *   staplectl/print.c  entries become text or JSON
+ *   staplectl/suggest.c  what a mistyped word was meant to be
  *
  * One thread; everything lives in the pool of the process.
  */
@@ -187,6 +188,12 @@ void staplectl_print_json(const staplectl_ring_t *ring,
                           const apr_array_header_t *entries,
                           staple_report_depth_e depth, apr_time_t now,
                           apr_pool_t *p);
+
+/* ----- staplectl/suggest.c ----- */
+
+/** The word that is the nearest to what was typed; NULL: none is near.
+ * @param words ends in NULL */
+const char *staplectl_nearest(const char *word, const char *const *words);
 
 /* ----- staplectl/tls.c ----- */
 

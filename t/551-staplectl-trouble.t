@@ -132,8 +132,18 @@ SKIP: {
 
 fails(qr/which ring\?/, 'no ring named', 'list');
 fails(qr/usage/, 'no command');
-fails(qr/usage/, 'an unknown command', 'lst');
-fails(qr/option/, 'an unknown option', 'list', '--rings');
+fails(qr/there is no command 'lst'; did you mean 'list'/, 'an unknown command',
+      'lst');
+fails(qr/there is no command 'frobnicate'; see/, 'one that is like none',
+      'frobnicate');
+fails(qr/there is no option '--rings'; did you mean '--ring'/,
+      'an unknown option', 'list', '--rings');
+fails(qr/option '--ring' lacks its value/, 'an option without its value',
+      'list', '--ring');
+fails(qr/'splendid' is no state; there are refused, revoked/,
+      'an unknown state', 'list', '-r', $ring, '--state', 'splendid');
+fails(qr/'missing=bad' is not STATE=SEVERITY/, 'an unknown severity', 'check',
+      '-r', $ring, '--severity', 'missing=bad');
 fails(qr/which certificate/, 'nothing to show', 'show', '-r', $ring);
 fails(qr/no such certificate/, 'an unknown certificate', 'show', '-r', $ring,
       'other.test');

@@ -1,0 +1,256 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Walks every state of a certificate: facts that lead to it, its words, its
+ * severity and advice, and what is said of it in JSON and in the sums. A state
+ * that is added without facts here fails.
+ */
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "staple_fetch.h"
+#include "staple_report.h"
+#include "staple_rules.h"
+#include "staple_words.h"
+#include "tap.h"
+
+#define NOW apr_time_from_sec(1800000000)
+#define DAY apr_time_from_sec(86400)
+
+static apr_pool_t *pool;
+static char out[65536];
+static apr_size_t out_len;
+
+static void keep(void *baton, const char *bytes, apr_size_t len)
+{
+    (void)baton;
+    if (out_len + len < sizeof(out)) {
+        memcpy(out + out_len, bytes, len);
+        out_len += len;
+    }
+    out[out_len] = '\0';
+}
+
+static staple_cert_policy_t policy = {
+    .times = { .skew = 0, .max_age = -1, .default_age = DAY },
+    .return_errors = 1
+};
+
+/* @param second another URL; NULL: none */
+static staple_cert_t *make_cert(const char *second)
+{
+    staple_cert_t *cert = apr_pcalloc(pool, sizeof(*cert));
+    apr_array_header_t *urls = apr_array_make(pool, 2, sizeof(const char *));
+
+    cert->id[0] = 0xab;
+    cert->name = "www.test";
+    cert->subject_dn = cert->issuer_dn = cert->key_type = "x";
+    cert->serial = "01";
+    cert->not_after = NOW + 90 * DAY;
+    cert->scope = STAPLE_CERT_APPLIES;
+    APR_ARRAY_PUSH(urls, const char *) = "http://ocsp.test/";
+    if (second) {
+        APR_ARRAY_PUSH(urls, const char *) = second;
+    }
+    cert->urls = urls;
+    cert->hosts = apr_array_make(pool, 1, sizeof(const char *));
+    APR_ARRAY_PUSH(cert->hosts, const char *) = "www.test:443";
+    return cert;
+}
+
+/* A certificate with a good response, all being well. */
+static void make_view(staple_view_t *view, staple_cert_t *cert)
+{
+    static const unsigned char der[] = "no response";
+
+    memset(view, 0, sizeof(*view));
+    view->cert = cert;
+    view->policy = &policy;
+    view->id = cert->id;
+    view->host = "";
+    view->has_slot = view->has_exchange = 1;
+    view->der = der;
+    view->der_len = sizeof(der);
+    view->meta.this_update = NOW - DAY;
+    view->meta.next_update = NOW + 3 * DAY;
+    view->exchange.last_attempt = view->exchange.last_success = NOW - DAY;
+}
+
+static void fail(staple_view_t *view)
+{
+    view->exchange.failing = 1;
+    view->exchange.outcome = STAPLE_FETCH_TIMEOUT;
+}
+
+/* Change what has to be changed for a state. */
+static void lead_to(staple_state_e state, staple_view_t *view,
+                    staple_cert_t *cert)
+{
+    switch (state) {
+    case STAPLE_STATE_REFUSED:
+        cert->is_must_staple = 1;
+        view->der = NULL;
+        fail(view);
+        break;
+    case STAPLE_STATE_REVOKED:
+        view->meta.status = STAPLE_OCSP_REVOKED;
+        break;
+    case STAPLE_STATE_INVALID:
+        view->is_judged = 1;
+        view->reason = STAPLE_OCSP_BAD_SIGNATURE;
+        break;
+    case STAPLE_STATE_ERROR:
+        view->meta.flags = STAPLE_RULES_IS_ERROR;
+        fail(view);
+        break;
+    case STAPLE_STATE_EXPIRING:
+        view->meta.next_update = NOW + DAY / 100;
+        break;
+    case STAPLE_STATE_MISSING:
+        view->meta.next_update = NOW - 1;
+        fail(view);
+        break;
+    case STAPLE_STATE_NO_ROOM:
+        view->has_slot = 0;
+        view->der = NULL;
+        break;
+    case STAPLE_STATE_PENDING:
+        view->is_pending = 1;
+        break;
+    case STAPLE_STATE_WAITING:
+        view->der = NULL;
+        view->exchange.last_attempt = 0;
+        break;
+    case STAPLE_STATE_FAILING:
+        fail(view);
+        break;
+    case STAPLE_STATE_NOT_APPLICABLE:
+        cert->scope = STAPLE_CERT_SELF_SIGNED;
+        view->der = NULL;
+        break;
+    case STAPLE_STATE_STAPLED:
+    case STAPLE_STATES:
+        break;
+    }
+}
+
+static const char *json_of(const staple_view_t *view)
+{
+    staple_json_t json;
+
+    out_len = 0;
+    staple_json_start(&json, keep, NULL);
+    staple_report_json_cert(&json, view, STAPLE_REPORT_RESPONSE, pool);
+    return out;
+}
+
+static void test_state(staple_state_e state)
+{
+    const char *name = staple_state_name(state);
+    staple_cert_t *cert = make_cert(NULL);
+    staple_report_t report;
+    staple_view_t view;
+    int is_well = staple_state_severity(state) == STAPLE_SEVERITY_OK;
+
+    make_view(&view, cert);
+    lead_to(state, &view, cert);
+    staple_report_judge(&view, NOW);
+    is_str(staple_state_name(view.state), name, name);
+    staple_report_explain(&view, NOW, pool);
+    is_int(staple_state_of_name(name), state, "its name is known");
+    ok(*staple_state_text(state) && *staple_state_meaning(state),
+       "it has words and a meaning");
+    ok(is_well || *view.cause, "where it is not well there is a cause");
+    ok(is_well || *view.advice.who, "... and who has to do with it");
+    ok(is_well || *view.advice.remedy, "... and a remedy");
+    is_int(view.numbers.attention, !is_well, "it asks for attention, or not");
+    ok(strstr(json_of(&view), apr_psprintf(pool, "\"state\": \"%s\",\n"
+                                           "\"severity\": \"%s\"", name,
+                                           staple_severity_name(
+                                               staple_state_severity(state))))
+       != NULL, "JSON says the same") || (diag("%s", out), 0);
+
+    staple_report_start(&report, "ring", NOW, pool);
+    staple_report_add(&report, &view, pool);
+    staple_report_finish(&report, pool);
+    is_int(report.states[state], 1, "it is counted");
+    is_int(report.numbers.attention, !is_well, "... as what it is");
+    is_int(staple_report_worst(&report), state, "... and is the worst there is");
+}
+
+/* Not one byte from an open connection is not slowness. */
+static void test_advice(void)
+{
+    staple_cache_state_t exchange;
+    staple_state_advice_t advice;
+
+    memset(&exchange, 0, sizeof(exchange));
+    exchange.last_attempt = NOW;
+    exchange.failing = 1;
+    exchange.outcome = STAPLE_FETCH_TIMEOUT;
+    exchange.wait_took = 0xffff;
+    advice = staple_state_advise_failure(&exchange, "http://o.test/a?b&c",
+                                         pool);
+    ok(strstr(advice.remedy, "sends nothing") != NULL, "no byte came");
+    ok(strstr(advice.remedy, "curl -v 'http://o.test/a?b&c'") != NULL,
+       "a command that can be pasted");
+    exchange.wait_took = 10;
+    advice = staple_state_advise_failure(&exchange, NULL, pool);
+    ok(strstr(advice.remedy, "SSLStaplingResponderTimeout") != NULL,
+       "it began to answer");
+    exchange.failing = 0;
+    advice = staple_state_advise_failure(&exchange, NULL, pool);
+    is_str(advice.remedy, "", "nothing fails");
+}
+
+/* A responder is down also where most certificates have another. */
+static void test_responders(void)
+{
+    staple_report_t report;
+    staple_view_t view;
+    const staple_responder_t *responder;
+    int i;
+
+    staple_report_start(&report, "server", NOW, pool);
+    for (i = 0; i < 3; i++) {
+        make_view(&view, make_cert(i ? "http://two.test/" : NULL));
+        staple_words_note_url(&view.exchange, i ? 1 : 0,
+                              i ? "http://two.test/" : "http://ocsp.test/");
+        if (!i) {
+            fail(&view);
+        }
+        staple_report_judge(&view, NOW);
+        staple_report_add(&report, &view, pool);
+    }
+    staple_report_finish(&report, pool);
+    responder = &APR_ARRAY_IDX(report.responders, 0, staple_responder_t);
+    is_str(responder->url, "http://ocsp.test/", "the failing one comes first");
+    is_int(responder->numbers.certificates, 3, "three name it");
+    is_int(responder->numbers.failing, 1, "one fails with it");
+    ok(staple_responder_is_down(responder), "it is down");
+    responder = &APR_ARRAY_IDX(report.responders, 1, staple_responder_t);
+    is_int(responder->numbers.answering, 2, "the other answers for two");
+    ok(!staple_responder_is_down(responder), "... and is up");
+    responder = &APR_ARRAY_IDX(report.responders, 0, staple_responder_t);
+    ok(strstr(staple_report_trouble_text(responder, pool),
+              "1 certificate keeps a valid response, the first until 20")
+       != NULL, "what that means");
+}
+
+int main(void)
+{
+    int state;
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    policy.response_files = apr_array_make(pool, 0, sizeof(const char *));
+    for (state = 0; state < STAPLE_STATES; state++) {
+        test_state((staple_state_e)state);
+    }
+    test_advice();
+    test_responders();
+    apr_pool_destroy(pool);
+    apr_terminate();
+    return tap_done();
+}
