@@ -57,15 +57,18 @@ static const char *bytes_text(const ASN1_STRING *bytes, apr_pool_t *p)
                            (apr_size_t)ASN1_STRING_length(bytes), p);
 }
 
-static void add_extension(lines_t *lines, X509_EXTENSION *extension)
+/* OpenSSL 4 hands an extension out to be read only, older ones want one that
+ * could be written to, and no version writes to it. */
+static void add_extension(lines_t *lines, const X509_EXTENSION *extension)
 {
-    const char *name = staple_x509_object_text(X509_EXTENSION_get_object(extension),
-                                   lines->pool);
+    X509_EXTENSION *read = (X509_EXTENSION *)extension;
+    const char *name = staple_x509_object_text(
+        X509_EXTENSION_get_object(read), lines->pool);
 
     add(lines, apr_pstrcat(lines->pool, "Extension ", name,
-                           X509_EXTENSION_get_critical(extension)
+                           X509_EXTENSION_get_critical(read)
                            ? " (critical)" : "", NULL),
-        bytes_text(X509_EXTENSION_get_data(extension), lines->pool));
+        bytes_text(X509_EXTENSION_get_data(read), lines->pool));
 }
 
 static const char *algorithm_text(const OCSP_BASICRESP *basic, apr_pool_t *p)

@@ -3,9 +3,8 @@
 /*
  * usage: liar CHAIN.pem KEY.pem RESPONSE.der
  *
- * A TLS server that staples the bytes of a file, whatever they are, which no
- * other server does: openssl s_server looks for the certificate in the response
- * since OpenSSL 3.6. Prints "port N" for the port on 127.0.0.1 that it listens
+ * A TLS server that staples the bytes of a file, whatever they are; since
+ * OpenSSL 3.6, libssl leaves out those that are not about the certificate. Prints "port N" for the port on 127.0.0.1 that it listens
  * on, and shakes hands with one client after the other until it is ended.
  */
 

@@ -50,10 +50,10 @@ static void judge_single(char *verdict, OCSP_SINGLERESP *single)
     time_t now = time(NULL), soon = now + SKEW;
     int status = OCSP_single_get0_status(single, NULL, NULL, &from, &until);
 
-    if (!from || X509_cmp_time(from, &soon) >= 0) {
+    if (!from || ASN1_TIME_cmp_time_t(from, soon) >= 0) {
         say(verdict, "bad: not valid yet");
     }
-    else if (until && X509_cmp_time(until, &now) <= 0) {
+    else if (until && ASN1_TIME_cmp_time_t(until, now) <= 0) {
         say(verdict, "bad: not valid any more");
     }
     else if (status < 0 || status > 2) {

@@ -181,7 +181,7 @@ static void shake(visit_t *visit, int fd, int tls)
 
     SSL_set_fd(ssl, fd);
     SSL_set_tlsext_host_name(ssl, visit->name);
-    SSL_set1_host(ssl, visit->name);
+    X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), visit->name, 0);
     SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
     SSL_set_max_proto_version(ssl, tls);
     errno = 0;

@@ -118,7 +118,9 @@ static void sign(OCSP_BASICRESP *basic, const settings_t *s,
     if (s->answer == ANSWER_BADSIG) {
         const ASN1_OCTET_STRING *sig = OCSP_resp_get0_signature(basic);
 
-        sig->data[sig->length - 1] ^= 1;
+        /* there is no way to write to it, which is as it should be */
+        ((unsigned char *)ASN1_STRING_get0_data(sig))
+            [ASN1_STRING_length(sig) - 1] ^= 1;
     }
 }
 
