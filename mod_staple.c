@@ -112,6 +112,7 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
     }
     policy.greatest_age = conf->greatest_age;
     policy.hash = (staple_cert_hash_e)conf->cert_id_hash;
+    policy.fetch_issuer = conf->fetch_issuer;
     policy.response_files = conf->response_files
                             ? conf->response_files
                             : apr_array_make(p, 0, sizeof(const char *));
@@ -174,7 +175,15 @@ static void add_lonely(void *baton, server_rec *s, const char *file,
     }
     cert = staple_cert_find(current->registry, (const char *)pair->id,
                             sizeof(pair->id));
-    if (cert->scope == STAPLE_CERT_NO_ISSUER) {
+    if (cert->scope == STAPLE_CERT_APPLIES) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0154: %s (%s): the "
+                     "chain that clients get is incomplete: the certificate of "
+                     "%s is fetched from %s to staple, but clients want it as "
+                     "well; append it to %s", cert->name, host_of(s, ptemp),
+                     cert->issuer_dn,
+                     APR_ARRAY_IDX(cert->issuer_urls, 0, const char *), file);
+    }
+    else if (cert->scope == STAPLE_CERT_NO_ISSUER) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0152: %s (%s) is not "
                      "stapled: %s; append the certificate of %s to %s, which "
                      "clients want as well", cert->name, host_of(s, ptemp),

@@ -73,6 +73,8 @@ typedef struct record_t {
     const staple_ocsp_subject_t *subject;
     apr_array_header_t *uris;  /* const char *: in it, those that are sane */
     int uris_refused;          /* and how many are not */
+    apr_array_header_t *issuer_uris; /* the same, of the issuer's certificate,
+                                  where that is not known */
     apr_array_header_t *users; /* user_t, in the order in which they came */
 } record_t;
 
@@ -258,11 +260,11 @@ static int is_sane_url(const char *url)
     return i > 0;
 }
 
-static const char *uri_of(const ACCESS_DESCRIPTION *access)
+static const char *uri_of(const ACCESS_DESCRIPTION *access, int method)
 {
     const ASN1_IA5STRING *uri;
 
-    if (OBJ_obj2nid(access->method) != NID_ad_OCSP
+    if (OBJ_obj2nid(access->method) != method
         || access->location->type != GEN_URI) {
         return NULL;
     }
@@ -273,27 +275,29 @@ static const char *uri_of(const ACCESS_DESCRIPTION *access)
 }
 
 /* Each is asked in turn, again and again, so their number is bounded too: a
- * certificate is no list of whom to ask for. */
-static void collect_uris(record_t *record, const staple_x509_t *x,
-                         apr_pool_t *p)
+ * certificate is no list of whom to ask for. Returns how many are left out. */
+static int collect_uris(apr_array_header_t *uris, const staple_x509_t *x,
+                        int method, apr_pool_t *p)
 {
     AUTHORITY_INFO_ACCESS *list = staple_x509_extension(x, NID_info_access);
+    int refused = 0;
     int i;
 
     for (i = 0; i < sk_ACCESS_DESCRIPTION_num(list); i++) {
-        const char *uri = uri_of(sk_ACCESS_DESCRIPTION_value(list, i));
+        const char *uri = uri_of(sk_ACCESS_DESCRIPTION_value(list, i), method);
 
         if (!uri) {
             continue;
         }
-        if (is_sane_url(uri) && record->uris->nelts < URLS_MAX) {
-            APR_ARRAY_PUSH(record->uris, const char *) = apr_pstrdup(p, uri);
+        if (is_sane_url(uri) && uris->nelts < URLS_MAX) {
+            APR_ARRAY_PUSH(uris, const char *) = apr_pstrdup(p, uri);
         }
         else {
-            record->uris_refused++;
+            refused++;
         }
     }
     AUTHORITY_INFO_ACCESS_free(list);
+    return refused;
 }
 
 /* ----- whether OCSP applies ----- */
@@ -408,7 +412,12 @@ static const char *describe(record_t *record, const staple_x509_t *x,
     staple_ocsp_read_time(x->body->validity->notAfter, &cert->not_after);
     cert->is_must_staple = is_must_staple(x);
     record->scope = scope_of(x, leaf, issuer);
-    collect_uris(record, x, p);
+    record->uris_refused = collect_uris(record->uris, x, NID_ad_OCSP, p);
+    if (!issuer) {
+        collect_uris(record->issuer_uris, x, NID_ad_ca_issuers, p);
+        cert->leaf = apr_pmemdup(p, leaf.der, (apr_size_t)leaf.len);
+        cert->leaf_len = (apr_size_t)leaf.len;
+    }
     if (record->scope == STAPLE_CERT_APPLIES && issuer) {
         if (staple_ocsp_subject_create(&subject, x, issuer->prepared, p)) {
             return "the certificate behind it is not its issuer's";
@@ -469,6 +478,42 @@ static const char *describe_pem(staple_cert_registry_t *registry,
     return reason;
 }
 
+/* ----- an issuer that was fetched ----- */
+
+void staple_cert_issuer_id(const unsigned char id[STAPLE_ID_LEN],
+                           unsigned char issuer_id[STAPLE_ID_LEN])
+{
+    static const char mark[] = "issuer of";
+    unsigned char text[sizeof(mark) + STAPLE_ID_LEN];
+
+    memcpy(text, mark, sizeof(mark));
+    memcpy(text + sizeof(mark), id, STAPLE_ID_LEN);
+    EVP_Digest(text, sizeof(text), issuer_id, NULL, EVP_sha256(), NULL);
+}
+
+int staple_cert_adopt_issuer(staple_cert_t *cert, const unsigned char *der,
+                             apr_size_t len, apr_pool_t *p)
+{
+    pem_t leaf = { (unsigned char *)cert->leaf, (long)cert->leaf_len };
+    pem_t issuer = { (unsigned char *)der, (long)len };
+    staple_ocsp_subject_t *subject;
+    staple_ocsp_issuer_t *prepared;
+    staple_x509_t *x;
+
+    if (!cert->leaf || !has_signed(issuer, leaf)) {
+        ERR_clear_error();
+        return 0;
+    }
+    x = staple_x509_read(cert->leaf, cert->leaf_len);
+    if (x && !staple_ocsp_issuer_create(&prepared, der, len, p)
+        && !staple_ocsp_subject_create(&subject, x, prepared, p)) {
+        cert->subject = subject;
+    }
+    staple_x509_free(x);
+    ERR_clear_error();
+    return cert->subject != NULL;
+}
+
 /* ----- the registry ----- */
 
 static record_t *make_record(staple_cert_registry_t *registry,
@@ -480,7 +525,9 @@ static record_t *make_record(staple_cert_registry_t *registry,
     id_of(id, id_len, record->cert.id);
     record->cert.slot = -1;
     record->cert.hosts = apr_array_make(p, 1, sizeof(const char *));
+    record->cert.issuer_slot = -1;
     record->uris = apr_array_make(p, 1, sizeof(const char *));
+    record->issuer_uris = apr_array_make(p, 1, sizeof(const char *));
     record->users = apr_array_make(p, 1, sizeof(user_t));
     return record;
 }
@@ -507,9 +554,11 @@ static void apply_policy(record_t *record, apr_pool_t *p)
         && !cert->policy.response_files->nelts) {
         cert->scope = STAPLE_CERT_NO_RESPONDER;
     }
-    else if (cert->scope == STAPLE_CERT_APPLIES && !record->subject) {
+    else if (cert->scope == STAPLE_CERT_APPLIES && !record->subject
+             && !(cert->policy.fetch_issuer && record->issuer_uris->nelts)) {
         cert->scope = STAPLE_CERT_NO_ISSUER;
     }
+    cert->issuer_urls = record->issuer_uris;
     cert->subject = cert->scope == STAPLE_CERT_APPLIES ? record->subject : NULL;
 }
 

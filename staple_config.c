@@ -66,6 +66,7 @@ void *staple_config_create(apr_pool_t *p, server_rec *s)
     conf->cert_id_hash = STAPLE_UNSET;
     conf->greatest_age = STAPLE_UNSET;
     conf->response_files = NULL;
+    conf->fetch_issuer = STAPLE_UNSET;
     conf->notes = NULL;
     return conf;
 }
@@ -96,6 +97,7 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
     MERGE(cert_id_hash);
     MERGE(greatest_age);
     MERGE_PTR(response_files);
+    MERGE(fetch_issuer);
     MERGE_OWN(notes);
     return conf;
 }
@@ -125,6 +127,7 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
     DEFAULT(conf, fake_try_later, 0);
     DEFAULT(conf, cert_id_hash, STAPLE_CERT_HASH_AUTO);
     DEFAULT(conf, greatest_age, STAPLE_RULES_STAPLE_AGE);
+    DEFAULT(conf, fetch_issuer, 1);
 }
 
 staple_server_conf_t *staple_config_of(const server_rec *s)
@@ -486,6 +489,9 @@ static const word_rule_t return_errors = {
 static const word_rule_t fake_try_later = {
     IN_SERVER, AT(fake_try_later), ON_OFF
 };
+static const word_rule_t fetch_issuer = {
+    IN_SERVER, AT(fetch_issuer), ON_OFF
+};
 static const word_rule_t cache_grow = { IN_MAIN, AT_MAIN(cache_grow), ON_OFF };
 static const word_rule_t must_staple = {
     IN_MAIN, AT_MAIN(must_staple),
@@ -566,6 +572,9 @@ const command_rec staple_config_commands[] = {
     AP_INIT_TAKE1("StapleMaxAge", set_age, NULL, RSRC_CONF,
                   "The age at which a response is not stapled any more ('10d', "
                   "'off')"),
+    AP_INIT_TAKE1("StapleFetchIssuer", set_word, INFO(fetch_issuer), RSRC_CONF,
+                  "Fetch the issuer's certificate where the chain lacks it "
+                  "('on', 'off')"),
     AP_INIT_TAKE_ARGV("StapleMessageCmd", set_message_cmd, NULL, RSRC_CONF,
                       "The program to run when something changes for a "
                       "certificate"),

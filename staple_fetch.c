@@ -278,7 +278,7 @@ apr_status_t staple_fetch_submit(staple_fetch_t *fetch,
     if (fetch->is_destroyed) {
         return APR_EOF;
     }
-    if (ask->urls_count < 1 || !ask->request || !ask->request_len
+    if (ask->urls_count < 1 || !ask->request != !ask->request_len
         || !ask->done) {
         return APR_EINVAL;
     }

@@ -270,9 +270,9 @@ static apr_size_t collect_ids(const apr_array_header_t *list,
     apr_size_t count = 0;
     int i;
 
-    *ids = apr_pcalloc(p, ((apr_size_t)list->nelts + 1)
-                          * STAPLE_ID_LEN);
-    *names = apr_pcalloc(p, ((apr_size_t)list->nelts + 1) * sizeof(**names));
+    *ids = apr_pcalloc(p, 2 * ((apr_size_t)list->nelts + 1) * STAPLE_ID_LEN);
+    *names = apr_pcalloc(p, 2 * ((apr_size_t)list->nelts + 1)
+                            * sizeof(**names));
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
@@ -280,6 +280,43 @@ static apr_size_t collect_ids(const apr_array_header_t *list,
             (*names)[count] = name_of(cert, p);
             memcpy((*ids)[count++], cert->id, STAPLE_ID_LEN);
         }
+        if (cert->scope == STAPLE_CERT_APPLIES && !cert->subject) {
+            (*names)[count] = apr_pstrcat(p, "issuer of ", cert->name, NULL);
+            staple_cert_issuer_id(cert->id, (*ids)[count++]);
+        }
+    }
+    return count;
+}
+
+/* Without the issuers, which have an id of their own. */
+static apr_size_t count_stapled(const apr_array_header_t *list)
+{
+    apr_size_t count = 0;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        count += APR_ARRAY_IDX(list, i, staple_cert_t *)->scope
+                 == STAPLE_CERT_APPLIES;
+    }
+    return count;
+}
+
+/* Those that were taken over. */
+static apr_size_t count_issuers(const apr_array_header_t *list,
+                                const staple_cache_t *cache)
+{
+    apr_size_t count = 0, len;
+    unsigned char none[1];
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        int slot = APR_ARRAY_IDX(list, i, staple_cert_t *)->issuer_slot;
+
+        count += slot >= 0
+                 && (staple_cache_read(cache, slot, none, 0, &len, NULL)
+                     == APR_ENOSPC
+                     || staple_cache_read_pending(cache, slot, none, 0, &len,
+                                                  NULL) == APR_ENOSPC);
     }
     return count;
 }
@@ -287,6 +324,7 @@ static apr_size_t collect_ids(const apr_array_header_t *list,
 static void assign_slots(const apr_array_header_t *list,
                          const staple_cache_t *cache)
 {
+    unsigned char id[STAPLE_ID_LEN];
     int i;
 
     for (i = 0; i < list->nelts; i++) {
@@ -294,6 +332,9 @@ static void assign_slots(const apr_array_header_t *list,
 
         if (cert->scope == STAPLE_CERT_APPLIES) {
             cert->slot = staple_cache_find(cache, cert->id);
+            staple_cert_issuer_id(cert->id, id);
+            cert->issuer_slot = cert->subject ? -1
+                                              : staple_cache_find(cache, id);
         }
     }
 }
@@ -333,7 +374,8 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
     log_ring(conf, &report, ring.ids_count, s);
-    log_summary(conf, &report, ring.ids_count, s, ptemp);
+    report.seeded -= count_issuers(list, *cache);
+    log_summary(conf, &report, count_stapled(list), s, ptemp);
     return APR_SUCCESS;
 }
 

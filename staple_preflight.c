@@ -111,6 +111,13 @@ static void report_scope(report_t *report, const staple_cert_t *cert)
         }
         return;
     }
+    if (!cert->subject) {
+        say("note", apr_psprintf(report->pool, "clients get an incomplete "
+                                 "chain: append the issuer's certificate to "
+                                 "the file; to staple, it is fetched from %s",
+                                 APR_ARRAY_IDX(cert->issuer_urls, 0,
+                                               const char *)));
+    }
     if (!report_sources(report, cert)) {
         say("stapled", "no: none of its responders can be asked");
     }
@@ -242,21 +249,27 @@ static void add_target(report_t *report, const staple_url_t *url,
     target->uses++;
 }
 
-static void add_targets(report_t *report, const staple_cert_t *cert)
+static void add_url(report_t *report, const staple_cert_t *cert,
+                    const char *text)
 {
     staple_url_t url;
+
+    text = cert->policy.proxy ? cert->policy.proxy : text;
+    if (staple_url_parse(&url, text, report->pool) == STAPLE_URL_OK) {
+        add_target(report, &url, cert->policy.proxy ? "proxy" : "responder");
+    }
+}
+
+static void add_targets(report_t *report, const staple_cert_t *cert)
+{
     int i;
 
     for (i = 0; i < cert->urls->nelts; i++) {
-        const char *text = cert->policy.proxy
-                           ? cert->policy.proxy
-                           : APR_ARRAY_IDX(cert->urls, i, const char *);
-
-        if (staple_url_parse(&url, text, report->pool)
-            == STAPLE_URL_OK) {
-            add_target(report, &url,
-                       cert->policy.proxy ? "proxy" : "responder");
-        }
+        add_url(report, cert, APR_ARRAY_IDX(cert->urls, i, const char *));
+    }
+    for (i = 0; !cert->subject && i < cert->issuer_urls->nelts; i++) {
+        add_url(report, cert,
+                APR_ARRAY_IDX(cert->issuer_urls, i, const char *));
     }
 }
 

@@ -52,6 +52,9 @@ static void begin(task_t *task, apr_time_t now)
     if (now > task->cert->not_after) {
         pass_expired(task, now);
     }
+    else if (!task->cert->subject) {
+        staple_refresh_fetch_issuer(task, now);
+    }
     else if (!task->cert->urls->nelts) {
         staple_refresh_remind(task, now);
     }
@@ -225,6 +228,9 @@ static void report_share(staple_refresh_t *refresh)
 /* Send off what is due, and what has waited for another server. */
 static void send_off_task(task_t *task, apr_time_t now)
 {
+    if (task->is_without_issuer) {
+        return;
+    }
     if (!task->round && task->due <= now) {
         task->is_set_aside = 0;
         begin(task, now);
@@ -305,6 +311,7 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
 static void begin_all(staple_refresh_t *refresh)
 {
     refresh->is_begun = 1;
+    staple_refresh_adopt_issuers(refresh);
     staple_refresh_confirm(refresh);
     plan_all(refresh);
 }

@@ -264,6 +264,11 @@ int staple_rules_is_believed(const staple_cert_t *cert,
                              const unsigned char *der, apr_size_t len,
                              apr_time_t now, staple_ocsp_verdict_t *verdict)
 {
+    if (!cert->subject) { /* its issuer has not been fetched yet */
+        memset(verdict, 0, sizeof(*verdict));
+        verdict->reason = STAPLE_OCSP_NO_SIGNER;
+        return 0;
+    }
     return staple_ocsp_judge(verdict, cert->subject, &cert->policy.times, now,
                              der, len) == STAPLE_OCSP_OK
            && verdict->status != STAPLE_OCSP_UNKNOWN;

@@ -434,6 +434,7 @@ static void make_request(const staple_fetch_t *fetch, exchange_t *ex)
     ask.user_agent = fetch->conf.user_agent;
     ask.is_proxied = ex->site->is_proxied;
     ask.proxy_credentials = job->proxy_credentials;
+    ask.accept = job->request ? NULL : "*/*";
     if (ex->is_post) {
         ask.body = job->request;
         ask.body_len = job->request_len;
@@ -508,6 +509,11 @@ static void init_exchange(exchange_t *ex, apr_time_t now)
     ex->patience = third < PATIENCE_MAX ? third : PATIENCE_MAX;
     staple_url_parse(&ex->post_url, staple_fetch_job_url(ex->job),
                      ex->pool); /* it was well formed when it was routed */
+    if (!job->request) {
+        ex->get_url = ex->post_url;
+        use_method(ex, 0);
+        return;
+    }
     ex->can_get = staple_url_for_get(&ex->get_url, &ex->post_url, job->request,
                                      job->request_len, ex->pool);
     use_method(ex, !ex->can_get || ex->responder->prefers_post);

@@ -110,7 +110,9 @@ job_t *staple_fetch_job_copy(const staple_fetch_job_t *ask)
     to = put_text(&job->ask.proxy_credentials, ask->proxy_credentials, to);
     to = put_text(&job->ask.if_none_match, ask->if_none_match, to);
     to = put_text(&job->ask.if_modified_since, ask->if_modified_since, to);
-    job->ask.request = memcpy(to, ask->request, ask->request_len);
+    if (ask->request) {
+        job->ask.request = memcpy(to, ask->request, ask->request_len);
+    }
     if (ask->first_url < 0 || ask->first_url >= ask->urls_count) {
         job->ask.first_url = 0;
     }

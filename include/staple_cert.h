@@ -69,6 +69,7 @@ typedef struct staple_cert_policy_t {
     staple_cert_hash_e hash;         /* StapleCertIDHash */
     const apr_array_header_t *response_files; /* const char *, absolute:
                                         StapleResponseFile; empty: none */
+    int fetch_issuer;                /* StapleFetchIssuer */
 } staple_cert_policy_t;
 
 /**
@@ -89,7 +90,16 @@ typedef struct staple_cert_t {
     apr_time_t not_after;
     int is_must_staple;        /* TLS feature status_request (RFC 7633) */
     staple_cert_scope_e scope;
-    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES */
+    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES; NULL
+                                  too where the issuer is to be fetched, until
+                                  staple_cert_adopt_issuer */
+    const apr_array_header_t *issuer_urls; /* const char *: where the issuer's
+                                  certificate is, as the certificate says
+                                  (caIssuers); empty: it does not say, or
+                                  the issuer is known */
+    int issuer_slot;           /* the issuer's place in the ring, as slot */
+    const unsigned char *leaf; /* the DER of the certificate; NULL: the issuer */
+    apr_size_t leaf_len;       /* is known */
     const apr_array_header_t *urls; /* const char *: the responders in order */
     int urls_refused;          /* URIs of the certificate that are left out: no
                                   URIs, over 1 KB, or behind the eighth */
@@ -134,6 +144,21 @@ staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
 
 /** Nothing more is added: put the list in the order of the configuration. */
 void staple_cert_registry_finish(staple_cert_registry_t *registry);
+
+/** The id under which the ring keeps the issuer of a certificate whose issuer
+ * is to be fetched; that of nothing else. */
+void staple_cert_issuer_id(const unsigned char id[STAPLE_ID_LEN],
+                           unsigned char issuer_id[STAPLE_ID_LEN]);
+
+/**
+ * Take a certificate as the issuer of one that has none, if it has signed that
+ * one. In the refresher's first thread.
+ * @param der, len the DER of one certificate
+ * @param p what the issuer lives in: as long as the process
+ * @return whether it is the issuer
+ */
+int staple_cert_adopt_issuer(staple_cert_t *cert, const unsigned char *der,
+                             apr_size_t len, apr_pool_t *p);
 
 /** The record of an id, or NULL. Lock-free, allocates nothing. */
 staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,

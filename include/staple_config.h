@@ -83,6 +83,7 @@ typedef struct staple_server_conf_t {
                                     limit */
     apr_array_header_t *response_files; /* StapleResponseFile: const char *,
                                     absolute; NULL: unset */
+    int fetch_issuer;            /* StapleFetchIssuer */
     apr_array_header_t *notes;   /* const char *: values of this server's own
                                     lines that were replaced, and by what;
                                     NULL: none */

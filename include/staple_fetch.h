@@ -125,7 +125,8 @@ typedef struct staple_fetch_job_t {
     int urls_count;
     int first_url;           /* index of the one to ask first; the others
                                 follow in order, wrapping around */
-    const unsigned char *request; /* the DER of an OCSPRequest */
+    const unsigned char *request; /* the DER of an OCSPRequest; NULL: the URL is
+                                asked for as it stands, with GET */
     apr_size_t request_len;
     const char *proxy;       /* "http://host:port" to go through; NULL: none */
     const char *proxy_credentials; /* what the proxy wants in Proxy-Authorization

@@ -30,6 +30,7 @@ typedef struct staple_http_ask_t {
     const unsigned char *body;     /* NULL: GET; else POST of an OCSPRequest */
     apr_size_t body_len;
     const char *user_agent;        /* NULL: none */
+    const char *accept;            /* NULL: an OCSP response */
     const char *if_none_match;     /* an entity tag; NULL: none */
     const char *if_modified_since; /* an HTTP date; NULL: none */
     int is_proxied;                /* whether to use the absolute form */

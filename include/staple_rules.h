@@ -36,6 +36,10 @@ extern "C" {
  * stops being served. */
 #define STAPLE_RULES_IS_ERROR 1u
 
+/** The same: it is no response but the certificate of an issuer that was
+ * fetched, under the id of staple_cert_issuer_id. */
+#define STAPLE_RULES_IS_ISSUER 2u
+
 /**
  * When a response that was just obtained is due to be asked for anew: at the
  * middle of its validity, up to a tenth of the validity earlier or later

@@ -55,7 +55,8 @@ const char *staple_http_request(const staple_url_t *url,
                        line_of("Host", url->authority, p),
                        line_of("User-Agent", ask->user_agent, p),
                        authorization(ask, p),
-                       "Accept: " OCSP_RESPONSE_TYPE "\r\n"
+                       line_of("Accept", ask->accept ? ask->accept
+                                                     : OCSP_RESPONSE_TYPE, p),
                        "Connection: keep-alive\r\n",
                        line_of("If-None-Match", ask->if_none_match, p),
                        line_of("If-Modified-Since", ask->if_modified_since, p),

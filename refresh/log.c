@@ -158,6 +158,32 @@ static void notify_alarm(const task_t *task, alarm_e alarm, const char *cause,
 
 /* ----- messages ----- */
 
+/* ----- an issuer that the chain lacks ----- */
+
+void staple_refresh_log_issuer(server_rec *s, const staple_cert_t *cert,
+                               const char *url)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0156: %s (%s): its issuer's "
+                 "certificate was fetched from %s", cert->name,
+                 APR_ARRAY_IDX(cert->hosts, 0, const char *), url);
+}
+
+void staple_refresh_log_no_issuer(server_rec *s, const task_t *task,
+                                  const staple_fetch_answer_t *answer,
+                                  int failing)
+{
+    const staple_cert_t *cert = task->cert;
+
+    ap_log_error(APLOG_MARK, failing > 1 ? APLOG_INFO : APLOG_WARNING, 0, s,
+                 "STP0155: %s (%s) is not stapled: its issuer's certificate is "
+                 "not in its chain and was not fetched from %s: %s; append the "
+                 "certificate of %s to the chain", cert->name,
+                 APR_ARRAY_IDX(cert->hosts, 0, const char *), answer->url,
+                 answer->outcome == STAPLE_FETCH_REJECTED
+                 ? "what is there did not sign it" : answer->reason,
+                 cert->issuer_dn);
+}
+
 void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
                                 apr_status_t rv)
 {

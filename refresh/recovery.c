@@ -211,6 +211,9 @@ static void consider(task_t *task, apr_size_t i)
 {
     int k;
 
+    if (!task->cert->subject) { /* its issuer has to be fetched first */
+        return;
+    }
     for (k = 0; k < task->cert->urls->nelts; k++) {
         outage_t *outage = outage_of(task->refresh, url_of(task->cert, k));
 

@@ -60,6 +60,7 @@ struct task_t {
     int is_expired;     /* the certificate's end was told */
     int is_set_aside;   /* until due, because refreshers crashed at its bytes */
     int is_suspect;     /* its own last question went unanswered */
+    int is_without_issuer; /* and that is being fetched */
     char etag[128];     /* validators of the held response, as first_url gave */
     char last_modified[40]; /* them; "": none */
     int is_bare;        /* nothing valid is held, as of the last look */
@@ -254,9 +255,24 @@ void staple_refresh_note_probe_failure(outage_t *outage,
 /** Send the probes that are due. */
 void staple_refresh_send_probes(staple_refresh_t *refresh, apr_time_t now);
 
+/* ----- refresh/issuer.c ----- */
+
+/** Fetch the issuer of a certificate; the task is due again when it is there,
+ * or when it is to be tried again. */
+void staple_refresh_fetch_issuer(task_t *task, apr_time_t now);
+
+/** Take issuers out of the ring, if they are; before anything is confirmed. */
+void staple_refresh_adopt_issuers(staple_refresh_t *refresh);
+
 /* ----- refresh/log.c: once per change of state, to the error log and
  * to the program of StapleMessageCmd ----- */
 
+/** An issuer was fetched, or was not, for the failing-th time in a row. */
+void staple_refresh_log_issuer(server_rec *s, const staple_cert_t *cert,
+                               const char *url);
+void staple_refresh_log_no_issuer(server_rec *s, const task_t *task,
+                                  const staple_fetch_answer_t *answer,
+                                  int failing);
 void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
                                 apr_status_t rv);
 void staple_refresh_log_revoked(staple_refresh_t *refresh,
@@ -321,6 +337,9 @@ void staple_refresh_file_log(server_rec *s, const response_file_t *file,
 /** Watch the files that a certificate may be stapled from. */
 void staple_refresh_add_files(staple_refresh_t *refresh,
                               const staple_cert_t *cert);
+
+/** Read all files again, as if they had changed. */
+void staple_refresh_forget_files(staple_refresh_t *refresh);
 
 /** Take over what has changed in files, if it is time to look. */
 void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now);

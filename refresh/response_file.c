@@ -267,6 +267,16 @@ static void read_file(staple_refresh_t *refresh, response_file_t *file,
     offer_to_all(refresh, file, der, len, ptemp);
 }
 
+void staple_refresh_forget_files(staple_refresh_t *refresh)
+{
+    int i;
+
+    refresh->files_due = 0;
+    for (i = 0; i < refresh->files->nelts; i++) {
+        APR_ARRAY_IDX(refresh->files, i, response_file_t).is_seen = 0;
+    }
+}
+
 void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_pool_t *p;

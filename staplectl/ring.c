@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include <apr_file_info.h>
+#include <apr_hash.h>
 #include <apr_strings.h>
 
 #include "staple_text.h"
@@ -112,6 +113,25 @@ static void sum_up(staplectl_ring_t *ring, apr_time_t now, apr_pool_t *p)
     staple_report_finish(report, p);
 }
 
+/* The ids under which issuers are kept that the server has fetched: they are no
+ * entries. */
+static apr_hash_t *issuer_ids(const staple_cache_t *cache, apr_pool_t *p)
+{
+    apr_hash_t *ids = apr_hash_make(p);
+    int count = (int)staple_cache_count(cache);
+    int slot;
+
+    for (slot = 0; slot < count; slot++) {
+        unsigned char *id = apr_palloc(p, STAPLE_ID_LEN);
+
+        staple_cert_issuer_id(staple_cache_id(cache, slot), id);
+        if (staple_cache_find(cache, id) >= 0) {
+            apr_hash_set(ids, id, STAPLE_ID_LEN, id);
+        }
+    }
+    return ids;
+}
+
 static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
                                    const staplectl_certs_t *certs,
                                    const char *path, apr_time_t now,
@@ -119,6 +139,7 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
 {
     staplectl_ring_t *ring = apr_pcalloc(p, sizeof(*ring));
     int count = (int)staple_cache_count(cache);
+    apr_hash_t *issuers = issuer_ids(cache, p);
     int slot;
 
     ring->path = path;
@@ -126,9 +147,13 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
     staple_cache_share(cache, &ring->share);
     ring->entries = apr_array_make(p, count + 1, sizeof(staplectl_entry_t));
     for (slot = 0; slot < count; slot++) {
-        add_slot(ring->entries, cache, slot, certs, p);
-        staplectl_entry_judge(&APR_ARRAY_IDX(ring->entries, slot,
-                                             staplectl_entry_t), now, p);
+        if (!apr_hash_get(issuers, staple_cache_id(cache, slot),
+                          STAPLE_ID_LEN)) {
+            add_slot(ring->entries, cache, slot, certs, p);
+            staplectl_entry_judge(&APR_ARRAY_IDX(ring->entries,
+                                                 ring->entries->nelts - 1,
+                                                 staplectl_entry_t), now, p);
+        }
     }
     add_strangers(ring->entries, cache, certs, now, p);
     sum_up(ring, now, p);

@@ -100,6 +100,10 @@ const staplectl_directive_t staplectl_directives[] = {
       "a response of a greater age is not stapled, except for a must-staple "
       "certificate",
       "a response is stapled however old it is, to the end of its validity" },
+    { "StapleFetchIssuer", STAPLE, VHOST, ON_OFF, NEVER, NULL,
+      "the issuer's certificate is fetched where the chain lacks it, which is "
+      "the default",
+      "a certificate whose chain lacks its issuer is not stapled" },
     { "StapleMessageCmd", STAPLE, SERVER, OTHER(PROGRAM), NEVER, NULL,
       "this program is run when something changes for a certificate", NULL },
     { "StapleMustStaple", STAPLE, SERVER, WORDS("warn or require"), NEVER,
