@@ -99,7 +99,7 @@ const char staple_status_style[] =
     ".pages{display:flex;gap:1rem;justify-content:center;margin:1rem 0}"
     "footer{padding-top:1.2rem;padding-bottom:2rem;color:var(--dim);"
     "font-size:.85rem}"
-    "@media(max-width:800px){header,main,footer{padding-left:.8rem;"
+    "@media(max-width:700px){header,main,footer{padding-left:.8rem;"
     "padding-right:.8rem}h1{font-size:1.3rem}"
     "table,tbody,tr,td{display:block;width:auto!important}"
     "thead{display:none}"
@@ -112,7 +112,9 @@ const char staple_status_style[] =
     ".rows dl{flex-wrap:wrap;justify-content:space-between;gap:0 1rem}"
     ".rows dt{flex:none}.rows dd{flex:0 1 auto}"
     ".certs td{padding:.1rem 0}"
-    ".certs .c1,.certs .c2{width:auto}.certs .c4{display:inline-block}"
+    ".certs .c1,.certs .c2{display:inline;width:auto}"
+    ".certs .c1{margin-right:.6rem}.certs .c2::after{content:'';"
+    "display:block}.certs .c4{display:inline-block}"
     ".certs .c3{display:inline-block!important;margin-right:1rem}}\n";
 
 const char *staple_status_policy(apr_pool_t *p)
