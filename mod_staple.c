@@ -119,6 +119,14 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
     return policy;
 }
 
+/* Names come from customers on a shared host, and the log may be JSON. */
+static const char *name_text(const char *name, apr_pool_t *p)
+{
+    apr_size_t len = strlen(name);
+
+    return staple_text_name(name, len, len, p);
+}
+
 static const char *host_of(const server_rec *s, apr_pool_t *p)
 {
     apr_port_t port = s->port ? s->port
@@ -126,8 +134,8 @@ static const char *host_of(const server_rec *s, apr_pool_t *p)
                       : 443;
 
     return apr_psprintf(p, "%s:%u",
-                        s->server_hostname ? s->server_hostname : "_default_",
-                        (unsigned)port);
+                        s->server_hostname ? name_text(s->server_hostname, p)
+                                           : "_default_", (unsigned)port);
 }
 
 static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
@@ -135,6 +143,7 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
 {
     const staple_server_conf_t *conf = staple_config_of(s);
     staple_cert_policy_t policy;
+    staple_cert_t *cert;
     const char *reason;
 
     staple_sslconf_note_primed(current->start, s);
@@ -142,12 +151,16 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
         return DECLINED;
     }
     policy = policy_of(conf, s->process->pconf);
-    if (!staple_cert_add(current->registry, id, id_len, pem, host_of(s, p),
-                         conf->rank, &policy, &reason)) {
+    cert = staple_cert_add(current->registry, id, id_len, pem, host_of(s, p),
+                           conf->rank, &policy, &reason);
+    if (!cert) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
                      "certificate cannot be stapled: %s", host_of(s, p),
                      reason);
         return DECLINED;
+    }
+    if (cert->rank == conf->rank) {
+        cert->server = s;
     }
     return OK;
 }
@@ -181,14 +194,15 @@ static void add_lonely(void *baton, server_rec *s, const char *file,
                      "%s is fetched from %s to staple, but clients want it as "
                      "well; append it to %s", cert->name, host_of(s, ptemp),
                      cert->issuer_dn,
-                     APR_ARRAY_IDX(cert->issuer_urls, 0, const char *), file);
+                     APR_ARRAY_IDX(cert->issuer_urls, 0, const char *),
+                     name_text(file, ptemp));
     }
     else if (cert->scope == STAPLE_CERT_NO_ISSUER) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0152: %s (%s) is not "
                      "stapled: %s; append the certificate of %s to %s, which "
                      "clients want as well", cert->name, host_of(s, ptemp),
                      staple_cert_scope_text(cert->scope), cert->issuer_dn,
-                     file);
+                     name_text(file, ptemp));
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0153: %s (%s) is not "
@@ -506,9 +520,8 @@ static void log_notes(const server_rec *s)
 
         for (i = 0; notes && i < notes->nelts; i++) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0150: %s",
-                         staple_text_string(
-                             APR_ARRAY_IDX(notes, i, const char *),
-                             notes->pool));
+                         name_text(APR_ARRAY_IDX(notes, i, const char *),
+                                   notes->pool));
         }
     }
 }

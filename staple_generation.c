@@ -131,7 +131,8 @@ static int log_hopeless(const apr_array_header_t *list, const server_rec *s)
 
         if (cert->is_must_staple && cert->scope != STAPLE_CERT_APPLIES) {
             count++;
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "STP0117: "
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0,
+                         cert->server ? cert->server : s, "STP0117: "
                          "%s (%s): the certificate is must-staple, but %s: "
                          "clients refuse it; %s",
                          cert->name,

@@ -107,6 +107,8 @@ typedef struct staple_cert_t {
                                   order of configuration; empty until the
                                   registry is finished */
     int rank;                  /* of that one */
+    struct server_rec *server; /* the same one, in whose error log the
+                                  certificate is spoken of; NULL: not known */
     int entry;                 /* how many certificates came before it */
     staple_cert_policy_t policy; /* of the first virtual host */
 } staple_cert_t;

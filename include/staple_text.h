@@ -26,6 +26,15 @@ const char *staple_text_printable(const char *text, apr_size_t len,
 /** The same for a string, of whatever length. */
 const char *staple_text_string(const char *text, apr_pool_t *p);
 
+/**
+ * A name or a URL as it is logged: printable ASCII without a quote or a
+ * backslash, so that it cannot end a string in a log that is written as JSON.
+ * Every other byte becomes %HH, a tab a space.
+ * @param max as above
+ */
+const char *staple_text_name(const char *text, apr_size_t len, apr_size_t max,
+                             apr_pool_t *p);
+
 /** "0AFF" */
 const char *staple_text_hex(const unsigned char *bytes, apr_size_t len,
                             apr_pool_t *p);

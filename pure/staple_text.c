@@ -52,6 +52,38 @@ const char *staple_text_string(const char *text, apr_pool_t *p)
     return staple_text_printable(text, len, len, p);
 }
 
+/* A byte of a name. */
+static char *put_name_byte(char *to, unsigned char c)
+{
+    if (c == '\t') {
+        *to++ = ' ';
+    }
+    else if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
+        *to++ = (char)c;
+    }
+    else {
+        *to++ = '%';
+        *to++ = digits[c >> 4];
+        *to++ = digits[c & 15];
+    }
+    return to;
+}
+
+const char *staple_text_name(const char *text, apr_size_t len, apr_size_t max,
+                             apr_pool_t *p)
+{
+    apr_size_t shown = len < max ? len : max;
+    char *out = apr_palloc(p, shown * 3 + sizeof("..."));
+    char *to = out;
+    apr_size_t i;
+
+    for (i = 0; i < shown; i++) {
+        to = put_name_byte(to, (unsigned char)text[i]);
+    }
+    strcpy(to, shown < len ? "..." : "");
+    return out;
+}
+
 /* Two digits a byte, and a separator between two bytes unless it is 0. */
 static const char *hex_text(const unsigned char *bytes, apr_size_t len,
                             char separator, apr_pool_t *p)

@@ -8,6 +8,8 @@
 
 #include "staple_x509.h"
 
+#include <string.h>
+
 #include <limits.h>
 #include <string.h>
 
@@ -20,6 +22,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "bytes.h"
 #include "staple_text.h"
 
 /* What is longer is not worth the log's room. */
@@ -144,6 +147,33 @@ const char *staple_x509_key_text(const staple_x509_t *x, apr_pool_t *p)
 
 /* ----- text ----- */
 
+/* Of RFC 4514's "\C3" and "\," the first has its two digits already, and the
+ * second gets those of the character: %C3 and %2C. */
+static const char *name_without_backslashes(const char *text, apr_size_t len,
+                                            apr_pool_t *p)
+{
+    char *out = apr_palloc(p, 2 * len + 1);
+    char *to = out;
+    apr_size_t i;
+
+    for (i = 0; i < len; i++) {
+        if (text[i] != '\\' || i + 1 == len) {
+            *to++ = text[i];
+        }
+        else if (i + 2 < len && hex_value((unsigned char)text[i + 1]) >= 0
+                 && hex_value((unsigned char)text[i + 2]) >= 0) {
+            *to++ = '%';
+        }
+        else {
+            i++;
+            to += apr_snprintf(to, 4, "%%%02X",
+                               (unsigned)(unsigned char)text[i]);
+        }
+    }
+    *to = '\0';
+    return out;
+}
+
 const char *staple_x509_name_text(const X509_NAME *name, apr_pool_t *p)
 {
     BIO *bio = BIO_new(BIO_s_mem());
@@ -153,7 +183,8 @@ const char *staple_x509_name_text(const X509_NAME *name, apr_pool_t *p)
 
     if (bio && name && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0
         && (len = BIO_get_mem_data(bio, &data)) > 0) {
-        text = staple_text_printable(data, (apr_size_t)len, TEXT_MAX, p);
+        text = name_without_backslashes(data, (apr_size_t)len, p);
+        text = staple_text_name(text, strlen(text), TEXT_MAX, p);
     }
     BIO_free(bio);
     return text;
@@ -176,14 +207,14 @@ const char *staple_x509_object_text(const ASN1_OBJECT *object, apr_pool_t *p)
     char text[128];
 
     OBJ_obj2txt(text, sizeof(text), object, 0);
-    return staple_text_string(text, p);
+    return staple_text_name(text, strlen(text), TEXT_MAX, p);
 }
 
 const char *staple_x509_string_text(const ASN1_STRING *string, apr_pool_t *p)
 {
     int len = ASN1_STRING_length(string);
 
-    return len > 0 ? staple_text_printable(
+    return len > 0 ? staple_text_name(
                          (const char *)ASN1_STRING_get0_data(string),
                          (apr_size_t)len, TEXT_MAX, p)
                    : NULL;

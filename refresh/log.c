@@ -3,10 +3,11 @@
 /*
  * What the refresh tells an administrator: a message for each change of state.
  *
- * The one idea: a message names certificate and virtual host, responder,
- * reason, and what happens next; it is given once when things get worse and
- * once when they are well again, and every attempt in between is for those
- * who ask for level INFO. docs/messages.md lists the tags.
+ * The one idea: a message goes to the log of the site that it is about, and
+ * names certificate and virtual host, responder, reason, and what happens
+ * next; it is given once when things get worse and once when they are well
+ * again, and every attempt in between is for those who ask for level INFO.
+ * docs/messages.md lists the tags.
  */
 
 #include "refresh_int.h"
@@ -27,6 +28,13 @@ static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
     return cert->hosts->nelts == 1
            ? first
            : apr_psprintf(p, "%s and %d more", first, cert->hosts->nelts - 1);
+}
+
+/* Where what is said of a certificate belongs: to the log of its first virtual
+ * host, as with mod_ssl. */
+static server_rec *site_of(const staple_cert_t *cert, server_rec *s)
+{
+    return cert->server ? cert->server : s;
 }
 
 static const char *cause_text(const round_t *round,
@@ -163,8 +171,9 @@ static void notify_alarm(const task_t *task, alarm_e alarm, const char *cause,
 void staple_refresh_log_issuer(server_rec *s, const staple_cert_t *cert,
                                const char *url)
 {
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0156: %s (%s): its issuer's "
-                 "certificate was fetched from %s", cert->name,
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, site_of(cert, s),
+                 "STP0156: %s (%s): its issuer's certificate was fetched from "
+                 "%s", cert->name,
                  APR_ARRAY_IDX(cert->hosts, 0, const char *), url);
 }
 
@@ -174,10 +183,11 @@ void staple_refresh_log_no_issuer(server_rec *s, const task_t *task,
 {
     const staple_cert_t *cert = task->cert;
 
-    ap_log_error(APLOG_MARK, failing > 1 ? APLOG_INFO : APLOG_WARNING, 0, s,
-                 "STP0155: %s (%s) is not stapled: its issuer's certificate is "
-                 "not in its chain and was not fetched from %s: %s; append the "
-                 "certificate of %s to the chain", cert->name,
+    ap_log_error(APLOG_MARK, failing > 1 ? APLOG_INFO : APLOG_WARNING, 0,
+                 site_of(cert, s), "STP0155: %s (%s) is not stapled: its "
+                 "issuer's certificate is not in its chain and was not fetched "
+                 "from %s: %s; append the certificate of %s to the chain",
+                 cert->name,
                  APR_ARRAY_IDX(cert->hosts, 0, const char *), answer->url,
                  answer->outcome == STAPLE_FETCH_REJECTED
                  ? "what is there did not sign it" : answer->reason,
@@ -187,7 +197,8 @@ void staple_refresh_log_no_issuer(server_rec *s, const task_t *task,
 void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
                                 apr_status_t rv)
 {
-    ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "STP0201: %s: its OCSP "
+    ap_log_error(APLOG_MARK, APLOG_WARNING, rv, site_of(cert, s),
+                 "STP0201: %s: its OCSP "
                  "response was fetched but does not fit into the ring; it "
                  "stays without a new staple until the size in "
                  "SSLStaplingCache is raised", cert->name);
@@ -203,7 +214,8 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                        : "1970-01-01 (it was never issued)";
     const char *why = staple_ocsp_crl_reason_text(verdict->crl_reason);
 
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, refresh->conf.server, "STP0202: %s "
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, site_of(cert, refresh->conf.server),
+                 "STP0202: %s "
                  "(%s): the certificate with serial %s was revoked at %s "
                  "(reason: %s); clients that check will refuse it, replace it",
                  cert->name, hosts_text(cert, ptemp), cert->serial, when, why);
@@ -222,7 +234,8 @@ void staple_refresh_log_failure(server_rec *s, const round_t *round,
     const char *cause = cause_text(round, answer);
     const char *service = service_text(cert, held, p);
 
-    ap_log_error(APLOG_MARK, level, 0, s, "STP0203: %s (%s): no new OCSP "
+    ap_log_error(APLOG_MARK, level, 0, site_of(cert, s),
+                 "STP0203: %s (%s): no new OCSP "
                  "response from %s%s: %s; %s; next attempt in %"
                  APR_TIME_T_FMT " s", cert->name, hosts_text(cert, p),
                  answer->url, peer_text(answer, p), cause, service,
@@ -250,7 +263,8 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
     int level = was_failing && !is_told_of_responder(round->task)
                 ? APLOG_NOTICE : usual;
 
-    ap_log_error(APLOG_MARK, level, 0, s, "STP0204: %s (%s): OCSP response "
+    ap_log_error(APLOG_MARK, level, 0, site_of(cert, s),
+                 "STP0204: %s (%s): OCSP response "
                  "from %s%s: %s, %s, next look at %s", cert->name,
                  hosts_text(cert, p), answer->url, peer_text(answer, p),
                  staple_ocsp_status_text(round->verdict.status),
@@ -271,7 +285,8 @@ void staple_refresh_log_overdue(server_rec *s, const round_t *round,
     const staple_ocsp_verdict_t *verdict = &round->verdict;
     apr_pool_t *p = round->pool;
 
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0222: %s (%s): the "
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site_of(cert, s),
+                 "STP0222: %s (%s): the "
                  "responder %s has nothing newer than a response that is %"
                  APR_TIME_T_FMT " days old, though valid until %s; browsers "
                  "refuse a staple older than 10 days, so %s; ask the CA to "
@@ -287,14 +302,16 @@ void staple_refresh_log_overdue(server_rec *s, const round_t *round,
 
 void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert)
 {
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0205: %s: the certificate "
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, site_of(cert, s),
+                 "STP0205: %s: the certificate "
                  "itself has expired; its responder is not asked",
                  cert->name);
 }
 
 void staple_refresh_log_set_aside(server_rec *s, const staple_cert_t *cert)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "STP0240: %s: the process that "
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, site_of(cert, s),
+                 "STP0240: %s: the process that "
                  "refreshes OCSP responses has crashed three times while it "
                  "read a response for this certificate; the certificate is "
                  "not refreshed for an hour, and all others are", cert->name);
@@ -303,7 +320,8 @@ void staple_refresh_log_set_aside(server_rec *s, const staple_cert_t *cert)
 void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,
                                    apr_status_t rv)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "STP0206: %s: no OCSP request "
+    ap_log_error(APLOG_MARK, APLOG_ERR, rv, site_of(cert, s),
+                 "STP0206: %s: no OCSP request "
                  "could be made", cert->name);
 }
 
@@ -315,7 +333,8 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
     int level = level_of(alarm, task);
     const char *service = service_text(cert, held, ptemp);
 
-    ap_log_error(APLOG_MARK, level, 0, s, "STP0207: %s (%s): "
+    ap_log_error(APLOG_MARK, level, 0, site_of(cert, s),
+                 "STP0207: %s (%s): "
                  "StapleResponseFile is its only source and has nothing newer; "
                  "%s; put a newer response there", cert->name,
                  hosts_text(cert, ptemp), service);
@@ -326,7 +345,8 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
 void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
                                    const staple_ocsp_verdict_t *verdict)
 {
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0210: %s: a new response "
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, site_of(cert, s),
+                 "STP0210: %s: a new response "
                  "was taken from its StapleResponseFile: %s", cert->name,
                  staple_ocsp_status_text(verdict->status));
 }

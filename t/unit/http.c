@@ -494,6 +494,8 @@ static void test_bytes_as_text(void)
 
     is_str(staple_text_printable("a\r\n\x1b[1m\\\xff", 9, 100, pool),
            "a\\x0d\\x0a\\x1b[1m\\\\xff", "text for a log");
+    is_str(staple_text_name("a\",\"\\\n\xc3\xa4'", 9, 100, pool),
+           "a%22,%22%5C%0A%C3%A4'", "a name for a log that is JSON");
     is_str(staple_text_printable("abcdef", 6, 3, pool), "abc...",
            "... of limited length");
     is_str(staple_text_string("a\tb\x7f", pool), "a b\\x7f",
