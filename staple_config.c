@@ -135,12 +135,13 @@ staple_server_conf_t *staple_config_of(const server_rec *s)
     return ap_get_module_config(s->module_config, &staple_module);
 }
 
-staple_server_conf_t *staple_config_own(server_rec *s, const server_rec *main,
+staple_server_conf_t *staple_config_own(server_rec *s,
+                                        const server_rec *main_server,
                                         apr_pool_t *p)
 {
     staple_server_conf_t *conf = staple_config_of(s);
 
-    if (conf == staple_config_of(main)) {
+    if (conf == staple_config_of(main_server)) {
         conf = apr_pmemdup(p, conf, sizeof(*conf));
         conf->rank = STAPLE_UNSET;
         conf->notes = NULL;

@@ -239,10 +239,11 @@ static void log_summary(const staple_main_conf_t *conf,
 
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0101: mod_staple/"
                  STAPLE_VERSION " staples %" APR_SIZE_T_FMT " certificate%s; "
-                 "ring of %" APR_SIZE_T_FMT " bytes in %s, %s", stapled,
+                 "ring of %" APR_SIZE_T_FMT " bytes in %s, %s%s%s", stapled,
                  plural(stapled), report->size_granted,
                  report->new_file ? "memory" : path_text(&conf->cache),
-                 seed_text(report, p));
+                 seed_text(report, p), conf->share ? "; shared through " : "",
+                 conf->share ? staple_share_name(conf->share) : "");
 }
 
 /* ----- the ring ----- */

@@ -252,15 +252,15 @@ static void describe(staple_sslconf_pair_t *pair, const chain_t *stack,
     X509 *leaf = sk_X509_value(stack, 0);
     X509 *issuer = staple_x509_find_issuer(stack, leaf);
     X509 *authority = issuer ? NULL : find_authority(leaf, server);
+    X509 *found = issuer ? issuer : authority;
     unsigned char id[EVP_MAX_MD_SIZE];
 
     if (X509_digest(leaf, EVP_sha1(), id, NULL)) {
         memcpy(pair->id, id, sizeof(pair->id));
     }
     pair->subject = staple_x509_name_text(X509_get_subject_name(leaf), p);
-    pair->has_issuer = issuer || authority;
-    pair->pem = staple_x509_pem(leaf, issuer ? issuer
-                                      : authority ? authority : leaf, p);
+    pair->has_issuer = found != NULL;
+    pair->pem = staple_x509_pem(leaf, found ? found : leaf, p);
     X509_free(authority);
 }
 

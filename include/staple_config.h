@@ -107,7 +107,8 @@ staple_server_conf_t *staple_config_of(const server_rec *s);
  * The same, for a virtual host to be told from others: httpd lets one without a
  * directive of ours have the main server's record; it gets a copy in p.
  */
-staple_server_conf_t *staple_config_own(server_rec *s, const server_rec *main,
+staple_server_conf_t *staple_config_own(server_rec *s,
+                                        const server_rec *main_server,
                                         apr_pool_t *p);
 
 #ifdef __cplusplus

@@ -51,8 +51,8 @@ typedef struct question_t {
     const char *words; /* what came of it */
 } question_t;
 
-static staple_fetch_judgement_e judge(void *baton,
-                                      const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e believe(void *baton,
+                                        const staple_fetch_answer_t *answer)
 {
     question_t *question = baton;
 
@@ -137,7 +137,7 @@ static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
     job.proxy = cert->policy.proxy;
     job.proxy_credentials = cert->policy.proxy_credentials;
     job.timeout = cert->policy.timeout;
-    job.judge = judge;
+    job.judge = believe;
     job.done = done;
     job.baton = question;
     APR_ARRAY_PUSH(probe->questions, question_t *) = question;

@@ -107,8 +107,8 @@ static int try_pem(question_t *question, const unsigned char *body, long len)
     return is_found;
 }
 
-static staple_fetch_judgement_e judge(void *baton,
-                                      const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e find_in(void *baton,
+                                        const staple_fetch_answer_t *answer)
 {
     question_t *question = baton;
     long len = (long)answer->body_len;
@@ -199,7 +199,7 @@ void staple_refresh_fetch_issuer(task_t *task, apr_time_t now)
     job.proxy = cert->policy.proxy;
     job.proxy_credentials = cert->policy.proxy_credentials;
     job.timeout = cert->policy.timeout;
-    job.judge = judge;
+    job.judge = find_in;
     job.done = on_done;
     job.baton = question;
     task->is_without_issuer = 1;

@@ -154,4 +154,29 @@ unlike($log, qr/u:p\b|u:p%40q/, 'no password is logged');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0150/);
 
+# Two includes, two caches: the last line holds alone, and both say so.
+SKIP: {
+    skip('no mod_socache_dbm', 1) if !has_httpd_module('socache_dbm');
+    my $ring = 'SSLStaplingCache shmcb:logs/stapling_cache(128000)';
+    my $dbm = 'SSLStaplingCache dbm:run/share';
+
+    for my $case ([$dbm, $ring, qr{ring of 128000 bytes in \S+/logs/stapling_cache, [^;]*$}m],
+                  [$ring, $dbm, qr{ring of 524288 bytes in memory, .*; shared through dbm$}m]) {
+        my ($first, $last, $words) = @$case;
+        my $httpd = server(vhosts => [{ cert => $leaf }],
+                           conf => "SSLUseStapling on\n$first\n$last\n");
+        my (undef, $lint) = run(
+            Staple::Work::build_dir() . '/staplectl/staplectl', 'lint',
+            $httpd->dir . '/conf/httpd.conf');
+
+        like($lint, qr/shadowed: \Q$first\E\n.*holds: \Q$last\E$/m,
+             "$first, and then $last: lint says that the last holds");
+        $httpd->start;
+        like(join("\n", $httpd->staple_lines('notice')), qr/STP0101: .*$words/,
+             '... and STP0101 has nothing of the first');
+        ok($httpd->stop, 'httpd stops in good order');
+        $httpd->log_ok;
+    }
+}
+
 done_testing;

@@ -164,9 +164,13 @@ static int exit_status(const staplectl_lint_t *lint)
 
         worst = verdict > worst ? verdict : worst;
     }
-    return lint->reader->failures ? UNREADABLE
-           : worst >= STAPLECTL_LINT_CONFLICTING ? TROUBLE
-           : worst > STAPLECTL_LINT_KEPT ? ATTENTION : DONE;
+    if (lint->reader->failures) {
+        return UNREADABLE;
+    }
+    if (worst >= STAPLECTL_LINT_CONFLICTING) {
+        return TROUBLE;
+    }
+    return worst > STAPLECTL_LINT_KEPT ? ATTENTION : DONE;
 }
 
 int staplectl_lint(const apr_array_header_t *files,

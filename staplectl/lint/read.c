@@ -114,8 +114,10 @@ static int may_go_on(input_t *in)
 
 const char *staplectl_reader_root(const staplectl_reader_t *reader)
 {
-    return reader->root ? reader->root
-           : reader->server_root ? reader->server_root : reader->base;
+    if (reader->root) {
+        return reader->root;
+    }
+    return reader->server_root ? reader->server_root : reader->base;
 }
 
 /* ----- lines ----- */
@@ -700,8 +702,11 @@ static const char *directory_of(const char *path, apr_pool_t *p)
 {
     const char *slash = strrchr(path, '/');
 
-    return !slash ? "." : slash == path ? "/"
-           : apr_pstrmemdup(p, path, (apr_size_t)(slash - path));
+    if (!slash) {
+        return ".";
+    }
+    return slash == path ? "/"
+                         : apr_pstrmemdup(p, path, (apr_size_t)(slash - path));
 }
 
 const char *staplectl_reader_file(staplectl_reader_t *reader,
