@@ -59,7 +59,8 @@ typedef struct staplectl_t {
     apr_array_header_t *entries;  /* staplectl_entry_t: those meant */
 } staplectl_t;
 
-enum { /* options without a letter of their own */
+/* Options without a letter of their own. */
+enum {
     CONNECT = 256,
     SERVER_NAME,
     TIMEOUT_OPTION,

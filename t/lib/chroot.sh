@@ -18,8 +18,8 @@ debian_mirror() {
     echo "${MIRROR:-${uri:-http://deb.debian.org/debian}}"
 }
 
-# make_chroot SUITE ROOT LOG: a minimal system, with this system's way to the
-# mirror. An older debootstrap knows neither newer suites nor their keys.
+# make_chroot SUITE ROOT LOG: a minimal system. An older debootstrap knows neither
+# newer suites nor their keys.
 make_chroot() {
     local suite=$1 root=$2 log=$3 options=()
 
@@ -27,6 +27,12 @@ make_chroot() {
     debootstrap "${options[@]}" --variant=minbase "$suite" "$root" \
         "$(debian_mirror)" /usr/share/debootstrap/scripts/sid >"$log" 2>&1 ||
         return
+}
+
+# set_up_apt ROOT: its apt asks nothing, and finds the mirror as this one does.
+set_up_apt() {
+    local root=$1
+
     cp /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null
     cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null
     cat >"$root/etc/apt/apt.conf.d/99unattended" <<'END'
