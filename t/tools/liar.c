@@ -5,8 +5,8 @@
  *
  * A TLS server that staples the bytes of a file, whatever they are; since
  * OpenSSL 3.6, libssl leaves out those that are not about the certificate.
- * Prints "port N" for the port on 127.0.0.1 that it listens on, and shakes hands
- * with one client after the other until it is ended.
+ * Prints "port N" for the port on 127.0.0.1 that it listens on, and shakes
+ * hands with one client after the other until it is ended.
  */
 
 #include <arpa/inet.h>
