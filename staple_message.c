@@ -16,8 +16,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
+#include <unistd.h>
+#include <sys/wait.h>
 
 #include <apr_errno.h>
 #include <apr_strings.h>
@@ -172,65 +173,107 @@ static const char *const *words_of(const staple_message_t *message,
     return words;
 }
 
-/* A thread of httpd's has most signals blocked and its process ignores some;
- * a program wants neither. A group of its own lets all that it starts be ended
- * with it. */
-static int set_attributes(posix_spawnattr_t *attr)
+/* What a process has that was forked from the refresher is not what a program
+ * wants: signals that are ignored, and a limit that nobody keeps it to if the
+ * refresher is killed. So an alarm, which an exec leaves as it is, ends it a
+ * little after the refresher would have. A group of its own lets all that it
+ * starts be ended with it. Standard error stays the server's error log. */
+static void prepare(unsigned limit)
 {
-    sigset_t none, all;
-    short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
-                  | POSIX_SPAWN_SETPGROUP;
+    struct sigaction action;
+    sigset_t none;
+    int number, in, out;
 
+    setpgid(0, 0);
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = SIG_DFL;
+    for (number = 1; number < NSIG; number++) {
+        sigaction(number, &action, NULL); /* some are as they have to be */
+    }
+    in = open("/dev/null", O_RDONLY);
+    out = open("/dev/null", O_WRONLY);
+    dup2(in, 0);
+    dup2(out, 1);
+    if (in > 2) {
+        close(in);
+    }
+    if (out > 2) {
+        close(out);
+    }
+    alarm(limit);
     sigemptyset(&none);
-    sigfillset(&all);
-    sigdelset(&all, SIGKILL);
-    sigdelset(&all, SIGSTOP);
-    return posix_spawnattr_setsigmask(attr, &none)
-           || posix_spawnattr_setsigdefault(attr, &all)
-           || posix_spawnattr_setpgroup(attr, 0)
-           || posix_spawnattr_setflags(attr, flags);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Standard error stays what the server's is: its error log. */
-static int set_files(posix_spawn_file_actions_t *files)
-{
-    return posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0)
-           || posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY,
-                                               0);
-}
-
-/* Not apr_proc_create: after a fork in a process with threads it walks all
- * pools, and the signals stay blocked. */
-static apr_status_t spawn(telling_t *telling, const char *const *words)
+/* In a fork of a process with threads: nothing but system calls. */
+static void become(const char *const *words, unsigned limit, int report)
 {
     static const char *const environment[] = {
         SEARCH_PATH, "STAPLE_VERSION=" STAPLE_VERSION, NULL
     };
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    int error = posix_spawnattr_init(&attr);
+    int error;
 
-    if (error) {
-        return APR_FROM_OS_ERROR(error);
+    prepare(limit);
+    execve(words[0], (char *const *)words, (char *const *)environment);
+    error = errno;
+    while (write(report, &error, sizeof(error)) < 0 && errno == EINTR) {
+        continue;
     }
-    error = posix_spawn_file_actions_init(&files);
-    if (!error) {
-        error = set_attributes(&attr) || set_files(&files)
-                ? ENOMEM
-                : posix_spawn(&telling->process.pid, words[0], &files, &attr,
-                              (char *const *)words,
-                              (char *const *)environment);
-        posix_spawn_file_actions_destroy(&files);
+    _exit(127);
+}
+
+/* What kept the program from being started; 0: nothing did, and the exec has
+ * closed the other end. */
+static int hear(int report)
+{
+    int error = 0;
+    ssize_t n;
+
+    do {
+        n = read(report, &error, sizeof(error));
+    } while (n < 0 && errno == EINTR);
+    return n == sizeof(error) ? error : 0;
+}
+
+/* Not apr_proc_create: after a fork in a process with threads it walks all
+ * pools, and the signals stay blocked. */
+static apr_status_t spawn(telling_t *telling, const char *const *words,
+                          unsigned limit)
+{
+    int report[2], error;
+    pid_t pid;
+
+    if (pipe(report)) {
+        return errno;
     }
-    posix_spawnattr_destroy(&attr);
+    fcntl(report[0], F_SETFD, FD_CLOEXEC);
+    fcntl(report[1], F_SETFD, FD_CLOEXEC);
+    pid = fork();
+    if (pid == 0) {
+        become(words, limit, report[1]);
+    }
+    error = pid < 0 ? errno : 0;
+    close(report[1]);
+    if (pid > 0) {
+        telling->process.pid = pid;
+        error = hear(report[0]);
+    }
+    close(report[0]);
+    if (pid > 0 && error) {
+        waitpid(pid, NULL, 0);
+    }
     return APR_FROM_OS_ERROR(error);
 }
 
 static apr_status_t start(staple_message_t *message, telling_t *telling,
                           apr_time_t now)
 {
+    apr_interval_time_t limit = message->conf.timeout
+                                + 2 * STAPLE_MESSAGE_GRACE;
+
     telling->deadline = now + message->conf.timeout;
-    return spawn(telling, words_of(message, telling));
+    return spawn(telling, words_of(message, telling),
+                 (unsigned)apr_time_sec(limit) + 1);
 }
 
 static void tell_end(const staple_message_t *message, const telling_t *telling,

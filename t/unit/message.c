@@ -14,6 +14,9 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 #include <apr_file_io.h>
 #include <apr_general.h>
@@ -314,6 +317,57 @@ static void test_concurrency(void)
     staple_message_destroy(message);
 }
 
+#if defined(__linux__)
+
+/* Start a program that goes on for a minute, and be killed. */
+static void start_and_die(void)
+{
+    ends_t ends;
+    staple_message_t *message = make("echo $$ >$0/left; exec sleep 60", 1,
+                                     apr_time_from_msec(300), &ends);
+
+    tell(message, 1, STAPLE_MESSAGE_RENEWED, "left");
+    wait_for(message, &ends, "left");
+    kill(getpid(), SIGKILL);
+}
+
+/* Who starts programs may be killed: the limit holds all the same. What is left
+ * behind becomes our child. */
+static void test_left_behind(void)
+{
+    apr_time_t end;
+    int status = 0;
+    pid_t pid, left;
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    pid = fork();
+    if (pid == 0) {
+        start_and_die();
+    }
+    waitpid(pid, NULL, 0);
+    left = (pid_t)atoi(content("left"));
+    ok(left > 0, "a program is left behind by who started it");
+    end = apr_time_now() + PATIENCE;
+    while (left > 0 && waitpid(left, &status, WNOHANG) == 0
+           && apr_time_now() < end) {
+        apr_sleep(PAUSE);
+    }
+    ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM,
+       "and ended by the limit");
+    if (left > 0 && !status) {
+        kill(left, SIGKILL);
+    }
+    prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+}
+
+#else
+
+static void test_left_behind(void)
+{
+}
+
+#endif
+
 static void test_destroy(void)
 {
     ends_t ends;
@@ -359,6 +413,7 @@ int main(void)
     test_no_start();
     test_one_at_a_time();
     test_concurrency();
+    test_left_behind();
     test_destroy();
     clean();
     apr_pool_destroy(pool);
