@@ -341,6 +341,18 @@ static void assign_slots(const apr_array_header_t *list,
     }
 }
 
+/* The refresher has ended, and no other one will write this ring. The module may
+ * be gone in the next generation: then nobody takes from its children what it
+ * would take to write the memory that a later one is seeded from. */
+static apr_status_t on_end(void *data)
+{
+    staple_cache_t *cache = data;
+
+    staple_cache_end_writers(cache);
+    retained_get()->kept.ring.fd = -1;
+    return APR_SUCCESS;
+}
+
 apr_status_t staple_generation_make_ring(staple_cache_t **cache,
                                          const staple_cert_registry_t *registry,
                                          const staple_main_conf_t *conf,
@@ -373,6 +385,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     if (rv || !ring.ids_count) {
         return rv;
     }
+    apr_pool_cleanup_register(p, *cache, on_end, apr_pool_cleanup_null);
     (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
     log_ring(conf, &report, ring.ids_count, s);

@@ -318,6 +318,11 @@ apr_status_t staple_cache_begin_writing(staple_cache_t *cache)
     return staple_memory_write(&cache->kept.ring);
 }
 
+void staple_cache_end_writers(staple_cache_t *cache)
+{
+    staple_memory_disown(&cache->kept.ring);
+}
+
 void staple_cache_only_read(staple_cache_t *cache)
 {
     staple_memory_disown(&cache->kept.ring);

@@ -223,6 +223,10 @@ void staple_cache_unmap(staple_cache_t *cache);
  */
 apr_status_t staple_cache_begin_writing(staple_cache_t *cache);
 
+/** No other writer will be forked: give up what that takes. In the parent, at
+ * the end of a generation; what it has can be seeded from, as before. */
+void staple_cache_end_writers(staple_cache_t *cache);
+
 /** Give up all descriptors. In each child that is not the writer. */
 void staple_cache_only_read(staple_cache_t *cache);
 

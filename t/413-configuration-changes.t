@@ -33,6 +33,13 @@ sub cache_at
 
 sub rings { return grep { /stapling|moved/ } @{ $httpd->holdings->{fds} } }
 
+# What processes of the server hold with which the ring's memory is written.
+sub writers
+{
+    return grep { defined && /memfd:staple/ } map { readlink }
+        map { glob "/proc/$_/fd/*" } $httpd->pid, $httpd->children;
+}
+
 $httpd->start;
 is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'stapled at first');
 my $asked = $responder->count;
@@ -50,6 +57,7 @@ for my $how (qw(graceful restart)) {
     my $got = handshake($httpd);
     ok($got->{ok}, "$how: the server works without the module");
     is($got->{staple}, 'none', 'and staples nothing');
+    is(scalar(writers()), 0, 'and no process of it could write the ring');
     $httpd->{staple} = 1;
     $httpd->{conf} = $conf;
     $httpd->write_conf;
