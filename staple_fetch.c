@@ -27,7 +27,6 @@
 #include <stdlib.h>
 
 #include <apr_allocator.h>
-#include <apr_atomic.h>
 #include <apr_strings.h>
 
 /* Shorter than the keep-alive of most servers, so that few are stale. */
@@ -212,23 +211,30 @@ static void handle_event(staple_fetch_t *fetch, const apr_pollfd_t *pfd)
     }
 }
 
-static void handle_events(staple_fetch_t *fetch, apr_interval_time_t wait)
+/* A wait was interrupted: by a signal, or by a name that was looked up. */
+static int is_ending(const staple_fetch_t *fetch)
+{
+    return fetch->conf.is_ending
+           && fetch->conf.is_ending(fetch->conf.ending_baton);
+}
+
+/* @return whether to go on */
+static int handle_events(staple_fetch_t *fetch, apr_interval_time_t wait)
 {
     const apr_pollfd_t *events;
     apr_int32_t count = 0;
+    apr_status_t rv;
     apr_int32_t i;
 
     /* the pollset counts in milliseconds: less than one would be a spin */
     if (wait > 0 && wait < 1000) {
         wait = 1000;
     }
-    if (apr_pollset_poll(fetch->pollset, wait, &count, &events)
-        != APR_SUCCESS) {
-        return; /* nothing happened, a wakeup, or a signal */
-    }
-    for (i = 0; i < count; i++) {
+    rv = apr_pollset_poll(fetch->pollset, wait, &count, &events);
+    for (i = 0; rv == APR_SUCCESS && i < count; i++) {
         handle_event(fetch, &events[i]);
     }
+    return !APR_STATUS_IS_EINTR(rv) || !is_ending(fetch);
 }
 
 int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
@@ -237,8 +243,7 @@ int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
     apr_time_t until = now + span;
     apr_interval_time_t wait = 0;
 
-    while (!apr_atomic_read32(&fetch->is_stopped)) {
-        handle_events(fetch, wait);
+    while (handle_events(fetch, wait)) {
         take_lookups(fetch);
         step_exchanges(fetch);
         take_turns(fetch, until);
@@ -260,12 +265,6 @@ int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
 int staple_fetch_busy(const staple_fetch_t *fetch)
 {
     return fetch->busy;
-}
-
-void staple_fetch_stop(staple_fetch_t *fetch)
-{
-    apr_atomic_set32(&fetch->is_stopped, 1);
-    apr_pollset_wakeup(fetch->pollset);
 }
 
 /* ---- life ---- */

@@ -363,6 +363,8 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
     apr_status_t rv;
 
     refresh->conf = *conf;
+    refresh->conf.fetch.is_ending = conf->is_ending;
+    refresh->conf.fetch.ending_baton = conf->baton;
     refresh->pool = p;
     staple_refresh_log_exchanges(refresh);
     rv = staple_fetch_create(&refresh->fetch, &refresh->conf.fetch, p);

@@ -141,7 +141,6 @@ struct staple_fetch_t {
     apr_pool_t *pool;
     staple_fetch_conf_t conf;
     apr_pollset_t *pollset;
-    apr_uint32_t is_stopped;   /* written by any thread */
     int is_destroyed;
     int busy;                  /* jobs that wait or are under way */
     struct staple_fetch_waiter_ring_t fresh; /* jobs to be routed */

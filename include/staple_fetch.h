@@ -8,7 +8,7 @@
  * APR sockets and one apr_pollset, none of them trusted and none waited for.
  *
  * The one idea: the engine never blocks and never runs by itself. Whoever owns
- * it (the refresh, in the watchdog's thread of one child) calls
+ * it (the refresh, in the refresher's first thread) calls
  * staple_fetch_run with a span of time; within it every exchange takes the
  * steps it can take. Name resolution, which blocks, runs on a thread of the
  * engine's own.
@@ -18,8 +18,7 @@
  * caller (staple_fetch_judge_fn), because another method or responder may
  * cure a bad answer within the same round.
  *
- * One thread uses an engine; only staple_fetch_stop may be called from
- * another. The process ignores SIGPIPE, as httpd does.
+ * One thread uses an engine. The process ignores SIGPIPE, as httpd does.
  */
 
 #include <apr_pools.h>
@@ -176,6 +175,10 @@ typedef struct staple_fetch_conf_t {
        know. */
     void (*trace)(void *baton, const staple_fetch_trace_t *trace);
     void *trace_baton;
+    /* Asked when a wait was interrupted: whether staple_fetch_run is to return
+       at once; NULL: it is not. */
+    int (*is_ending)(void *baton);
+    void *ending_baton;
 } staple_fetch_conf_t;
 
 typedef struct staple_fetch_t staple_fetch_t;
@@ -198,19 +201,14 @@ apr_status_t staple_fetch_submit(staple_fetch_t *fetch,
 
 /**
  * Let every exchange take the steps it can take, for at most `span`; returns
- * earlier when nothing is left to do, or when the engine was stopped.
+ * earlier when nothing is left to do, or when a signal came and is_ending
+ * says so.
  * @return how many jobs are still under way or queued
  */
 int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span);
 
 /** How many jobs are under way or queued. */
 int staple_fetch_busy(const staple_fetch_t *fetch);
-
-/**
- * Make a running staple_fetch_run return at once, and every later one too.
- * The only function that may be called from another thread.
- */
-void staple_fetch_stop(staple_fetch_t *fetch);
 
 /**
  * Drop all exchanges (done callbacks say STAPLE_FETCH_STOPPED) and give back

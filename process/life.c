@@ -9,16 +9,13 @@
  * httpd: it ends by _exit and nothing else.
  */
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1 /* ppoll */
-#endif
-
 #include "process_int.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/time.h>
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
@@ -41,10 +38,21 @@ APLOG_USE_MODULE(staple);
 
 static volatile sig_atomic_t is_told_to_end;
 
+/* Whatever waits when SIGTERM comes, or began to wait a moment later, is
+ * interrupted: by this alarm, again and again. There is a tenth of a second
+ * until SIGKILL. */
 static void note_end(int number)
 {
+    static const struct itimerval often = { { 0, 5000 }, { 0, 5000 } };
+
     (void)number;
     is_told_to_end = 1;
+    setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static void interrupt(int number)
+{
+    (void)number;
 }
 
 static void handle(int number, void (*handler)(int))
@@ -74,6 +82,7 @@ static void set_signals(void)
     for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
         handle(ignored[i], SIG_IGN);
     }
+    handle(SIGALRM, interrupt);
     handle(SIGTERM, note_end);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -105,19 +114,11 @@ static void tie_to_parent(void)
 #endif
 }
 
-/* SIGTERM is seen even if it comes just before the wait. */
-static void wait_a_moment(int msec)
+static void wait_a_moment(void)
 {
-    struct timespec span = { msec / 1000, msec % 1000 * 1000000L };
-    sigset_t term, before;
-
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    sigprocmask(SIG_BLOCK, &term, &before);
     if (!is_told_to_end) {
-        ppoll(NULL, 0, &span, &before);
+        poll(NULL, 0, IDLE_MSEC);
     }
-    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 /* ----- until when ----- */
@@ -156,7 +157,7 @@ static void await_turn(staple_process_t *process)
 
     while (!staple_process_is_ending(process)
            && staple_clock_now() < end) {
-        wait_a_moment(IDLE_MSEC);
+        wait_a_moment();
     }
 }
 
@@ -206,7 +207,7 @@ static int work(staple_process_t *process)
         staple_process_beat(process);
         status = process->work.step(process->work.baton);
         if (!status) {
-            wait_a_moment(IDLE_MSEC);
+            wait_a_moment();
         }
     }
     process->work.end(process->work.baton);

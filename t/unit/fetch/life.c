@@ -10,9 +10,12 @@
 #include "../tap.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -28,29 +31,56 @@
 #define IS_SANITIZED 0
 #endif
 
-static void *stop_soon(void *data)
+static volatile sig_atomic_t is_told;
+
+static void tell(int number)
 {
-    usleep(100000);
-    staple_fetch_stop(data);
-    return NULL;
+    (void)number;
+    is_told = 1;
+}
+
+static int is_told_to_end(void *baton)
+{
+    (void)baton;
+    return is_told;
+}
+
+/* An engine that a signal ends a tenth of a second from now. */
+static staple_fetch_t *engine_to_be_told(void)
+{
+    static const struct itimerval soon = { { 0, 0 }, { 0, 100000 } };
+    staple_fetch_conf_t conf = { 0 };
+    struct sigaction action;
+    staple_fetch_t *fetch;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = tell;
+    sigaction(SIGALRM, &action, NULL);
+    conf.concurrency = 4;
+    conf.max_body = 65536;
+    conf.user_agent = "test/1";
+    conf.is_ending = is_told_to_end;
+    if (staple_fetch_create(&fetch, &conf, pool) != APR_SUCCESS) {
+        printf("Bail out! no engine\n");
+        exit(1);
+    }
+    setitimer(ITIMER_REAL, &soon, NULL);
+    return fetch;
 }
 
 void test_stop(void)
 {
     server_t server = { .manner = SILENT };
-    staple_fetch_t *fetch = engine(4, NULL);
+    staple_fetch_t *fetch;
     result_t results[20] = { { 0 } };
-    pthread_t thread;
     int i, stopped = 0;
 
     start(&server);
+    fetch = engine_to_be_told();
     for (i = 0; i < 20; i++) {
         submit(fetch, url_of(server.port, "/"), &results[i], 10 * SECOND);
     }
-    /* If it were not stopped, each job would end by its own deadline. */
-    pthread_create(&thread, NULL, stop_soon, fetch);
-    staple_fetch_run(fetch, 60 * SECOND);
-    pthread_join(thread, NULL);
+    /* If it were not told, each job would end by its own deadline. */
     staple_fetch_run(fetch, 60 * SECOND);
     results[0].fetch = fetch;
     staple_fetch_destroy(fetch);
@@ -58,7 +88,7 @@ void test_stop(void)
         stopped += results[i].calls == 1
                    && results[i].outcome == STAPLE_FETCH_STOPPED;
     }
-    is_int(stopped, 20, "a run is stopped from outside, and every job is told");
+    is_int(stopped, 20, "a signal ends a run, and every job is told");
     stop(&server);
 }
 
