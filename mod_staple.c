@@ -80,7 +80,6 @@ typedef struct generation_t {
     staple_cache_t *cache;          /* NULL: nothing is stapled */
     staple_process_t *process;      /* the refresher; NULL where cache is */
     staple_refresh_t *refresh;      /* in the refresher */
-    int is_decided;                 /* there: whether the server may start */
     staple_status_conf_t status;    /* for the status page */
 } generation_t;
 
@@ -339,35 +338,62 @@ static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
     return staple_refresh_create(&generation->refresh, &conf, p);
 }
 
-/* StapleMustStaple require: decided once, at the end of the warm-up, and by
- * the first refresher of a generation; one that took its place is of a server
- * at work. Returns an exit status, or 0. */
+/* What a killed refresher had no time to finish does not end the server. */
+static void log_unfinished(const generation_t *generation)
+{
+    const char *name = staple_refresh_missing(generation->cache,
+                                              generation->registry, 0);
+
+    if (name) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, generation->server,
+                     "STP0129: StapleMustStaple require: the must-staple "
+                     "certificate %s has nothing to staple yet, because the "
+                     "process that asked for it has ended; the server goes on",
+                     name);
+    }
+}
+
+/* Whether a must-staple certificate keeps the server from starting. */
+static int lacks_staple(const generation_t *generation, int is_successor)
+{
+    const char *name = staple_refresh_missing(generation->cache,
+                                              generation->registry,
+                                              is_successor);
+
+    if (name) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, generation->server,
+                     "STP0116: StapleMustStaple require: the must-staple "
+                     "certificate %s has nothing to staple; the server does "
+                     "not start", name);
+    }
+    else {
+        log_unfinished(generation);
+    }
+    return name != NULL;
+}
+
+/* StapleMustStaple require: decided once in a generation, by the refresher that
+ * is there at the end of the warm-up. Returns an exit status, or 0. */
 static int decide_start(generation_t *generation)
 {
     const staple_main_conf_t *global
         = staple_config_of(generation->server)->main;
     staple_refresh_warmup_t warmup = warmup_of(global);
     staple_process_state_t state;
-    const char *name;
 
     staple_process_state(generation->process, &state);
-    if (global->must_staple != STAPLE_MUST_REQUIRE || state.restarts > 0) {
-        generation->is_decided = 1;
-        return 0;
+    if (global->must_staple == STAPLE_MUST_REQUIRE) {
+        if (staple_refresh_is_warming_up(generation->cache,
+                                         generation->registry, &warmup,
+                                         state.born)) {
+            return 0;
+        }
+        if (lacks_staple(generation, state.restarts > 0)) {
+            return APEXIT_CHILDFATAL;
+        }
     }
-    if (staple_refresh_is_warming_up(generation->cache, generation->registry,
-                                     &warmup)) {
-        return 0;
-    }
-    generation->is_decided = 1;
-    name = staple_refresh_missing(generation->cache, generation->registry);
-    if (!name) {
-        return 0;
-    }
-    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, generation->server, "STP0116: "
-                 "StapleMustStaple require: the must-staple certificate "
-                 "%s has nothing to staple; the server does not start", name);
-    return APEXIT_CHILDFATAL;
+    staple_process_settle(generation->process);
+    return 0;
 }
 
 static int do_refresh(void *baton)
@@ -375,7 +401,8 @@ static int do_refresh(void *baton)
     generation_t *generation = baton;
 
     staple_refresh_step(generation->refresh, STEP_SPAN);
-    return generation->is_decided ? 0 : decide_start(generation);
+    return staple_process_is_settled(generation->process)
+           ? 0 : decide_start(generation);
 }
 
 static void end_refresh(void *baton)

@@ -82,6 +82,7 @@ static void fork_one(staple_process_t *process)
 
     process->pause = pause_after(process->failing);
     process->is_killed = 0;
+    process->forked = staple_clock_now();
     rv = apr_proc_fork(&process->proc, process->pool);
     if (rv == APR_INCHILD) {
         staple_process_live(process); /* does not return */
@@ -93,7 +94,6 @@ static void fork_one(staple_process_t *process)
                      "is tried again");
         return;
     }
-    process->forked = staple_clock_now();
     staple_process_note_told(process);
     watch(process);
 }
@@ -114,7 +114,7 @@ static void note_death(staple_process_t *process, int status)
 {
     int level = process->is_killed ? APLOG_INFO : APLOG_WARNING;
 
-    process->failing = staple_process_has_beaten(process, process->proc.pid)
+    process->failing = staple_process_has_beaten(process)
                        ? 0 : process->failing + 1;
     process->restarts++;
     if (!process->failing) { /* the marks are its own */
@@ -160,7 +160,7 @@ static apr_interval_time_t silence_of(const staple_process_t *process)
 {
     staple_process_state_t state;
 
-    if (!staple_process_has_beaten(process, process->proc.pid)) {
+    if (!staple_process_has_beaten(process)) {
         return staple_clock_now() - process->forked - process->pause;
     }
     staple_process_state(process, &state);

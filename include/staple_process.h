@@ -15,7 +15,8 @@
  *              staple_process_note_child  in the child_status hook
  *              (its end is a cleanup of the pool given to start)
  *   refresher  begin, step ..., end       of the work
- *              staple_process_beat, _mark and _is_ending, from within
+ *              staple_process_beat, _mark, _settle and _is_ending, from
+ *              within
  *   children   staple_process_leave       in child_init
  *   any        staple_process_state
  *
@@ -119,6 +120,11 @@ int staple_process_has_crashed(const staple_process_t *process);
  */
 apr_time_t staple_process_set_aside(const staple_process_t *process, int slot,
                                     int *is_new);
+
+/** Note that what is done once in a generation has been done, for those that
+ * take this one's place; and ask. */
+void staple_process_settle(staple_process_t *process);
+int staple_process_is_settled(const staple_process_t *process);
 
 /** Whether it has to end: told so, or nobody is left who needs it. A system
  * call; as often as ten times a second. */

@@ -88,23 +88,33 @@ typedef struct staple_refresh_warmup_t {
 } staple_refresh_warmup_t;
 
 /**
- * Whether the warm-up goes on: a certificate has neither a response nor a
- * first failure, and its time is not over. Once it is over it stays so; who
- * asks later, in however young a process, has nothing to wait for.
+ * Whether the warm-up goes on for a refresher: a certificate has neither a
+ * response nor a first failure, and its time is not over. Once it is over it
+ * stays so.
+ * @param born when the refresher began: one that took the place of another
+ *        has as much time as the first one had
  */
 int staple_refresh_is_warming_up(const staple_cache_t *cache,
                                  const staple_cert_registry_t *registry,
-                                 const staple_refresh_warmup_t *warmup);
+                                 const staple_refresh_warmup_t *warmup,
+                                 apr_time_t born);
 
-/** Wait for its end. */
+/**
+ * Wait for its end in a child. For children there is one clock, that of the
+ * generation: one that is born later has nothing to wait for.
+ */
 void staple_refresh_await(const staple_cache_t *cache,
                           const staple_cert_registry_t *registry,
                           const staple_refresh_warmup_t *warmup);
 
-/** The name of a must-staple certificate that nothing is served for, or
- * NULL. */
+/**
+ * The name of a must-staple certificate that nothing is served for, or NULL.
+ * @param is_successor whether the refresher that asks took the place of another
+ *        one: what that one had no time to finish is not held against anybody
+ */
 const char *staple_refresh_missing(const staple_cache_t *cache,
-                                   const staple_cert_registry_t *registry);
+                                   const staple_cert_registry_t *registry,
+                                   int is_successor);
 
 #ifdef __cplusplus
 }

@@ -76,9 +76,15 @@ static pid_t pid_on(const board_t *board)
     return (pid_t)atomic_load_explicit(&board->pid, memory_order_acquire);
 }
 
-int staple_process_has_beaten(const staple_process_t *process, pid_t pid)
+/* The system may have given it the pid of a predecessor, whose heartbeats were
+ * before its fork. */
+int staple_process_has_beaten(const staple_process_t *process)
 {
-    return pid_on(board_of(process)) == pid;
+    const board_t *board = board_of(process);
+
+    return pid_on(board) == process->proc.pid
+           && atomic_load_explicit(&board->beat, memory_order_relaxed)
+              >= process->forked;
 }
 
 /* ----- the refresher ----- */
@@ -105,6 +111,18 @@ apr_status_t staple_process_take_board(staple_process_t *process)
     atomic_store_explicit(&board->pid, (apr_uint32_t)getpid(),
                           memory_order_release);
     return APR_SUCCESS;
+}
+
+void staple_process_settle(staple_process_t *process)
+{
+    atomic_store_explicit(&board_of(process)->is_settled, 1,
+                          memory_order_relaxed);
+}
+
+int staple_process_is_settled(const staple_process_t *process)
+{
+    return (int)atomic_load_explicit(&board_of(process)->is_settled,
+                                     memory_order_relaxed);
 }
 
 /* A pid may have been given to somebody else since; a child of the server is

@@ -39,6 +39,7 @@ typedef struct board_t {
     _Atomic apr_int64_t born;     /* by the wall clock */
     _Atomic apr_uint32_t pid;     /* stored last: the rest is this one's */
     _Atomic apr_uint32_t restarts;
+    _Atomic apr_uint32_t is_settled; /* of the generation; stays */
     _Atomic apr_int32_t marks[STAPLE_PROCESS_MARKS]; /* by thread: the slot
                                      whose bytes are read, + 1; 0: none */
 } board_t;
@@ -86,8 +87,9 @@ void staple_process_free_board(staple_process_t *process);
 /** In the refresher: from now on the board tells of this process. */
 apr_status_t staple_process_take_board(staple_process_t *process);
 
-/** Whether a refresher of this pid has given a heartbeat. */
-int staple_process_has_beaten(const staple_process_t *process, pid_t pid);
+/** In the parent: whether the refresher that was forked last has given a
+ * heartbeat. */
+int staple_process_has_beaten(const staple_process_t *process);
 
 /** Whether any child of the server is still there. */
 int staple_process_has_children(const staple_process_t *process);

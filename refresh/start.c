@@ -194,9 +194,9 @@ void staple_refresh_confirm(const staple_refresh_t *refresh)
 
 /* ----- what children wait for ----- */
 
-/* Whether nothing is held for a certificate and nobody has tried yet. */
+/* Whether nothing is held for a certificate and nobody has tried since. */
 static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
-                      apr_time_t created)
+                      apr_time_t since)
 {
     staple_cache_state_t state;
     unsigned char none[1];
@@ -208,47 +208,57 @@ static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
         return 0;
     }
     staple_cache_state(cache, cert->slot, &state);
-    return state.last_attempt < created;
+    return state.last_attempt < since;
 }
 
 /* Whether the warm-up waits for a certificate. A clock that was set back since
  * it began ends it. */
 static int holds_up(const staple_cache_t *cache, const staple_cert_t *cert,
-                    const staple_refresh_warmup_t *warmup, apr_time_t created)
+                    const staple_refresh_warmup_t *warmup, apr_time_t since)
 {
-    apr_interval_time_t age = apr_time_now() - created;
+    apr_interval_time_t age = apr_time_now() - since;
 
     return age >= 0
            && age < (cert->is_must_staple ? warmup->must_staple
                                           : warmup->usual)
-           && is_awaited(cache, cert, created);
+           && is_awaited(cache, cert, since);
 }
 
 /* From a certificate on; what was settled once stays so. */
 static int first_awaited(const staple_cache_t *cache,
                          const apr_array_header_t *list,
-                         const staple_refresh_warmup_t *warmup, int from)
+                         const staple_refresh_warmup_t *warmup,
+                         apr_time_t since, int from)
 {
-    staple_cache_usage_t usage;
     int i;
 
-    staple_cache_usage(cache, &usage);
     for (i = from; i < list->nelts; i++) {
         if (holds_up(cache, APR_ARRAY_IDX(list, i, const staple_cert_t *),
-                     warmup, usage.created)) {
+                     warmup, since)) {
             break;
         }
     }
     return i;
 }
 
+static apr_time_t beginning_of(const staple_cache_t *cache)
+{
+    staple_cache_usage_t usage;
+
+    staple_cache_usage(cache, &usage);
+    return usage.created;
+}
+
 int staple_refresh_is_warming_up(const staple_cache_t *cache,
                                  const staple_cert_registry_t *registry,
-                                 const staple_refresh_warmup_t *warmup)
+                                 const staple_refresh_warmup_t *warmup,
+                                 apr_time_t born)
 {
     const apr_array_header_t *list = staple_cert_list(registry);
+    apr_time_t since = beginning_of(cache);
 
-    return first_awaited(cache, list, warmup, 0) < list->nelts;
+    since = born > since ? born : since;
+    return first_awaited(cache, list, warmup, since, 0) < list->nelts;
 }
 
 void staple_refresh_await(const staple_cache_t *cache,
@@ -256,15 +266,28 @@ void staple_refresh_await(const staple_cache_t *cache,
                           const staple_refresh_warmup_t *warmup)
 {
     const apr_array_header_t *list = staple_cert_list(registry);
+    apr_time_t since = beginning_of(cache);
     int i = 0;
 
-    while ((i = first_awaited(cache, list, warmup, i)) < list->nelts) {
+    while ((i = first_awaited(cache, list, warmup, since, i)) < list->nelts) {
         apr_sleep(POLL_PAUSE);
     }
 }
 
+/* Whether an attempt has come to its end in this generation, other than by the
+ * end of whoever made it. */
+static int was_tried(const staple_cache_t *cache, const staple_cert_t *cert)
+{
+    staple_cache_state_t state;
+
+    staple_cache_state(cache, cert->slot, &state);
+    return state.last_attempt >= beginning_of(cache)
+           && state.outcome != STAPLE_FETCH_STOPPED;
+}
+
 const char *staple_refresh_missing(const staple_cache_t *cache,
-                                   const staple_cert_registry_t *registry)
+                                   const staple_cert_registry_t *registry,
+                                   int is_successor)
 {
     const apr_array_header_t *list = staple_cert_list(registry);
     unsigned char buf[STAPLE_CACHE_DER_MAX];
@@ -277,7 +300,8 @@ const char *staple_refresh_missing(const staple_cache_t *cache,
         if (cert->is_must_staple && cert->scope == STAPLE_CERT_APPLIES) {
             held_t held = staple_refresh_read_held_into(cache, cert, now, buf);
 
-            if (!staple_refresh_is_valid(&held)) {
+            if (!staple_refresh_is_valid(&held)
+                && (!is_successor || was_tried(cache, cert))) {
                 return cert->name;
             }
         }

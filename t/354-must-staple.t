@@ -68,6 +68,43 @@ $others->start;
 ok($others->is_alive, 'require asks nothing of other certificates');
 ok($others->stop, 'httpd stops in good order');
 
+# The refresher is killed while it asks. Whoever takes its place decides, and
+# has as much time; what was not finished is not held against the server.
+for my $case (['refuse', 120, 'refused'], ['hang-before', 2, 'silent']) {
+    my ($fault, $warmup, $what) = @$case;
+    my $killed = Staple::Httpd->new(
+        conf   => stapling('StapleMustStaple require',
+                           "StapleWarmup ${warmup}s",
+                           'SSLStaplingResponderTimeout 120'),
+        vhosts => [{ cert => $must }]);
+
+    $responder->tell('listen');
+    $responder->only('hang-before');
+    $responder->tell('reset-counters');
+    $killed->launch;
+    ok(wait_for(sub { $responder->count }, 60), "$what: it asks");
+    my $first = $killed->wait_for_refresher;
+    $responder->tell($fault) if $fault eq 'refuse';
+    kill 'KILL', $first;
+    ok($killed->wait_for_log(qr/STP0120/, 60), '... and is replaced');
+    if ($fault eq 'refuse') {
+        ok($killed->wait_for_log(qr/STP0116.*must\.test/, 60),
+           '... the other one decides: the server does not start');
+        ok(wait_for(sub { !$killed->is_alive }, 60), '... and ends');
+    }
+    else {
+        ok($killed->wait_for_log(qr/STP0129.*must\.test/, 60),
+           '... the other one says what is missing');
+        $responder->good;
+        is(wait_for_staple($killed, 'good', name => 'must.test',
+                           seconds => 60)->{staple}, 'good',
+           '... and the server goes on');
+    }
+    $killed->stop;
+    $killed->log_ok(qr/STP0116|STP0129|STP0120|STP020\d/,
+                    qr/exit signal Killed|AH00050|AH00171|AH00363/);
+}
+
 # A server at work: its response ends, and it stays.
 $responder->tell('listen');
 $responder->tell('validity -60 3', $must);
