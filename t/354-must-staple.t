@@ -101,7 +101,7 @@ for my $case (['refuse', 120, 'refused'], ['hang-before', 2, 'silent']) {
            '... and the server goes on');
     }
     $killed->stop;
-    $killed->log_ok(qr/STP0116|STP0129|STP0120|STP020\d/,
+    $killed->log_ok(qr/STP0116|STP0129|STP0120|STP0[23]0\d/,
                     qr/exit signal Killed|AH00050|AH00171|AH00363/);
 }
 

@@ -19,6 +19,9 @@ sub server
 {
     my ($mpm, %o) = @_;
 
+    # With the usual MaxSpareServers prefork ends children by itself.
+    $o{server} //= "StartServers 4\nMinSpareServers 1\nMaxSpareServers 64\n"
+        . "MaxRequestWorkers 16\n" if $mpm eq 'prefork';
     return Staple::Httpd->new(
         mpm => $mpm, vhosts => [map { { cert => $_ } } @leaves],
         conf => stapling('SSLStaplingStandardCacheTimeout 1', $o{conf} // ()),
