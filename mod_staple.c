@@ -538,18 +538,31 @@ static apr_status_t open_share(apr_pool_t *p)
     return rv;
 }
 
-/* Values that mod_ssl starts with and that make no sense. */
-static void log_notes(const server_rec *s)
+/* Values that mod_ssl starts with and that make no sense, of all servers. */
+static apr_array_header_t *collect_notes(const server_rec *s, apr_pool_t *p)
 {
+    apr_array_header_t *all = apr_array_make(p, 1, sizeof(const char *));
+
     for (; s; s = s->next) {
         const apr_array_header_t *notes = staple_config_of(s)->notes;
         int i;
 
         for (i = 0; notes && i < notes->nelts; i++) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0150: %s",
-                         name_text(APR_ARRAY_IDX(notes, i, const char *),
-                                   notes->pool));
+            APR_ARRAY_PUSH(all, const char *)
+                = name_text(APR_ARRAY_IDX(notes, i, const char *), p);
         }
+    }
+    return all;
+}
+
+static void log_notes(const server_rec *s, apr_pool_t *p)
+{
+    const apr_array_header_t *notes = collect_notes(s, p);
+    int i;
+
+    for (i = 0; i < notes->nelts; i++) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0150: %s",
+                     APR_ARRAY_IDX(notes, i, const char *));
     }
 }
 
@@ -579,6 +592,7 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
     status->registry = current->registry;
     status->process = current->process;
     status->share = conf->share ? staple_share_name(conf->share) : NULL;
+    status->notes = collect_notes(current->server, p);
     status->may_act = conf->status_actions;
     status->token = staple_status_make_token(p);
 }
@@ -608,7 +622,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the dry run touches nothing */
     }
-    log_notes(s);
+    log_notes(s, ptemp);
     warn_without_mod_ssl(s);
     staple_sslconf_visit_lonely(current->start, s, add_lonely, ptemp, ptemp);
     staple_cert_registry_finish(current->registry);
@@ -632,7 +646,7 @@ static void on_test_config(apr_pool_t *p, server_rec *s)
 {
     staple_preflight_conf_t conf;
 
-    log_notes(s);
+    log_notes(s, p);
     if (!staple_preflight_is_wanted()) {
         return;
     }

@@ -33,6 +33,9 @@ typedef struct staple_status_conf_t {
     const char *ring_path;     /* NULL: the ring is in memory only */
     const char *share;         /* StapleShare's provider; NULL: none */
     const staple_process_t *process; /* the refresher; NULL: none */
+    const apr_array_header_t *notes; /* const char *: lines of the configuration
+                                  whose values were replaced, and by what;
+                                  printable; NULL: none */
     int may_act;               /* StapleStatusActions */
     const char *token;         /* what a form has to send back: random, made
                                   before there are children, so they agree */

@@ -494,6 +494,17 @@ static const char *ring_text(const staple_status_conf_t *conf, apr_pool_t *p)
            : "Ring in memory only: responses do not survive a stop";
 }
 
+static void put_notes(request_rec *r, const apr_array_header_t *notes)
+{
+    int i;
+
+    for (i = 0; notes && i < notes->nelts; i++) {
+        ap_rvputs(r, "<p>Configuration: ",
+                  escape(APR_ARRAY_IDX(notes, i, const char *), r->pool),
+                  "</p>\n", NULL);
+    }
+}
+
 static void put_server(request_rec *r, const moment_t *moment)
 {
     const staple_report_t *report = &moment->report;
@@ -511,6 +522,7 @@ static void put_server(request_rec *r, const moment_t *moment)
                                report->refresher.restarts), ".</p>\n", NULL);
     }
     ap_rputs("</div>\n", r);
+    put_notes(r, moment->conf->notes);
 }
 
 void staple_status_put_html(request_rec *r, const moment_t *moment,

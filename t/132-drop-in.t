@@ -8,6 +8,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Status;
 use Staple::Work qw(source_dir);
 
 # ----- the values -----
@@ -141,8 +142,8 @@ for my $pattern (@refused) {
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(ocsp => $responder->url);
-my $httpd = server(vhosts => [{ cert => $leaf }],
-    conf => join "\n", @here, stapling(),
+my $httpd = server(ports => 2, vhosts => [{ cert => $leaf }],
+    conf => join "\n", @here, stapling(status_conf()),
         'SSLStaplingForceURL none', 'SSLOCSPProxyURL none',
         (map { "$_ 60x" } @spans), 'SSLStaplingResponseMaxAge 100000');
 $httpd->start;
@@ -150,6 +151,10 @@ is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'and then it staples');
 my $log = read_file($httpd->{error_log});
 like($log, qr/\[staple:warn\].*STP0150: \Q$httpd->{dir}\E\S+:\d+: $_: '60x' is no time.*; 60 seconds are used, as mod_ssl reads it/,
      "$_: what is used instead is said") for @spans;
+my $page = Staple::Status->new($httpd)->page;
+like($page, qr/Configuration: \S+:\d+: SSLStaplingForceURL: .*none/,
+     'on the status page, too');
+unlike($page, qr/u:p\b|u:p%40q/, 'no password is shown there');
 unlike($log, qr/u:p\b|u:p%40q/, 'no password is logged');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0150/);
