@@ -3,12 +3,12 @@
 /*
  * Messages: the program of StapleMessageCmd, started when something changes.
  *
- * The one idea: what is to be told is a telling, and a telling is in one of
- * two lists, waiting or running. A step (staple_message_run) walks the
- * running ones and then starts waiting ones while there is room; nothing
- * here ever waits for a program.
+ * The one idea: a notice is one run of the program, and it is in one of two
+ * lists, waiting or running. A step (staple_message_run) walks the running ones
+ * and then starts waiting ones while there is room; nothing here ever waits for
+ * a program.
  *
- * A telling has a pool of its own, which dies with it.
+ * A notice has a pool of its own, which is destroyed with it.
  */
 
 #include "staple_message.h"
@@ -24,42 +24,43 @@
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 
+#include "staple_clock.h"
 #include "staple_id.h"
 
-/* What programs find; the server's own path is nobody's business. */
+/* The path that programs get; it does not depend on the server's own. */
 #define SEARCH_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:" \
                     "/sbin:/bin"
 
-/* How long the end waits for programs that were told to end. */
+/* How long staple_message_destroy waits for programs that got SIGTERM. */
 #define END_PATIENCE apr_time_from_msec(100)
 #define END_PAUSE apr_time_from_msec(5)
 
-/* How far a running program was told to end. */
+/* Which signals to end it a running program has got. */
 typedef enum {
-    FREE,    /* it was not */
-    TERMED,  /* SIGTERM was sent */
-    KILLED   /* SIGKILL was sent */
-} leash_e;
+    NOT_SIGNALLED,
+    SIGTERM_SENT,
+    SIGKILL_SENT
+} kill_stage_e;
 
-typedef struct telling_t {
-    struct telling_t *next;
+typedef struct notice_t {
+    struct notice_t *next;
     apr_pool_t *pool;
     unsigned char id[STAPLE_ID_LEN];
     staple_message_e reason;
     const char *name, *serial, *hosts, *detail;
     apr_proc_t process;   /* while it runs */
-    apr_time_t deadline;  /* of the next step on the leash */
-    leash_e leash;
-} telling_t;
+    apr_time_t deadline;  /* when the next signal is sent */
+    kill_stage_e kill_stage;
+} notice_t;
 
 struct staple_message_t {
     staple_message_conf_t conf;
-    apr_pool_t *pool;           /* parent of the tellings' */
+    apr_pool_t *pool;           /* parent of the notices' */
     int command_length;         /* words of conf.command */
     int running_count;
     int waiting_count;
-    telling_t *running;
-    telling_t *waiting;         /* in the order in which they came */
+    notice_t *running;
+    notice_t *waiting;         /* in the order in which they came */
 };
 
 const char *staple_message_text(staple_message_e reason)
@@ -99,8 +100,8 @@ apr_status_t staple_message_create(staple_message_t **message,
     return APR_SUCCESS;
 }
 
-/* Where the telling about a certificate hangs in a list; NULL: nowhere. */
-static telling_t **find(telling_t **list, const unsigned char *id)
+/* The link to the notice about a certificate in a list; NULL: none. */
+static notice_t **find(notice_t **list, const unsigned char *id)
 {
     for (; *list; list = &(*list)->next) {
         if (!memcmp((*list)->id, id, STAPLE_ID_LEN)) {
@@ -110,47 +111,47 @@ static telling_t **find(telling_t **list, const unsigned char *id)
     return NULL;
 }
 
-static telling_t *unlink_at(telling_t **at)
+static notice_t *unlink_at(notice_t **at)
 {
-    telling_t *telling = *at;
+    notice_t *notice = *at;
 
-    *at = telling->next;
-    telling->next = NULL;
-    return telling;
+    *at = notice->next;
+    notice->next = NULL;
+    return notice;
 }
 
-static void append(telling_t **list, telling_t *telling)
+static void append(notice_t **list, notice_t *notice)
 {
     while (*list) {
         list = &(*list)->next;
     }
-    *list = telling;
+    *list = notice;
 }
 
 apr_status_t staple_message_send(staple_message_t *message,
                                  const staple_message_note_t *note)
 {
-    telling_t **older = find(&message->waiting, note->id);
-    telling_t *telling;
+    notice_t **older = find(&message->waiting, note->id);
+    notice_t *notice;
     apr_pool_t *p;
     apr_status_t rv = apr_pool_create(&p, message->pool);
 
     if (rv) {
         return rv;
     }
-    telling = apr_pcalloc(p, sizeof(*telling));
-    telling->pool = p;
-    memcpy(telling->id, note->id, STAPLE_ID_LEN);
-    telling->reason = note->reason;
-    telling->name = apr_pstrdup(p, note->name);
-    telling->serial = apr_pstrdup(p, note->serial);
-    telling->hosts = apr_pstrdup(p, note->hosts);
-    telling->detail = apr_pstrdup(p, note->detail);
+    notice = apr_pcalloc(p, sizeof(*notice));
+    notice->pool = p;
+    memcpy(notice->id, note->id, STAPLE_ID_LEN);
+    notice->reason = note->reason;
+    notice->name = apr_pstrdup(p, note->name);
+    notice->serial = apr_pstrdup(p, note->serial);
+    notice->hosts = apr_pstrdup(p, note->hosts);
+    notice->detail = apr_pstrdup(p, note->detail);
     if (older) {
         apr_pool_destroy(unlink_at(older)->pool);
         message->waiting_count--;
     }
-    append(&message->waiting, telling);
+    append(&message->waiting, notice);
     message->waiting_count++;
     return APR_SUCCESS;
 }
@@ -158,25 +159,25 @@ apr_status_t staple_message_send(staple_message_t *message,
 /* ----- one program ----- */
 
 static const char *const *words_of(const staple_message_t *message,
-                                   const telling_t *telling)
+                                   const notice_t *notice)
 {
     int n = message->command_length;
-    const char **words = apr_pcalloc(telling->pool,
+    const char **words = apr_pcalloc(notice->pool,
                                      ((apr_size_t)n + 6) * sizeof(*words));
 
     memcpy(words, message->conf.command, (apr_size_t)n * sizeof(*words));
-    words[n++] = staple_message_text(telling->reason);
-    words[n++] = telling->name;
-    words[n++] = telling->serial;
-    words[n++] = telling->hosts;
-    words[n] = telling->detail;
+    words[n++] = staple_message_text(notice->reason);
+    words[n++] = notice->name;
+    words[n++] = notice->serial;
+    words[n++] = notice->hosts;
+    words[n] = notice->detail;
     return words;
 }
 
 /* What a process has that was forked from the refresher is not what a program
- * wants: signals that are ignored, and a limit that nobody keeps it to if the
- * refresher is killed. So an alarm, which an exec leaves as it is, ends it a
- * little after the refresher would have. A group of its own lets all that it
+ * should start with: it ignores signals. And nobody would end the program in
+ * time if the refresher were killed; so an alarm, which an exec leaves as it is,
+ * ends it a little after the refresher would have. A group of its own lets all that it
  * starts be ended with it. Standard error stays the server's error log. */
 static void prepare(unsigned limit)
 {
@@ -224,7 +225,7 @@ static void become(const char *const *words, unsigned limit, int report)
 
 /* What kept the program from being started; 0: nothing did, and the exec has
  * closed the other end. */
-static int hear(int report)
+static int read_error(int report)
 {
     int error = 0;
     ssize_t n;
@@ -237,7 +238,7 @@ static int hear(int report)
 
 /* Not apr_proc_create: after a fork in a process with threads it walks all
  * pools, and the signals stay blocked. */
-static apr_status_t spawn(telling_t *telling, const char *const *words,
+static apr_status_t spawn(notice_t *notice, const char *const *words,
                           unsigned limit)
 {
     int report[2], error;
@@ -255,8 +256,8 @@ static apr_status_t spawn(telling_t *telling, const char *const *words,
     error = pid < 0 ? errno : 0;
     close(report[1]);
     if (pid > 0) {
-        telling->process.pid = pid;
-        error = hear(report[0]);
+        notice->process.pid = pid;
+        error = read_error(report[0]);
     }
     close(report[0]);
     if (pid > 0 && error) {
@@ -265,18 +266,18 @@ static apr_status_t spawn(telling_t *telling, const char *const *words,
     return APR_FROM_OS_ERROR(error);
 }
 
-static apr_status_t start(staple_message_t *message, telling_t *telling,
+static apr_status_t start(staple_message_t *message, notice_t *notice,
                           apr_time_t now)
 {
     apr_interval_time_t limit = message->conf.timeout
                                 + 2 * STAPLE_MESSAGE_GRACE;
 
-    telling->deadline = now + message->conf.timeout;
-    return spawn(telling, words_of(message, telling),
+    notice->deadline = now + message->conf.timeout;
+    return spawn(notice, words_of(message, notice),
                  (unsigned)apr_time_sec(limit) + 1);
 }
 
-static void tell_end(const staple_message_t *message, const telling_t *telling,
+static void report_end(const staple_message_t *message, const notice_t *notice,
                      staple_message_end_e what, int exit_status,
                      apr_status_t rv)
 {
@@ -287,19 +288,19 @@ static void tell_end(const staple_message_t *message, const telling_t *telling,
     }
     memset(&end, 0, sizeof(end));
     end.end = what;
-    end.reason = telling->reason;
-    end.name = telling->name;
+    end.reason = notice->reason;
+    end.name = notice->name;
     end.exit_status = exit_status;
     end.rv = rv;
     message->conf.ended(message->conf.baton, &end);
 }
 
 /* Whether the program has ended; collects it, so that no zombie stays. */
-static int has_ended(telling_t *telling, staple_message_end_e *what,
+static int has_ended(notice_t *notice, staple_message_end_e *what,
                      int *exit_status)
 {
     apr_exit_why_e why = APR_PROC_EXIT;
-    apr_status_t rv = apr_proc_wait(&telling->process, exit_status, &why,
+    apr_status_t rv = apr_proc_wait(&notice->process, exit_status, &why,
                                     APR_NOWAIT);
 
     if (rv == APR_CHILD_NOTDONE) {
@@ -311,60 +312,64 @@ static int has_ended(telling_t *telling, staple_message_end_e *what,
     else if (why != APR_PROC_EXIT) {
         *exit_status += 128;
     }
-    *what = telling->leash != FREE ? STAPLE_MESSAGE_LATE
-            : *exit_status ? STAPLE_MESSAGE_FAILED : STAPLE_MESSAGE_DONE;
+    *what = *exit_status ? STAPLE_MESSAGE_FAILED : STAPLE_MESSAGE_DONE;
+    if (notice->kill_stage != NOT_SIGNALLED) {
+        *what = STAPLE_MESSAGE_LATE;
+    }
     return 1;
 }
 
-/* A step further in ending a program, if the time has come. */
-static void pull(telling_t *telling, apr_time_t now)
+/* Send a program that takes too long its next signal, if it is time. */
+static void signal_if_due(notice_t *notice, apr_time_t now)
 {
-    if (now < telling->deadline || telling->leash == KILLED) {
+    int is_first = notice->kill_stage == NOT_SIGNALLED;
+
+    if (now < notice->deadline || notice->kill_stage == SIGKILL_SENT) {
         return;
     }
-    telling->leash = telling->leash == FREE ? TERMED : KILLED;
-    kill(-telling->process.pid, telling->leash == TERMED ? SIGTERM : SIGKILL);
-    telling->deadline = now + STAPLE_MESSAGE_GRACE;
+    notice->kill_stage = is_first ? SIGTERM_SENT : SIGKILL_SENT;
+    kill(-notice->process.pid, is_first ? SIGTERM : SIGKILL);
+    notice->deadline = now + STAPLE_MESSAGE_GRACE;
 }
 
 /* ----- all of them ----- */
 
 static void watch_running(staple_message_t *message, apr_time_t now)
 {
-    telling_t **at = &message->running;
+    notice_t **at = &message->running;
     staple_message_end_e what;
     int exit_status;
 
     while (*at) {
         if (!has_ended(*at, &what, &exit_status)) {
-            pull(*at, now);
+            signal_if_due(*at, now);
             at = &(*at)->next;
             continue;
         }
-        tell_end(message, *at, what, exit_status, APR_SUCCESS);
+        report_end(message, *at, what, exit_status, APR_SUCCESS);
         apr_pool_destroy(unlink_at(at)->pool);
         message->running_count--;
     }
 }
 
-static void start_one(staple_message_t *message, telling_t *telling,
+static void start_one(staple_message_t *message, notice_t *notice,
                       apr_time_t now)
 {
-    apr_status_t rv = start(message, telling, now);
+    apr_status_t rv = start(message, notice, now);
 
     message->waiting_count--;
     if (rv) {
-        tell_end(message, telling, STAPLE_MESSAGE_NO_START, 0, rv);
-        apr_pool_destroy(telling->pool);
+        report_end(message, notice, STAPLE_MESSAGE_NO_START, 0, rv);
+        apr_pool_destroy(notice->pool);
         return;
     }
-    append(&message->running, telling);
+    append(&message->running, notice);
     message->running_count++;
 }
 
 static void start_waiting(staple_message_t *message, apr_time_t now)
 {
-    telling_t **at = &message->waiting;
+    notice_t **at = &message->waiting;
 
     while (*at && message->running_count < message->conf.concurrency) {
         if (find(&message->running, (*at)->id)) {
@@ -378,26 +383,26 @@ static void start_waiting(staple_message_t *message, apr_time_t now)
 
 int staple_message_run(staple_message_t *message)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = staple_clock_now();
 
     watch_running(message, now);
     start_waiting(message, now);
     return message->running_count + message->waiting_count;
 }
 
-/* Twice is enough for any. */
-static void pull_all(staple_message_t *message)
+/* SIGTERM to each program, or SIGKILL to one that has had it. */
+static void signal_all(staple_message_t *message)
 {
-    telling_t *telling;
+    notice_t *notice;
 
-    for (telling = message->running; telling; telling = telling->next) {
-        pull(telling, telling->deadline);
+    for (notice = message->running; notice; notice = notice->next) {
+        signal_if_due(notice, notice->deadline);
     }
 }
 
 static void collect_all(staple_message_t *message, apr_wait_how_e how)
 {
-    telling_t **at = &message->running;
+    notice_t **at = &message->running;
 
     while (*at) {
         if (apr_proc_wait(&(*at)->process, NULL, NULL, how)
@@ -412,15 +417,15 @@ static void collect_all(staple_message_t *message, apr_wait_how_e how)
 
 void staple_message_destroy(staple_message_t *message)
 {
-    apr_time_t end = apr_time_now() + END_PATIENCE;
+    apr_time_t end = staple_clock_now() + END_PATIENCE;
 
-    pull_all(message);
+    signal_all(message);
     collect_all(message, APR_NOWAIT);
-    while (message->running && apr_time_now() < end) {
+    while (message->running && staple_clock_now() < end) {
         apr_sleep(END_PAUSE);
         collect_all(message, APR_NOWAIT);
     }
-    pull_all(message);
+    signal_all(message);
     collect_all(message, APR_WAIT);
     apr_pool_destroy(message->pool);
 }

@@ -211,7 +211,7 @@ static void report_share(staple_refresh_t *refresh)
     memset(&more, 0, sizeof(more));
     more.hits = state.hits - told->hits;
     more.misses = state.misses - told->misses;
-    more.odd = state.odd - told->odd;
+    more.foreign = state.foreign - told->foreign;
     more.stored = state.stored - told->stored;
     more.dropped = state.dropped - told->dropped;
     more.unanswered = state.unanswered - told->unanswered;

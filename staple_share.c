@@ -8,8 +8,12 @@
  *
  * The one idea: a share is what lasts, an engine is what it has while it is
  * started. The refresher puts requests into the engine, takes finished ones out
- * and calls back. An engine whose thread hangs at the stop is put on a list,
- * and is gone when its thread has come back; the next start has another.
+ * and calls back. An engine whose thread hangs at the stop is abandoned: it
+ * waits in a list until its thread has ended, and the next start has another.
+ *
+ * Moments are those of the clock that never jumps, but for the dates that come
+ * from outside and go there: when a response was fetched, when it expires, and
+ * when the provider failed last.
  */
 
 #include "staple_share.h"
@@ -22,12 +26,14 @@
 #include <ap_socache.h>
 #include <apr_strings.h>
 
+#include "staple_clock.h"
+
 struct staple_share_t {
     const char *name;
     backend_t backend;
     const unsigned char *identity; /* NULL: each start has its own */
     engine_t *engine;     /* while started */
-    engine_t *left;       /* threads in a call that has not returned */
+    engine_t *abandoned; /* threads in a call that has not returned */
     int owed;             /* callbacks */
     staple_share_state_t state; /* while not started */
 };
@@ -101,41 +107,42 @@ void staple_share_set_identity(staple_share_t *share,
 
 /* ----- requests ----- */
 
-static ask_t make_ask(kind_e kind, const unsigned char *id)
+static operation_t make_operation(operation_kind_e kind,
+                                  const unsigned char *id)
 {
-    ask_t ask;
+    operation_t op;
 
-    memset(&ask, 0, sizeof(ask));
-    ask.kind = kind;
-    staple_share_write_key(ask.key, id,
+    memset(&op, 0, sizeof(op));
+    op.kind = kind;
+    staple_share_write_key(op.key, id,
                            kind == CLAIM ? STAPLE_SHARE_KEY_CLAIM
                                          : STAPLE_SHARE_KEY_RESPONSE);
-    return ask;
+    return op;
 }
 
-static request_t *make_request(const ask_t *ask)
+static request_t *make_request(const operation_t *op)
 {
-    request_t *request = calloc(1, sizeof(*request) + ask->len);
+    request_t *request = calloc(1, sizeof(*request) + op->len);
 
     if (request) {
-        request->ask = *ask;
+        request->op = *op;
     }
     return request;
 }
 
 /* Have a get or a claim answered. */
-static apr_status_t submit(staple_share_t *share, const ask_t *ask,
+static apr_status_t submit(staple_share_t *share, const operation_t *op,
                            apr_interval_time_t patience,
                            staple_share_done_fn *done, void *baton)
 {
     engine_t *engine = share->engine;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = staple_clock_now();
     request_t *request;
 
     if (!engine) {
         return APR_EINVAL;
     }
-    request = make_request(ask);
+    request = make_request(op);
     if (!request) {
         return APR_ENOMEM;
     }
@@ -153,9 +160,9 @@ apr_status_t staple_share_get(staple_share_t *share, const unsigned char *id,
                               apr_interval_time_t patience,
                               staple_share_done_fn *done, void *baton)
 {
-    ask_t ask = make_ask(GET, id);
+    operation_t op = make_operation(GET, id);
 
-    return submit(share, &ask, patience, done, baton);
+    return submit(share, &op, patience, done, baton);
 }
 
 apr_status_t staple_share_claim(staple_share_t *share, const unsigned char *id,
@@ -163,21 +170,21 @@ apr_status_t staple_share_claim(staple_share_t *share, const unsigned char *id,
                                 apr_interval_time_t patience,
                                 staple_share_done_fn *done, void *baton)
 {
-    ask_t ask = make_ask(CLAIM, id);
+    operation_t op = make_operation(CLAIM, id);
 
-    ask.span = span;
-    return submit(share, &ask, patience, done, baton);
+    op.span = span;
+    return submit(share, &op, patience, done, baton);
 }
 
 static request_t *make_put(const unsigned char *id, apr_size_t der_len,
                            apr_time_t expiry)
 {
-    ask_t ask = make_ask(PUT, id);
+    operation_t op = make_operation(PUT, id);
     request_t *request;
 
-    ask.len = STAPLE_SHARE_HEAD_LEN + der_len;
-    ask.expiry = expiry;
-    request = make_request(&ask);
+    op.len = STAPLE_SHARE_HEAD_LEN + der_len;
+    op.expiry = expiry;
+    request = make_request(&op);
     if (request) {
         request->deadline = NEVER;
     }
@@ -200,7 +207,7 @@ void staple_share_put(staple_share_t *share, const unsigned char *id,
     }
     apr_thread_mutex_lock(engine->mutex);
     if (staple_share_pack(request->record, der, der_len, fetched_at)) {
-        staple_share_accept(engine, request, apr_time_now());
+        staple_share_accept(engine, request, staple_clock_now());
     }
     else {
         staple_share_refuse(engine, request);
@@ -228,7 +235,7 @@ static void await_answer(const staple_share_t *share, apr_time_t now,
         if (next > now) {
             apr_thread_cond_timedwait(engine->done, engine->mutex, next - now);
         }
-        now = apr_time_now();
+        now = staple_clock_now();
     }
 }
 
@@ -249,7 +256,7 @@ static void deliver(staple_share_t *share, request_t *request)
 int staple_share_run(staple_share_t *share, apr_interval_time_t span)
 {
     engine_t *engine = share->engine;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = staple_clock_now();
     request_t *finished;
 
     if (!engine) {
@@ -265,15 +272,15 @@ int staple_share_run(staple_share_t *share, apr_interval_time_t span)
 
 /* ----- the share's life ----- */
 
-/* Give back the engines whose threads have come home meanwhile. */
-static void reap(staple_share_t *share)
+/* Free the abandoned engines whose threads have ended meanwhile. */
+static void free_ended(staple_share_t *share)
 {
-    engine_t **link = &share->left;
+    engine_t **link = &share->abandoned;
 
     while (*link) {
         engine_t *next = (*link)->next;
 
-        if (staple_share_bury(*link)) {
+        if (staple_share_free_ended(*link)) {
             *link = next;
         }
         else {
@@ -284,7 +291,7 @@ static void reap(staple_share_t *share)
 
 apr_status_t staple_share_start(staple_share_t *share)
 {
-    reap(share);
+    free_ended(share);
     if (share->engine) {
         return APR_EINVAL;
     }
@@ -297,20 +304,20 @@ void staple_share_stop(staple_share_t *share)
     engine_t *engine = share->engine;
     request_t *finished;
 
-    reap(share);
+    free_ended(share);
     if (!engine) {
         return;
     }
     apr_thread_mutex_lock(engine->mutex);
     staple_share_give_up(engine);
-    staple_share_dismiss(engine);
+    staple_share_end_thread(engine);
     finished = staple_share_take_finished(engine);
-    staple_share_note_state(engine, apr_time_now(), &share->state);
+    staple_share_note_state(engine, staple_clock_now(), &share->state);
     apr_thread_mutex_unlock(engine->mutex);
     share->engine = NULL;
-    if (!staple_share_bury(engine)) {
-        engine->next = share->left;
-        share->left = engine;
+    if (!staple_share_free_ended(engine)) {
+        engine->next = share->abandoned;
+        share->abandoned = engine;
     }
     deliver(share, finished);
 }
@@ -318,7 +325,7 @@ void staple_share_stop(staple_share_t *share)
 void staple_share_state(staple_share_t *share, staple_share_state_t *state)
 {
     engine_t *engine = share->engine;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = staple_clock_now();
 
     if (!engine) {
         *state = share->state;
@@ -329,12 +336,12 @@ void staple_share_state(staple_share_t *share, staple_share_state_t *state)
     apr_thread_mutex_unlock(engine->mutex);
 }
 
-int staple_share_left(const staple_share_t *share)
+int staple_share_abandoned(const staple_share_t *share)
 {
     const engine_t *engine;
     int n = 0;
 
-    for (engine = share->left; engine; engine = engine->next) {
+    for (engine = share->abandoned; engine; engine = engine->next) {
         n++;
     }
     return n;

@@ -63,7 +63,7 @@ void staple_cache_count_share(staple_cache_t *cache,
 
     count_add(&header->share_hits, more->hits);
     count_add(&header->share_misses, more->misses);
-    count_add(&header->share_odd, more->odd);
+    count_add(&header->share_foreign, more->foreign);
     count_add(&header->share_stored, more->stored);
     count_add(&header->share_dropped, more->dropped);
     count_add(&header->share_unanswered, more->unanswered);
@@ -84,7 +84,7 @@ void staple_cache_share(const staple_cache_t *cache, staple_cache_share_t *sum)
 
     sum->hits = word_get(&header->share_hits);
     sum->misses = word_get(&header->share_misses);
-    sum->odd = word_get(&header->share_odd);
+    sum->foreign = word_get(&header->share_foreign);
     sum->stored = word_get(&header->share_stored);
     sum->dropped = word_get(&header->share_dropped);
     sum->unanswered = word_get(&header->share_unanswered);

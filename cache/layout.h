@@ -106,7 +106,7 @@ typedef struct staple_cache_header_t {
     /* The share of a fleet, as in staple_cache_share_t. */
     staple_cache_word_t share_hits;
     staple_cache_word_t share_misses;
-    staple_cache_word_t share_odd;
+    staple_cache_word_t share_foreign;
     staple_cache_word_t share_stored;
     staple_cache_word_t share_dropped;
     staple_cache_word_t share_unanswered;

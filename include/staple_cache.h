@@ -383,7 +383,7 @@ void staple_cache_served(const staple_cache_t *cache, int slot,
 typedef struct staple_cache_share_t {
     apr_uint64_t hits;       /* these seven as in staple_share_state_t */
     apr_uint64_t misses;
-    apr_uint64_t odd;
+    apr_uint64_t foreign;
     apr_uint64_t stored;
     apr_uint64_t dropped;
     apr_uint64_t unanswered;

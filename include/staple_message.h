@@ -8,10 +8,10 @@
  * a certificate, as mod_md's MDMessageCmd is.
  *
  * The one idea: a program is never waited for. staple_message_send notes what
- * is to be told, staple_message_run starts programs, collects those that have
- * ended and ends those that take too long; each is a matter of a moment.
- * There is never more than one program at a time for one certificate; what
- * happens to it meanwhile is told afterwards, the newest only.
+ * is to be reported, staple_message_run starts programs, collects those that
+ * have ended and ends those that take too long; neither ever blocks. There is
+ * never more than one program at a time for one certificate; of what happens to
+ * it meanwhile, the newest is reported when that program has ended.
  *
  *   PROGRAM [ARGUMENT...] REASON NAME SERIAL HOSTS DETAIL
  *
@@ -20,8 +20,8 @@
  * server's error log. A certificate's name is whatever its owner wrote, so
  * the program has to quote it.
  *
- * The refresher's first thread only. This room never logs; what became of a
- * program is told to a callback.
+ * The refresher's first thread only. This room never logs; a callback learns
+ * what became of a program.
  */
 
 #include <apr_pools.h>
@@ -44,7 +44,7 @@ typedef enum {
 /** A reason as the program gets it: "renewed". */
 const char *staple_message_text(staple_message_e reason);
 
-/** One thing to tell. Read by staple_message_send, and copied. */
+/** One thing to report. Read by staple_message_send, and copied. */
 typedef struct staple_message_note_t {
     const unsigned char *id; /* STAPLE_ID_LEN bytes */
     staple_message_e reason;
@@ -99,8 +99,8 @@ apr_status_t staple_message_create(staple_message_t **message,
                                    apr_pool_t *p);
 
 /**
- * Note something to be told; it takes the place of what waits to be told of
- * the same certificate. Starts nothing yet.
+ * Note something to be reported. It replaces what waits to be reported of the
+ * same certificate. Starts nothing yet.
  */
 apr_status_t staple_message_send(staple_message_t *message,
                                  const staple_message_note_t *note);

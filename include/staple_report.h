@@ -83,7 +83,7 @@ typedef struct staple_responder_numbers_t {
 /** Of the share, if there is one; described in staple_report_share_numbers. */
 typedef struct staple_share_numbers_t {
     apr_int64_t silent, since, last_error;
-    apr_int64_t hits, misses, odd, stored, dropped, unanswered, errors;
+    apr_int64_t hits, misses, foreign, stored, dropped, unanswered, errors;
 } staple_share_numbers_t;
 
 /** Of the refresher process; described in staple_report_refresher_numbers. */

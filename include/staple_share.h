@@ -10,8 +10,8 @@
  * The one idea: a provider blocks, for as long as it likes, and nobody here
  * ever waits for it. Providers are called on one thread of the share's own,
  * in the refresher; its first thread hands over requests and collects
- * answers, and whatever is late, full, broken or odd is "no answer": the
- * share saves a question or it costs nothing.
+ * answers. Whatever is late, full, broken or not written by this module counts
+ * as "no answer": the share saves a question, or it costs nothing.
  *
  *   first thread                           the share's thread
  *     get, claim, put  -> bounded queue ->   provider's retrieve, store
@@ -178,7 +178,8 @@ int staple_share_run(staple_share_t *share, apr_interval_time_t span);
 typedef struct staple_share_state_t {
     apr_uint64_t hits;     /* gets that found a response */
     apr_uint64_t misses;   /* gets that found none */
-    apr_uint64_t odd;      /* gets that found what this room never wrote */
+    apr_uint64_t foreign;      /* gets that found what this module
+                              did not write */
     apr_uint64_t stored;   /* puts that the provider took */
     apr_uint64_t dropped;  /* puts that were not made, or refused for size */
     apr_uint64_t unanswered; /* gets and claims that ended as NO_ANSWER */

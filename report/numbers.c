@@ -138,7 +138,7 @@ const staple_number_t staple_report_share_numbers[] = {
            "Looks into the share that found a response."),
     NUMBER(share, misses, COUNTER, NONE, "Not found",
            "Looks into the share that found none."),
-    NUMBER(share, odd, COUNTER, NONE, "Not ours",
+    NUMBER(share, foreign, COUNTER, NONE, "Not ours",
            "Looks that found something that mod_staple did not write."),
     NUMBER(share, stored, COUNTER, NONE, "Given",
            "Responses that were given to the share."),

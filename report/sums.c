@@ -68,7 +68,7 @@ void staple_report_add_share(staple_report_t *report, const char *provider,
     numbers->since = share->since;
     numbers->hits = (apr_int64_t)share->hits;
     numbers->misses = (apr_int64_t)share->misses;
-    numbers->odd = (apr_int64_t)share->odd;
+    numbers->foreign = (apr_int64_t)share->foreign;
     numbers->stored = (apr_int64_t)share->stored;
     numbers->dropped = (apr_int64_t)share->dropped;
     numbers->unanswered = (apr_int64_t)share->unanswered;

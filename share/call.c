@@ -7,9 +7,8 @@
  * whether a call is made at all, and who still wants to know
  * (share/engine.c).
  *
- * The one idea: any line here may take for ever. So all that it touches is the
- * thread's own, a client and a call; there is no mutex to hold but the one
- * that the provider itself demands.
+ * The one idea: a provider may never return. So all that is touched here is the
+ * thread's own, a client and a call, and no mutex is held.
  */
 
 #include "share_int.h"
@@ -25,8 +24,8 @@
 
 /* ----- the provider ----- */
 
-/* Into the client's buffer. */
-static apr_status_t look(client_t *client, const unsigned char *key,
+/* Read the value of a key into the client's buffer. */
+static apr_status_t read_value(client_t *client, const unsigned char *key,
                          unsigned int *len)
 {
     const backend_t *backend = &client->backend;
@@ -47,7 +46,8 @@ static apr_status_t store(const client_t *client, const unsigned char *key,
                                    STAPLE_SHARE_KEY_LEN, expiry, bytes,
                                    (unsigned int)len, client->scratch);
 
-    /* What redis and memcache say when a server is down. */
+    /* The clients of redis and memcache say "not found" when a server is
+     * down. */
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_EGENERAL : rv;
 }
 
@@ -79,7 +79,7 @@ static void keep_response(call_t *call)
 static void fetch_response(client_t *client, call_t *call)
 {
     unsigned int len;
-    apr_status_t rv = look(client, call->ask.key, &len);
+    apr_status_t rv = read_value(client, call->op.key, &len);
 
     call->health = health_of(rv);
     if (rv && !is_size_refused(rv)) {
@@ -89,7 +89,7 @@ static void fetch_response(client_t *client, call_t *call)
         return;
     }
     if (rv || !staple_share_unpack(&call->answer, client->buf, len)) {
-        call->is_odd = 1;
+        call->is_foreign = 1;
         call->answer.outcome = STAPLE_SHARE_MISSING;
         return;
     }
@@ -110,7 +110,7 @@ static apr_time_t claim_expiry(apr_interval_time_t span)
 static void make_claim(client_t *client, call_t *call)
 {
     unsigned int len = 0;
-    apr_status_t rv = look(client, call->ask.key, &len);
+    apr_status_t rv = read_value(client, call->op.key, &len);
 
     call->health = health_of(rv);
     if (call->health && !APR_STATUS_IS_NOTFOUND(call->health)) {
@@ -123,11 +123,11 @@ static void make_claim(client_t *client, call_t *call)
         return;
     }
     call->answer.outcome = STAPLE_SHARE_NO_ANSWER;
-    if (call->ask.is_written) { /* written but not kept */
+    if (call->op.is_written) { /* written but not kept */
         return;
     }
-    rv = store(client, call->ask.key, client->claim, STAPLE_SHARE_CLAIM_LEN,
-               claim_expiry(call->ask.span));
+    rv = store(client, call->op.key, client->claim, STAPLE_SHARE_CLAIM_LEN,
+               claim_expiry(call->op.span));
     call->health = health_of(rv);
     call->has_written = !rv;
 }
@@ -137,7 +137,7 @@ static void make_claim(client_t *client, call_t *call)
 static void give_response(client_t *client, call_t *call)
 {
     apr_time_t now = apr_time_now();
-    apr_time_t expiry = call->ask.expiry < now + EXPIRY_MAX ? call->ask.expiry
+    apr_time_t expiry = call->op.expiry < now + EXPIRY_MAX ? call->op.expiry
                                                             : now + EXPIRY_MAX;
 
     call->health = APR_NOTFOUND;
@@ -145,13 +145,13 @@ static void give_response(client_t *client, call_t *call)
     if (expiry < now + EXPIRY_MIN) {
         return;
     }
-    call->health = health_of(store(client, call->ask.key, call->record,
-                                   call->ask.len, expiry));
+    call->health = health_of(store(client, call->op.key, call->record,
+                                   call->op.len, expiry));
 }
 
 void staple_share_make_call(client_t *client, call_t *call)
 {
-    switch (call->ask.kind) {
+    switch (call->op.kind) {
     case GET:
         fetch_response(client, call);
         break;

@@ -8,8 +8,8 @@
  * The one idea: a request is in exactly one place: queued, settling (a claim
  * that waits for its second look), running, or finished. The refresher may take
  * a get or a claim away from any of them, the running one included, and the
- * thread then throws away what it brings; that is how each is answered exactly
- * once and never late. A put belongs to the thread as soon as it runs.
+ * thread then throws away what its call came to; that is how each is answered
+ * exactly once and never late. A put belongs to the thread as soon as it runs.
  */
 
 #include "share_int.h"
@@ -22,7 +22,12 @@
 static void append(list_t *list, request_t *request)
 {
     request->next = NULL;
-    *(list->first ? &list->last->next : &list->first) = request;
+    if (list->first) {
+        list->last->next = request;
+    }
+    else {
+        list->first = request;
+    }
     list->last = request;
     list->count++;
 }
@@ -74,7 +79,7 @@ void staple_share_note_state(const engine_t *engine, apr_time_t now,
     state->is_silent = is_silent(engine, now);
     if (is_stuck(engine, now)) {
         state->errors++;
-        state->last_error = engine->began + STAPLE_SHARE_STUCK;
+        state->last_error = engine->began_date + STAPLE_SHARE_STUCK;
         state->last_status = APR_TIMEUP;
     }
 }
@@ -97,7 +102,7 @@ request_t *staple_share_take_finished(engine_t *engine)
 
 static void enqueue(engine_t *engine, request_t *request)
 {
-    engine->bytes += request->ask.len;
+    engine->bytes += request->op.len;
     append(&engine->queued, request);
     apr_thread_cond_signal(engine->work);
 }
@@ -107,7 +112,7 @@ static request_t *dequeue(engine_t *engine)
     request_t *request = shift(&engine->queued);
 
     if (request) {
-        engine->bytes -= request->ask.len;
+        engine->bytes -= request->op.len;
     }
     return request;
 }
@@ -115,7 +120,7 @@ static request_t *dequeue(engine_t *engine)
 static int has_room(const engine_t *engine, const request_t *request)
 {
     return engine->queued.count < STAPLE_SHARE_QUEUE_MAX
-           && engine->bytes + request->ask.len <= STAPLE_SHARE_QUEUE_BYTES;
+           && engine->bytes + request->op.len <= STAPLE_SHARE_QUEUE_BYTES;
 }
 
 void staple_share_accept(engine_t *engine, request_t *request, apr_time_t now)
@@ -129,7 +134,7 @@ void staple_share_accept(engine_t *engine, request_t *request, apr_time_t now)
 
 void staple_share_refuse(engine_t *engine, request_t *request)
 {
-    if (request->ask.kind == PUT) {
+    if (request->op.kind == PUT) {
         engine->state.dropped++;
         free(request);
         return;
@@ -148,7 +153,7 @@ request_t *staple_share_take_next(engine_t *engine, apr_time_t now)
 /* Take the running request from the thread, unless it is a put. */
 static void take_running(engine_t *engine)
 {
-    if (engine->running && engine->running->ask.kind != PUT) {
+    if (engine->running && engine->running->op.kind != PUT) {
         finish(engine, engine->running);
         engine->running = NULL;
     }
@@ -230,19 +235,20 @@ void staple_share_begin(engine_t *engine, request_t *request, apr_time_t now,
                         call_t *call)
 {
     memset(call, 0, sizeof(*call));
-    call->ask = request->ask;
+    call->op = request->op;
     call->record = request->record;
     engine->running = request;
     engine->began = now;
+    engine->began_date = apr_time_now();
 }
 
-static void note_trouble(engine_t *engine, apr_status_t status, apr_time_t now)
+static void note_error(engine_t *engine, apr_status_t status, apr_time_t now)
 {
     int over = ++engine->failing - STAPLE_SHARE_FAILING;
     apr_interval_time_t pause = STAPLE_SHARE_PAUSE_MAX;
 
     engine->state.errors++;
-    engine->state.last_error = now;
+    engine->state.last_error = apr_time_now();
     engine->state.last_status = status;
     if (over < 0) {
         return;
@@ -259,26 +265,26 @@ static void note_trouble(engine_t *engine, apr_status_t status, apr_time_t now)
 static void note_health(engine_t *engine, const call_t *call, apr_time_t now)
 {
     if (is_stuck(engine, now)) {
-        note_trouble(engine, APR_TIMEUP, now);
+        note_error(engine, APR_TIMEUP, now);
     }
     else if (call->health == APR_SUCCESS) {
         engine->failing = 0;
     }
     else if (!APR_STATUS_IS_NOTFOUND(call->health)) {
-        note_trouble(engine, call->health, now);
+        note_error(engine, call->health, now);
     }
 }
 
 static void count(staple_share_state_t *state, const call_t *call)
 {
-    if (call->ask.kind == PUT && call->health) {
+    if (call->op.kind == PUT && call->health) {
         state->dropped++;
     }
-    else if (call->ask.kind == PUT) {
+    else if (call->op.kind == PUT) {
         state->stored++;
     }
-    else if (call->is_odd) {
-        state->odd++;
+    else if (call->is_foreign) {
+        state->foreign++;
     }
     else if (call->answer.outcome == STAPLE_SHARE_FOUND) {
         state->hits++;
@@ -292,17 +298,18 @@ static void count(staple_share_state_t *state, const call_t *call)
 static void settle(engine_t *engine, request_t *request, apr_time_t now,
                    apr_interval_time_t took)
 {
-    request->ask.is_written = 1;
+    request->op.is_written = 1;
     request->ready_at = now + STAPLE_SHARE_SETTLE + took;
     append(&engine->settling, request);
 }
 
-/* To where the request is to be next; the refresher may have taken it. */
-static void bring_home(engine_t *engine, request_t *request,
+/* To where the request is to be next. Where the refresher has taken it away,
+ * what the call came to is thrown away. */
+static void return_request(engine_t *engine, request_t *request,
                        const call_t *call, apr_time_t now,
                        apr_interval_time_t took)
 {
-    if (call->ask.kind == PUT) {
+    if (call->op.kind == PUT) {
         free(request);
     }
     else if (!engine->running) {
@@ -327,5 +334,5 @@ void staple_share_conclude(engine_t *engine, request_t *request,
     note_health(engine, call, now);
     engine->began = 0;
     count(&engine->state, call);
-    bring_home(engine, request, call, now, took);
+    return_request(engine, request, call, now, took);
 }

@@ -12,7 +12,8 @@
  *   share/call.c    one call of the provider, without the mutex
  *   share/entry.c   the bytes of what is stored; has its own header
  *
- * Each calls those behind it and none before it.
+ * Each calls those behind it and none before it. Moments are those of the clock
+ * that never jumps (staple_clock.h), unless a remark says that it is a date.
  */
 
 #include <ap_socache.h>
@@ -41,23 +42,23 @@ extern "C" {
 #define STAPLE_SHARE_QUEUE_MAX 8192
 #define STAPLE_SHARE_QUEUE_BYTES ((apr_size_t)8 * 1024 * 1024)
 
-typedef enum { GET, CLAIM, PUT } kind_e;
+typedef enum { GET, CLAIM, PUT } operation_kind_e;
 
 /** What the provider is asked for. */
-typedef struct ask_t {
-    kind_e kind;
+typedef struct operation_t {
+    operation_kind_e kind;
     unsigned char key[STAPLE_SHARE_KEY_LEN];
     apr_interval_time_t span; /* claim: for how long it is to stand */
     int is_written;           /* claim: this is the second look */
-    apr_time_t expiry;        /* put */
+    apr_time_t expiry;        /* put: a date */
     apr_size_t len;           /* put: bytes of the record; else 0 */
-} ask_t;
+} operation_t;
 
 /** What the refresher wants: one block of malloc, the record behind it in
  * there. Whoever takes it out of its last place frees it. */
 typedef struct request_t {
     struct request_t *next;
-    ask_t ask;
+    operation_t op;
     apr_time_t deadline;          /* when it is too late; put: NEVER */
     staple_share_done_fn *done;   /* get, claim */
     void *baton;
@@ -77,12 +78,12 @@ typedef struct list_t {
 /** A request as the thread works on it without the mutex: a copy, for the
  * refresher may take the request away, and what came of it. */
 typedef struct call_t {
-    ask_t ask;
+    operation_t op;
     unsigned char *record; /* put: stays with the thread */
     staple_share_answer_t answer;
     unsigned char *der;    /* that answer.der points to, of malloc */
     int has_written;       /* claim: it was written by this call */
-    int is_odd;            /* what was found is none of ours */
+    int is_foreign;        /* what was found was not written by this module */
     apr_status_t health;   /* APR_SUCCESS: the provider works; APR_NOTFOUND:
                               cannot tell; else what failed */
 } call_t;
@@ -108,7 +109,7 @@ typedef struct client_t {
 typedef struct engine_t {
     apr_pool_t *pool;      /* of all this; has no parent */
     apr_thread_t *thread;
-    struct engine_t *next; /* left behind, too; refresher only */
+    struct engine_t *next; /* abandoned before it; refresher only */
     client_t client;
 
     apr_thread_mutex_t *mutex; /* guards what follows */
@@ -121,6 +122,7 @@ typedef struct engine_t {
     list_t finished;
     request_t *running;   /* NULL: none, or taken away by the refresher */
     apr_time_t began;     /* of the running call; 0: none is made */
+    apr_time_t began_date; /* the same moment by the wall clock */
     apr_size_t bytes;     /* of records in queued */
     int failing;          /* errors in a row */
     apr_time_t retry_at;  /* the end of a pause */
@@ -149,8 +151,8 @@ request_t *staple_share_take_next(engine_t *engine, apr_time_t now);
 void staple_share_begin(engine_t *engine, request_t *request, apr_time_t now,
                         call_t *call);
 
-/** Note what a call came to, and bring it home if its request is still wanted:
- * finished, or settling. */
+/** Note what a call came to. Its request, if the refresher still wants it, is
+ * then finished, or settling. */
 void staple_share_conclude(engine_t *engine, request_t *request,
                            const call_t *call, apr_time_t now);
 
@@ -179,16 +181,16 @@ apr_status_t staple_share_launch(engine_t **engine, const backend_t *backend,
                                  const unsigned char *identity,
                                  const staple_share_state_t *state);
 
-/** Tell the thread to end and wait a little for it; under the mutex. */
-void staple_share_dismiss(engine_t *engine);
+/** Have the thread end and wait a little for that; under the mutex. */
+void staple_share_end_thread(engine_t *engine);
 
 /** Free an engine if its thread has ended. @return whether it has */
-int staple_share_bury(engine_t *engine);
+int staple_share_free_ended(engine_t *engine);
 
 /* ---- staple_share.c ---- */
 
-/** How many threads were left behind in a provider call. */
-int staple_share_left(const staple_share_t *share);
+/** How many threads were abandoned in a provider call. */
+int staple_share_abandoned(const staple_share_t *share);
 
 #ifdef __cplusplus
 }

@@ -8,8 +8,8 @@
  * The one idea: a provider call may hang for ever (apr_memcache reads without
  * a timeout, and so in effect does apr_redis), so it is made on a thread that
  * can be given up. All that this thread touches belongs to an engine, which
- * has pools without a parent. An engine whose thread hangs is left alone and
- * buried when the thread has come back.
+ * has pools without a parent. An engine whose thread hangs is abandoned: nobody
+ * touches it until its thread has ended, and then it is freed.
  */
 
 #include "share_int.h"
@@ -43,7 +43,7 @@ static void await_work(engine_t *engine, apr_time_t now)
 static request_t *next_request(engine_t *engine)
 {
     while (!engine->is_stopped) {
-        apr_time_t now = apr_time_now();
+        apr_time_t now = staple_clock_now();
         request_t *request = staple_share_take_next(engine, now);
 
         if (request) {
@@ -56,17 +56,17 @@ static request_t *next_request(engine_t *engine)
 
 /* The refresher may take the request, and free it, while the mutex is not
  * held. */
-static void serve(engine_t *engine, request_t *request)
+static void work_on(engine_t *engine, request_t *request)
 {
     call_t call;
 
-    staple_share_begin(engine, request, apr_time_now(), &call);
+    staple_share_begin(engine, request, staple_clock_now(), &call);
     apr_thread_mutex_unlock(engine->mutex);
 
     staple_share_make_call(&engine->client, &call);
 
     apr_thread_mutex_lock(engine->mutex);
-    staple_share_conclude(engine, request, &call, apr_time_now());
+    staple_share_conclude(engine, request, &call, staple_clock_now());
 }
 
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
@@ -78,7 +78,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
     apr_setup_signal_thread(); /* the server's signals are not for us */
     apr_thread_mutex_lock(engine->mutex);
     while ((request = next_request(engine))) {
-        serve(engine, request);
+        work_on(engine, request);
     }
     engine->has_ended = 1;
     apr_thread_cond_signal(engine->done);
@@ -192,7 +192,7 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
 
 /* ----- its end: in the refresher's thread ----- */
 
-void staple_share_dismiss(engine_t *engine)
+void staple_share_end_thread(engine_t *engine)
 {
     apr_time_t deadline = staple_clock_now() + STOP_PATIENCE;
     apr_time_t now;
@@ -214,7 +214,7 @@ static int has_ended(engine_t *engine)
     return it_has;
 }
 
-int staple_share_bury(engine_t *engine)
+int staple_share_free_ended(engine_t *engine)
 {
     apr_status_t ignored;
 

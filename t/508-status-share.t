@@ -43,7 +43,7 @@ sub numbers { return $status->json->{share}{numbers} }
 ok(wait_for(sub { numbers()->{stored} == 1 }), 'what was fetched was given');
 my $numbers = numbers();
 is($numbers->{misses}, 1, '... after it was looked for and not found');
-is($numbers->{$_}, 0, "... and no $_") for qw(hits odd dropped errors silent);
+is($numbers->{$_}, 0, "... and no $_") for qw(hits foreign dropped errors silent);
 is($numbers->{last_error}, undef, '... nor an error');
 like($status->json->{share}{words}, qr/^in use since 20\d\d-/,
      'and so it is said');

@@ -592,7 +592,7 @@ static void test_share_counts(apr_pool_t *p)
     more.last_status = 0;
     staple_cache_count_share(old, &more);
     staple_cache_share(old, &sum);
-    ok(sum.hits == 2 && sum.misses == 4 && sum.odd == 6 && sum.stored == 8
+    ok(sum.hits == 2 && sum.misses == 4 && sum.foreign == 6 && sum.stored == 8
        && sum.dropped == 10 && sum.unanswered == 12 && sum.errors == 14,
        "a share's counts add up");
     ok(sum.last_error == 1000000 && sum.last_status == APR_TIMEUP,

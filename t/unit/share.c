@@ -103,8 +103,10 @@ static apr_status_t enter(ap_socache_instance_t *f)
     while (f->mode == HANGS) {
         apr_thread_cond_wait(f->changed, f->mutex);
     }
-    return f->mode == FAILS ? APR_ECONNREFUSED
-           : f->mode == TOO_LARGE ? APR_ENOSPC : APR_SUCCESS;
+    if (f->mode == FAILS) {
+        return APR_ECONNREFUSED;
+    }
+    return f->mode == TOO_LARGE ? APR_ENOSPC : APR_SUCCESS;
 }
 
 static void leave(ap_socache_instance_t *f)
@@ -526,7 +528,7 @@ static void test_lies(void)
     is_int(heard.outcome, STAPLE_SHARE_MISSING, "lies: empty");
     poison(1, 'r', "STPR1 and something else altogether", 35);
     heard = get(share, 1);
-    is_int(heard.outcome, STAPLE_SHARE_MISSING, "lies: odd");
+    is_int(heard.outcome, STAPLE_SHARE_MISSING, "lies: foreign");
     poison(1, 'r', huge, sizeof(huge));
     heard = get(share, 1);
     is_int(heard.outcome, STAPLE_SHARE_MISSING, "lies: too large");
@@ -543,9 +545,9 @@ static void test_lies(void)
     poison(3, 'c', forgery, sizeof(forgery));
     heard = claim(share, 3);
     is_int(heard.outcome, STAPLE_SHARE_TAKEN, "lies: a forged claim counts");
-    ok(state_of(share).odd == 4 && !state_of(share).errors
+    ok(state_of(share).foreign == 4 && !state_of(share).errors
        && !state_of(share).is_slow,
-       "lies: counted as odd, not as the provider's failure");
+       "lies: counted as foreign, not as the provider's failure");
     set_mode(TOO_LARGE);
     put_and_wait(share, 4, 5000);
     put_and_wait(share, 4, 5000);
@@ -699,7 +701,7 @@ static void await_reaped(staple_share_t *share)
 {
     apr_time_t end = apr_time_now() + PATIENCE;
 
-    while (staple_share_left(share) && apr_time_now() < end) {
+    while (staple_share_abandoned(share) && apr_time_now() < end) {
         staple_share_stop(share);
         apr_sleep(MSEC(1));
     }
@@ -711,7 +713,7 @@ static void test_stop(void)
     heard_t first = { 0 }, second = { 0 }, third = { 0 };
 
     staple_share_stop(share);
-    ok(!staple_share_left(share), "stop: idle, and the thread is joined");
+    ok(!staple_share_abandoned(share), "stop: idle, and the thread is joined");
     staple_share_start(share);
     set_mode(HANGS);
     staple_share_get(share, id_of(1), PATIENCE, hear, &first);
@@ -721,7 +723,7 @@ static void test_stop(void)
     put(share, 1, 1000);
     staple_share_stop(share);
     ok(await_inside(1), "stop: returns while a get hangs");
-    is_int(staple_share_left(share), 1, "stop: its thread is left behind");
+    is_int(staple_share_abandoned(share), 1, "stop: its thread is left behind");
     ok(first.times == 1 && second.times == 1 && third.times == 1
        && first.outcome == STAPLE_SHARE_NO_ANSWER
        && second.outcome == STAPLE_SHARE_NO_ANSWER
@@ -734,7 +736,7 @@ static void test_stop(void)
     set_mode(WORKS);
     await_inside(0);
     await_reaped(share);
-    is_int(staple_share_left(share), 0, "stop: the threads come home");
+    is_int(staple_share_abandoned(share), 0, "stop: the threads come home");
     ok(first.times == 1 && second.times == 1 && third.times == 1,
        "stop: nobody is told twice");
     reset();
@@ -782,7 +784,7 @@ static void test_storm(void)
         }
     }
     is_int(wrong, 0, "storm: every request is answered exactly once");
-    is_int(staple_share_left(share), 0, "storm: no thread is left");
+    is_int(staple_share_abandoned(share), 0, "storm: no thread is left");
     reset();
 }
 
