@@ -128,19 +128,17 @@ static const char *name_text(const char *name, apr_pool_t *p)
 
 static const char *host_of(const server_rec *s, apr_pool_t *p)
 {
-    apr_port_t port = s->port ? s->port
-                      : s->addrs && s->addrs->host_port ? s->addrs->host_port
-                      : 443;
-
     return apr_psprintf(p, "%s:%u",
                         s->server_hostname ? name_text(s->server_hostname, p)
-                                           : "_default_", (unsigned)port);
+                                           : "_default_",
+                        (unsigned)staple_sslconf_port(s));
 }
 
 static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
                     apr_size_t id_len, const char *pem)
 {
     const staple_server_conf_t *conf = staple_config_of(s);
+    staple_cert_use_t use = { .id = id, .id_len = id_len, .pem = pem };
     staple_cert_policy_t policy;
     staple_cert_t *cert;
     const char *reason;
@@ -150,12 +148,13 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
         return DECLINED;
     }
     policy = policy_of(conf, s->process->pconf);
-    cert = staple_cert_add(current->registry, id, id_len, pem, host_of(s, p),
-                           conf->rank, &policy, &reason);
+    use.host = host_of(s, p);
+    use.rank = conf->rank;
+    use.policy = &policy;
+    cert = staple_cert_add(current->registry, &use, &reason);
     if (!cert) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
-                     "certificate cannot be stapled: %s", host_of(s, p),
-                     reason);
+                     "certificate cannot be stapled: %s", use.host, reason);
         return DECLINED;
     }
     if (cert->rank == conf->rank) {

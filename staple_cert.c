@@ -562,30 +562,30 @@ static void apply_policy(record_t *record, apr_pool_t *p)
     cert->subject = cert->scope == STAPLE_CERT_APPLIES ? record->subject : NULL;
 }
 
-static void set_first(record_t *record, int rank,
-                      const staple_cert_policy_t *policy, apr_pool_t *p)
+static void set_first(record_t *record, const staple_cert_use_t *use,
+                      apr_pool_t *p)
 {
-    record->cert.rank = rank;
-    record->cert.policy = *policy;
+    record->cert.rank = use->rank;
+    record->cert.policy = *use->policy;
     record->cert.policy.outlives_age = record->cert.is_must_staple;
     apply_policy(record, p);
 }
 
-static void add_user(record_t *record, const char *host, int rank,
+static void add_user(record_t *record, const staple_cert_use_t *use,
                      apr_pool_t *p)
 {
     user_t *user;
 
     if (record->users->nelts) {
         user = &APR_ARRAY_IDX(record->users, record->users->nelts - 1, user_t);
-        if (user->rank == rank && !strcmp(user->host, host)) {
+        if (user->rank == use->rank && !strcmp(user->host, use->host)) {
             return;
         }
     }
     user = apr_array_push(record->users);
-    user->rank = rank;
+    user->rank = use->rank;
     user->order = record->users->nelts;
-    user->host = apr_pstrdup(p, host);
+    user->host = apr_pstrdup(p, use->host);
 }
 
 static void enter(staple_cert_registry_t *registry, record_t *record)
@@ -598,27 +598,25 @@ static void enter(staple_cert_registry_t *registry, record_t *record)
 }
 
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
-                               const char *id, apr_size_t id_len,
-                               const char *pem, const char *host, int rank,
-                               const staple_cert_policy_t *policy,
+                               const staple_cert_use_t *use,
                                const char **reason)
 {
-    record_t *record = record_of(staple_cert_find(registry, id, id_len));
+    record_t *record = record_of(staple_cert_find(registry, use->id, use->id_len));
     int is_new = !record;
 
     *reason = NULL;
     if (is_new) {
-        record = make_record(registry, id, id_len);
-        *reason = describe_pem(registry, record, pem);
+        record = make_record(registry, use->id, use->id_len);
+        *reason = describe_pem(registry, record, use->pem);
         if (*reason) {
             return NULL;
         }
         enter(registry, record);
     }
-    if (is_new || rank < record->cert.rank) {
-        set_first(record, rank, policy, registry->pool);
+    if (is_new || use->rank < record->cert.rank) {
+        set_first(record, use, registry->pool);
     }
-    add_user(record, host, rank, registry->pool);
+    add_user(record, use, registry->pool);
     return &record->cert;
 }
 

@@ -174,22 +174,14 @@ static void report_file(report_t *report, const staple_sslconf_server_t *tls,
                                          sizeof(pair.id)));
 }
 
-static unsigned port_of(const server_rec *s)
-{
-    if (s->port) {
-        return s->port;
-    }
-    return s->addrs && s->addrs->host_port ? s->addrs->host_port : 443;
-}
-
 static void report_server(report_t *report, const staple_sslconf_server_t *tls)
 {
     const server_rec *s = tls->server;
     int i;
 
     printf("\n%s:%u (%s:%u)\n", s->server_hostname ? s->server_hostname : "_",
-           port_of(s), s->defn_name ? s->defn_name : "main server",
-           s->defn_line_number);
+           (unsigned)staple_sslconf_port(s),
+           s->defn_name ? s->defn_name : "main server", s->defn_line_number);
     if (!tls->certs->nelts) {
         say("certificate", "not known before the start: there is no "
             "SSLCertificateFile (with mod_md it comes from there)");

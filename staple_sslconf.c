@@ -190,6 +190,16 @@ staple_sslconf_t *staple_sslconf_read(const server_rec *main_server,
     return conf;
 }
 
+apr_port_t staple_sslconf_port(const server_rec *s)
+{
+    apr_port_t port = s->port;
+
+    if (!port && s->addrs) {
+        port = s->addrs->host_port;
+    }
+    return port ? port : 443;
+}
+
 /* ----- certificates ----- */
 
 int staple_sslconf_is_on_token(const char *path)

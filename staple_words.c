@@ -39,8 +39,10 @@ static apr_uint16_t pack_span(apr_interval_time_t span)
 {
     apr_interval_time_t ms = span / 1000;
 
-    return span < 0 ? NOT_ENDED
-           : ms > LONGEST ? LONGEST : (apr_uint16_t)ms;
+    if (span < 0) {
+        return NOT_ENDED;
+    }
+    return ms > LONGEST ? LONGEST : (apr_uint16_t)ms;
 }
 
 /* A checksum of a URL: one that takes the place of another in the directives

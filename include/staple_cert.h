@@ -123,25 +123,30 @@ typedef struct staple_cert_registry_t staple_cert_registry_t;
 /** An empty registry that lives in p. */
 staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p);
 
+/** That a virtual host uses a certificate. */
+typedef struct staple_cert_use_t {
+    const char *id;    /* how the TLS module names the certificate; copied */
+    apr_size_t id_len;
+    const char *pem;   /* the certificate's PEM, then its issuer's; where the
+                          issuer is not known, the certificate itself once more:
+                          scope is NO_ISSUER then, unless there is another
+                          reason */
+    const char *host;  /* the virtual host, "name:port"; copied */
+    int rank;          /* the virtual host's place in the configuration,
+                          smallest first; they may come in any order */
+    const staple_cert_policy_t *policy; /* copied, with its strings as they are:
+                                           they outlive the registry's pool */
+} staple_cert_use_t;
+
 /**
  * Add a certificate, or one more virtual host of a certificate that is there
  * already (the policy of the first one holds).
  * @param registry made by staple_cert_registry_make; its pool owns the record
- * @param id, id_len how the TLS module names the certificate; copied
- * @param pem the certificate's PEM, then its issuer's; where the issuer is not
- *        known, the certificate itself once more: scope is NO_ISSUER then,
- *        unless there is another reason
- * @param host the virtual host, "name:port"; copied
- * @param rank the virtual host's place in the configuration, smallest first;
- *        they may come in any order
- * @param policy copied, with its strings as they are (they outlive p)
  * @param reason on failure, what is wrong with pem
  * @return the record, or NULL
  */
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
-                               const char *id, apr_size_t id_len,
-                               const char *pem, const char *host, int rank,
-                               const staple_cert_policy_t *policy,
+                               const staple_cert_use_t *use,
                                const char **reason);
 
 /** Nothing more is added: put the list in the order of the configuration. */

@@ -45,6 +45,10 @@ typedef struct staple_sslconf_t {
 staple_sslconf_t *staple_sslconf_read(const server_rec *main_server,
                                       apr_pool_t *p);
 
+/** A virtual host's port: of its ServerName, or else its first address; 443
+ * where there is none. */
+apr_port_t staple_sslconf_port(const server_rec *s);
+
 /** A certificate as mod_ssl would hand it over. */
 typedef struct staple_sslconf_pair_t {
     unsigned char id[STAPLE_ID_SSL_LEN];

@@ -381,6 +381,21 @@ staple_url_e staple_url_resolve(staple_url_t *url,
     return staple_url_parse(url, text, p);
 }
 
+/* Base64's special characters, percent-encoded; NULL: any other one. */
+static const char *code_of(char c)
+{
+    switch (c) {
+    case '+':
+        return "%2B";
+    case '/':
+        return "%2F";
+    case '=':
+        return "%3D";
+    default:
+        return NULL;
+    }
+}
+
 /* Base64 with its three special characters percent-encoded. */
 static const char *encode_for_path(const unsigned char *der, apr_size_t len,
                                    apr_pool_t *p)
@@ -394,8 +409,7 @@ static const char *encode_for_path(const unsigned char *der, apr_size_t len,
     apr_base64_encode_binary(base64, der, (int)len);
     to = out = apr_palloc(p, strlen(base64) * 3 + 1);
     for (c = base64; *c; c++) {
-        const char *code = *c == '+' ? "%2B" : *c == '/' ? "%2F"
-                         : *c == '=' ? "%3D" : NULL;
+        const char *code = code_of(*c);
 
         if (code) {
             memcpy(to, code, 3);

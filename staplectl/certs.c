@@ -82,17 +82,16 @@ static const char *add_leaf(staplectl_certs_t *certs, X509 *leaf)
     staplectl_leaf_t *added = apr_array_push(certs->leaves);
     unsigned char id[EVP_MAX_MD_SIZE];
     const char *reason = "it cannot be read";
-    const char *pem;
+    staple_cert_use_t use = { (const char *)id, STAPLE_ID_SSL_LEN, NULL, "", 0,
+                              staplectl_usual_policy(p) };
 
     added->leaf = leaf;
     added->issuer = staple_x509_find_issuer(certs->all, leaf);
-    pem = staple_x509_pem(leaf, added->issuer ? added->issuer : leaf, p);
-    if (!pem || !X509_digest(leaf, EVP_sha1(), id, NULL)
-        || !(added->cert = staple_cert_add(certs->registry,
-                                           (const char *)id,
-                                           STAPLE_ID_SSL_LEN, pem, "", 0,
-                                           staplectl_usual_policy(p),
-                                           &reason))) {
+    use.pem = staple_x509_pem(leaf, added->issuer ? added->issuer : leaf, p);
+    if (use.pem && X509_digest(leaf, EVP_sha1(), id, NULL)) {
+        added->cert = staple_cert_add(certs->registry, &use, &reason);
+    }
+    if (!added->cert) {
         return apr_pstrcat(p, "a certificate cannot be used: ", reason, NULL);
     }
     return NULL;

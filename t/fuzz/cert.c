@@ -92,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     staple_cert_policy_t policy = none;
     const char *reason = NULL;
     staple_cert_registry_t *registry;
+    staple_cert_use_t use = { "id", 2, NULL, "host.test:443", 0, &policy };
     staple_cert_t *cert;
 
     if (!pool) {
@@ -100,8 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     policy.times.max_age = policy.refresh_age = -1;
     policy.response_files = apr_array_make(scratch, 1, sizeof(const char *));
     registry = staple_cert_registry_make(scratch);
-    cert = staple_cert_add(registry, "id", 2, as_pem(data, size),
-                           "host.test:443", 0, &policy, &reason);
+    use.pem = as_pem(data, size);
+    cert = staple_cert_add(registry, &use, &reason);
     if (cert) {
         check(cert);
     }

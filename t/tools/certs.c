@@ -43,12 +43,14 @@ static void add(staple_cert_registry_t *registry, int number, const char *pem,
                 int rank)
 {
     static staple_cert_policy_t policy;
+    staple_cert_use_t use = {
+        apr_psprintf(pool, "%0*d", ID_LEN, number), ID_LEN, pem,
+        apr_psprintf(pool, "host%d:443", rank), rank, &policy
+    };
     const char *reason;
 
     policy.response_files = apr_array_make(pool, 1, sizeof(const char *));
-    if (!staple_cert_add(registry, apr_psprintf(pool, "%0*d", ID_LEN, number),
-                         ID_LEN, pem, apr_psprintf(pool, "host%d:443", rank),
-                         rank, &policy, &reason)) {
+    if (!staple_cert_add(registry, &use, &reason)) {
         fprintf(stderr, "certs: %s\n", reason);
         exit(1);
     }

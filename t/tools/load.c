@@ -291,7 +291,10 @@ static const char *why_failed(void)
     unsigned long code = ERR_get_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
 
-    return reason ? reason : errno ? strerror(errno) : "closed";
+    if (reason) {
+        return reason;
+    }
+    return errno ? strerror(errno) : "closed";
 }
 
 static void shake(const char *name, double due)

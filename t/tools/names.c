@@ -155,8 +155,10 @@ static int wait_while_hanging(entry_t *entry, const char *name)
 
 static int error_of(const char *word)
 {
-    return is_word(word, "again") ? EAI_AGAIN
-         : is_word(word, "fail") ? EAI_FAIL : EAI_NONAME;
+    if (is_word(word, "again")) {
+        return EAI_AGAIN;
+    }
+    return is_word(word, "fail") ? EAI_FAIL : EAI_NONAME;
 }
 
 /* The addresses, beginning with the first-th, as one list. */

@@ -66,13 +66,9 @@ static void test_spec(apr_pool_t *p)
 
 /* ---- Store and read. ---- */
 
-static staple_cache_t *make_ring(const char *path, apr_size_t size, int grow,
-                                 cert_id_t *ids, unsigned int count,
-                                 staple_cache_t *previous,
+static staple_cache_t *make_ring(staple_cache_conf_t conf,
                                  staple_cache_report_t *report, apr_pool_t *p)
 {
-    staple_cache_conf_t conf = make_conf(path, size, grow, ids, count,
-                                         previous);
     staple_cache_t *cache = NULL;
 
     if (create(&cache, &conf, report, p) != APR_SUCCESS) {
@@ -107,8 +103,8 @@ static void test_basics(apr_pool_t *p)
                                           STAPLE_CACHE_DER_MAX };
     cert_id_t *ids = make_ids(40, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 524288, 0, ids, 30, NULL, &report,
-                                      p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 524288, 0, ids, 30, NULL),
+                                      &report, p);
     staple_cache_meta_t meta = make_meta(1), got;
     unsigned char *der = apr_palloc(p, DER_BUF);
     apr_size_t len;
@@ -152,7 +148,8 @@ static void test_no_overrun(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(1, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 1, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 8192, 0, ids, 1, NULL),
+                                      &report, p);
     apr_size_t page = (apr_size_t)sysconf(_SC_PAGESIZE);
     unsigned char *pages = shared_memory(2 * page), *end = pages + page;
     apr_size_t n, len, whole = 0;
@@ -334,7 +331,8 @@ static void test_stray_writes(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(3, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 8192, 0, ids, 2, NULL),
+                                      &report, p);
     int wrong = 0, stuck = 0, lost = 0, i;
     unsigned char *copy;
     apr_size_t length, at;
@@ -381,7 +379,8 @@ static void test_left_pending(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(2, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 8192, 0, ids, 2, NULL),
+                                      &report, p);
     staple_cache_slot_t *slot;
     apr_uint64_t pending;
     apr_size_t length;
@@ -445,7 +444,8 @@ static void test_from_memory(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(12, p), *other = make_ids(12, p);
     staple_cache_report_t report;
-    staple_cache_t *old = make_ring(NULL, 65536, 0, ids, 10, NULL, &report, p);
+    staple_cache_t *old = make_ring(make_conf(NULL, 65536, 0, ids, 10, NULL),
+                                    &report, p);
     staple_cache_usage_t before, after;
     staple_cache_served_t served = { 3, 1 };
     staple_cache_state_t state;
@@ -463,7 +463,7 @@ static void test_from_memory(apr_pool_t *p)
     memcpy(other[5], ids[3], sizeof(*ids));
     memcpy(other[6], ids[4], sizeof(*ids));
     memcpy(other[7], ids[5], sizeof(*ids));
-    cache = make_ring(NULL, 65536, 0, other, 8, old, &report, p);
+    cache = make_ring(make_conf(NULL, 65536, 0, other, 8, old), &report, p);
     is_int(report.seed, STAPLE_CACHE_SEED_MEMORY, "seeded from memory");
     is_int((long long)report.seeded, 6, "with what is still wanted");
     is_int((long long)report.dropped, 4, "without the rest");
@@ -491,7 +491,8 @@ static void test_counts_and_requests(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(3, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 16384, 0, ids, 3, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 16384, 0, ids, 3, NULL),
+                                      &report, p);
     const staple_cache_served_t more = { 2, 1 }, none = { 0, 0 };
     staple_cache_served_t sum;
     int slot = -1, i;
@@ -547,7 +548,8 @@ static void test_names(apr_pool_t *p)
         "a123456789b123456789c123456789d123456789e1.test";
     cert_id_t *ids = make_ids(2, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 8192, 0, ids, 2, NULL),
+                                      &report, p);
     staple_cache_slot_t *slot;
     apr_size_t length;
     void *base;
@@ -578,7 +580,8 @@ static void test_share_counts(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(1, p);
     staple_cache_report_t report;
-    staple_cache_t *old = make_ring(NULL, 8192, 0, ids, 1, NULL, &report, p);
+    staple_cache_t *old = make_ring(make_conf(NULL, 8192, 0, ids, 1, NULL),
+                                    &report, p);
     staple_cache_share_t more = { 1, 2, 3, 4, 5, 6, 7, 1000000, APR_TIMEUP, 1,
                                   2000000 };
     staple_cache_share_t sum;
@@ -598,7 +601,7 @@ static void test_share_counts(apr_pool_t *p)
     ok(sum.last_error == 1000000 && sum.last_status == APR_TIMEUP,
        "an error is the last one until there is another");
     ok(sum.is_silent && sum.since == 2000000, "it is silent, since then");
-    cache = make_ring(NULL, 8192, 0, ids, 1, old, &report, p);
+    cache = make_ring(make_conf(NULL, 8192, 0, ids, 1, old), &report, p);
     staple_cache_share(cache, &sum);
     ok(sum.hits == 2 && sum.errors == 14 && sum.last_error == 1000000,
        "the next generation goes on counting");
@@ -611,7 +614,8 @@ static void test_mapping(apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(2, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(NULL, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(NULL, 8192, 0, ids, 2, NULL),
+                                      &report, p);
     staple_cache_t *again;
     apr_size_t length;
     void *base;
@@ -637,7 +641,7 @@ static void test_growth(apr_pool_t *p)
     apr_uint64_t budget;
     unsigned int i, fit, stored = 0;
 
-    cache = make_ring(NULL, 32768, 1, ids, 100, NULL, &report, p);
+    cache = make_ring(make_conf(NULL, 32768, 1, ids, 100, NULL), &report, p);
     ok(report.size_wanted == staple_cache_need(100, 100 * record, record)
        && report.size_granted == report.size_wanted && report.left_out == 0,
        "a ring too small grows to what is needed");
@@ -650,13 +654,14 @@ static void test_growth(apr_pool_t *p)
                             i * 37 % 100, 2) == APR_SUCCESS;
     }
     is_int(stored, 200, "and that is enough, for the second round too");
-    next = make_ring(NULL, report.size_wanted, 0, ids, 100, cache, &report, p);
+    next = make_ring(make_conf(NULL, report.size_wanted, 0, ids, 100, cache),
+                     &report, p);
     ok(report.size_granted == report.size_wanted && report.left_out == 0,
        "the size that was named needs no growth");
     staple_cache_unmap(next);
     staple_cache_unmap(cache);
 
-    cache = make_ring(NULL, 32768, 0, ids, 100, NULL, &report, p);
+    cache = make_ring(make_conf(NULL, 32768, 0, ids, 100, NULL), &report, p);
     fit = (unsigned int)staple_cache_count(cache);
     ok(report.size_granted == 32768 && report.left_out == 100 - fit
        && staple_cache_need(fit, fit * record, record) <= 32768
@@ -668,7 +673,7 @@ static void test_growth(apr_pool_t *p)
            "what does not fit is refused");
     staple_cache_usage(cache, &usage);
     is_int((long long)usage.refused, 1, "and counted");
-    next = make_ring(NULL, 32768, 1, ids, 1, cache, &report, p);
+    next = make_ring(make_conf(NULL, 32768, 1, ids, 1, cache), &report, p);
     ok(report.size_granted > 32768
        && store_der(next, 0, 20000, 0, 1) == APR_SUCCESS
        && store_der(next, 0, 20000, 0, 2) == APR_SUCCESS,
@@ -752,7 +757,7 @@ static void test_from_file(apr_pool_t *p)
     const char *reason;
     struct stat st;
 
-    cache = make_ring(path, 65536, 0, ids, 5, NULL, &report, p);
+    cache = make_ring(make_conf(path, 65536, 0, ids, 5, NULL), &report, p);
     ok(report.seed == STAPLE_CACHE_SEED_NONE && !report.new_file
        && !report.old_file, "a file is made");
     ok(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600
@@ -766,7 +771,7 @@ static void test_from_file(apr_pool_t *p)
     staple_cache_unmap(seen);
     staple_cache_unmap(cache);
 
-    cache = make_ring(path, 65536, 0, ids + 1, 5, NULL, &report, p);
+    cache = make_ring(make_conf(path, 65536, 0, ids + 1, 5, NULL), &report, p);
     ok(report.seed == STAPLE_CACHE_SEED_FILE && report.seeded == 4
        && report.dropped == 1 && !report.old_file && !report.new_file,
        "after a stop, the next start takes them over");
@@ -784,7 +789,7 @@ static void test_from_file(apr_pool_t *p)
     ok(version_of(cache, 2, 3, 0) == 77 && version_of(cache, 2, 3, 1) == 0,
        "a newer one stays, whatever is said of the pending one");
     is_int((long long)staple_cache_pending(cache), 1, "one is still pending");
-    seen = make_ring(path, 65536, 0, ids + 1, 5, cache, &report, p);
+    seen = make_ring(make_conf(path, 65536, 0, ids + 1, 5, cache), &report, p);
     ok(version_of(seen, 3, 4, 1) == 5 && version_of(seen, 3, 4, 0) == 0,
        "it stays pending through a graceful restart");
     staple_cache_usage(seen, &usage);
@@ -963,14 +968,14 @@ static void test_spoilt_files(apr_pool_t *p)
             ok(1, "%s # SKIP only root can make one", spoils[i].name);
             continue;
         }
-        cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+        cache = make_ring(make_conf(path, 8192, 0, ids, 2, NULL), &report, p);
         fill_ring(cache, 2, 500);
         copy_ring(cache, p);
         staple_cache_unmap(cache);
         spoils[i].spoil(path);
         there = lstat(path, &before) == 0;
         files = count_files();
-        cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+        cache = make_ring(make_conf(path, 8192, 0, ids, 2, NULL), &report, p);
         why = spoils[i].why ? report.old_file
                               && strstr(report.old_file, spoils[i].why)
                             : !report.old_file;
@@ -984,8 +989,8 @@ static void test_spoilt_files(apr_pool_t *p)
         ok(spoils[i].has_file ? !report.new_file && !same
                               : report.new_file && same,
            spoils[i].has_file ? "a new file is made" : "it is left alone");
-        is_int(count_files(), !there ? files + 1 : spoils[i].is_aside
-                              ? files + 1 : files, "no file is left over");
+        is_int(count_files(), files + (!there || spoils[i].is_aside),
+               "no file is left over");
         ok(!spoils[i].is_aside
            || (lstat(apr_pstrcat(p, path, ".bad", NULL), &after) == 0
                && after.st_ino == before.st_ino), "the old one is kept");
@@ -1003,7 +1008,8 @@ static void test_flipped_file(apr_pool_t *p)
     const char *path = in_scratch("ring", p);
     unsigned char *good = apr_palloc(p, 8192), *bad = apr_palloc(p, 8192);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(path, 8192, 0, ids, 2, NULL),
+                                      &report, p);
     apr_pool_t *ptemp;
     apr_size_t at;
     int fixed = 0, wrong = 0, seeded = 0, i, fd;
@@ -1022,7 +1028,8 @@ static void test_flipped_file(apr_pool_t *p)
         memcpy(bad, good, 8192);
         bad[at] ^= (unsigned char)(1 << (at % 8));
         write_file(path, bad, 8192);
-        cache = make_ring(path, 8192, 0, ids, 2, NULL, &report, ptemp);
+        cache = make_ring(make_conf(path, 8192, 0, ids, 2, NULL), &report,
+                          ptemp);
         fixed += at < 2 * STAPLE_CACHE_BLOCK && report.old_file
                  && report.seeded == 0 && is_working(cache);
         if (at >= 2 * STAPLE_CACHE_BLOCK) {
@@ -1068,7 +1075,8 @@ static void test_left_overs(apr_pool_t *p)
     }
     fd = open(in_scratch(locked, p), O_RDONLY);
     flock(fd, LOCK_EX);
-    cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 1, NULL, &report, p);
+    cache = make_ring(make_conf(in_scratch("ring", p), 8192, 0, ids, 1, NULL),
+                      &report, p);
     ok(access(in_scratch(stale, p), F_OK) < 0,
        "what a start that was killed left is removed");
     ok(access(in_scratch(locked, p), F_OK) == 0,
@@ -1089,7 +1097,8 @@ static void no_file(const char *what, const char *path, apr_size_t size,
 {
     cert_id_t *ids = make_ids(2, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(path, size, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *cache = make_ring(make_conf(path, size, 0, ids, 2, NULL),
+                                      &report, p);
 
     ok(report.new_file != NULL && is_working(cache),
        "%s: anonymous memory, and why is said", what);
@@ -1129,7 +1138,8 @@ static void test_bad_places(apr_pool_t *p)
         staple_cache_t *cache;
 
         setrlimit(RLIMIT_FSIZE, &limit);
-        cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 2, NULL,
+        cache = make_ring(make_conf(in_scratch("ring", p), 8192, 0, ids, 2,
+                                    NULL),
                           &report, p);
         _exit(!(report.new_file && is_working(cache)));
     }
@@ -1146,7 +1156,8 @@ static void test_bad_places(apr_pool_t *p)
         if (geteuid() == 0 && setuid(65534)) {
             _exit(1);
         }
-        cache = make_ring(in_scratch("ring", p), 8192, 0, ids, 2, NULL,
+        cache = make_ring(make_conf(in_scratch("ring", p), 8192, 0, ids, 2,
+                                    NULL),
                           &report, p);
         _exit(!(report.new_file && is_working(cache)));
     }
@@ -1260,8 +1271,8 @@ static void test_copy(apr_pool_t *p)
     cert_id_t *ids = make_ids(5, p);
     const char *path = in_scratch("ring", p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
-                                      p);
+    staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 5, NULL),
+                                      &report, p);
     staple_cache_served_t sum;
     apr_uint64_t random = 7;
     struct stat before, after;
@@ -1295,7 +1306,7 @@ static void test_copy(apr_pool_t *p)
     staple_cache_count_served(cache, 2, &more);
     copy_ring(cache, p);
     staple_cache_unmap(cache);
-    cache = make_ring(path, 16384, 0, ids, 5, NULL, &report, p);
+    cache = make_ring(make_conf(path, 16384, 0, ids, 5, NULL), &report, p);
     staple_cache_served(cache, 2, &sum);
     ok(sum.served == 7 && sum.missed == 5, "counts come back from the file");
     staple_cache_unmap(cache);
@@ -1366,8 +1377,8 @@ static void test_interference(apr_pool_t *p)
     cert_id_t *ids = make_ids(5, p);
     const char *path = in_scratch("ring", p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
-                                      p);
+    staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 5, NULL),
+                                      &report, p);
     unsigned int i;
 
     fill_ring(cache, 5, 1500);
@@ -1412,8 +1423,8 @@ static int copy_under_limit(const char *path, apr_pool_t *p)
 {
     cert_id_t *ids = make_ids(5, p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
-                                      p);
+    staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 5, NULL),
+                                      &report, p);
     struct rlimit limit = { 64, RLIM_INFINITY };
     said_t said = { 0, 0 };
 
@@ -1464,8 +1475,8 @@ static void test_name_of_file(apr_pool_t *p)
     const char *path = in_scratch("ring", p);
     const char *other = in_scratch("other", p);
     staple_cache_report_t report;
-    staple_cache_t *cache = make_ring(path, 16384, 0, ids, 5, NULL, &report,
-                                      p);
+    staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 5, NULL),
+                                      &report, p);
     const char *why;
 
     fill_ring(cache, 5, 1500);
@@ -1500,15 +1511,16 @@ static void test_locked_file(apr_pool_t *p)
     cert_id_t *ids = make_ids(2, p);
     const char *path = in_scratch("ring", p);
     staple_cache_report_t report;
-    staple_cache_t *first = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+    staple_cache_t *first = make_ring(make_conf(path, 8192, 0, ids, 2, NULL),
+                                      &report, p);
     staple_cache_t *second, *third;
     const char *why;
 
-    second = make_ring(path, 8192, 0, ids, 2, NULL, &report, p);
+    second = make_ring(make_conf(path, 8192, 0, ids, 2, NULL), &report, p);
     ok(report.new_file && report.old_file
        && strstr(report.old_file, "another server"),
        "the file of a running server is left alone");
-    third = make_ring(path, 8192, 0, ids, 2, first, &report, p);
+    third = make_ring(make_conf(path, 8192, 0, ids, 2, first), &report, p);
     ok(!report.new_file && !report.old_file, "but not by its own next start");
     is_int(check(second, &why, p), STAPLE_CACHE_FILE_LOST,
            "the other one tries again");
@@ -1548,7 +1560,7 @@ static void test_layout_3(apr_pool_t *p)
        "a file of layout 3 can be read");
     is_str(staple_cache_name(cache, 1), "two.example:8443", "with its names");
     staple_cache_unmap(cache);
-    cache = make_ring(path, 16384, 0, ids, 3, NULL, &report, p);
+    cache = make_ring(make_conf(path, 16384, 0, ids, 3, NULL), &report, p);
     ok(report.seed == STAPLE_CACHE_SEED_FILE && report.seeded == 2
        && !report.old_file && version_of(cache, 0, 0, 1) == 43
        && version_of(cache, 1, 1, 1) == 42, "and a start takes it over");
@@ -1578,7 +1590,8 @@ static void test_hostile_memory(apr_pool_t *p)
     apr_pool_create(&ptemp, p);
     for (round = 0; round < 300; round++) {
         staple_cache_report_t report;
-        staple_cache_t *old = make_ring(NULL, 65536, 1, ids, 50, NULL,
+        staple_cache_t *old = make_ring(make_conf(NULL, 65536, 1,
+                                                  ids, 50, NULL),
                                         &report, ptemp);
         staple_cache_conf_t conf = make_conf(NULL, 65536, 1, ids, 50, old);
         staple_cache_t *next;

@@ -35,14 +35,27 @@ static const char *pair_pem(const pki_id_t *leaf, const pki_id_t *issuer)
     return apr_pstrcat(pool, pki_pem(leaf, pool), pki_pem(issuer, pool), NULL);
 }
 
+static staple_cert_use_t use_of(const char *id, const char *pem,
+                                const char *host, int rank,
+                                const staple_cert_policy_t *policy)
+{
+    return (staple_cert_use_t){ id, strlen(id), pem, host, rank, policy };
+}
+
+static staple_cert_t *add_use(staple_cert_registry_t *registry,
+                              staple_cert_use_t use, const char **reason)
+{
+    return staple_cert_add(registry, &use, reason);
+}
+
 static staple_cert_t *add(staple_cert_registry_t *registry, const char *id,
                           const pki_id_t *leaf, const char *host)
 {
     staple_cert_policy_t policy = default_policy();
     const char *reason;
 
-    return staple_cert_add(registry, id, strlen(id), pair_pem(leaf, &ca),
-                           host, 0, &policy, &reason);
+    return add_use(registry,
+                   use_of(id, pair_pem(leaf, &ca), host, 0, &policy), &reason);
 }
 
 static pki_id_t make_leaf(const char *name, const char *const *extensions)
@@ -204,9 +217,11 @@ static void test_wrong_issuer(void)
     apr_size_t i;
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        staple_cert_t *cert = staple_cert_add(
-            registry, rows[i].id, strlen(rows[i].id),
-            pair_pem(&leaf, rows[i].issuer), "h:443", 0, &policy, &reason);
+        staple_cert_t *cert = add_use(registry,
+                                      use_of(rows[i].id, pair_pem(&leaf,
+                                             rows[i].issuer), "h:443", 0,
+                                             &policy),
+                                      &reason);
 
         ok(cert && cert->scope == rows[i].scope, "the issuer: %s", rows[i].id);
     }
@@ -271,8 +286,9 @@ static int known_by_parsing(const char *id, staple_cert_registry_t *registry,
     const char *reason;
 
     /* what is no PEM would be refused if it were looked at */
-    return staple_cert_add(registry, id, strlen(id), "not looked at", "b:443",
-                           -1, policy, &reason) != NULL;
+    return add_use(registry,
+                   use_of(id, "not looked at", "b:443", -1, policy),
+                   &reason) != NULL;
 }
 
 /* A further virtual host costs its name. */
@@ -287,9 +303,10 @@ static void test_many_hosts(void)
     int i;
 
     for (i = 20000; i > 0; i--) {
-        cert = staple_cert_add(registry, "m", 1, pem,
-                               apr_psprintf(pool, "host%d:443", i), i, &policy,
-                               &reason);
+        cert = add_use(registry,
+                       use_of("m", pem, apr_psprintf(pool, "host%d:443", i), i,
+                              &policy),
+                       &reason);
     }
     ok(known_by_parsing("m", registry, &policy),
        "a known certificate is not looked at again");
@@ -332,8 +349,9 @@ static void test_force_url(void)
     staple_cert_t *cert;
 
     policy.force_url = "http://forced.example/";
-    cert = staple_cert_add(registry, "f", 1, pair_pem(&leaf, &ca), "f:443", 0,
-                           &policy, &reason);
+    cert = add_use(registry,
+                   use_of("f", pair_pem(&leaf, &ca), "f:443", 0, &policy),
+                   &reason);
     ok(cert && cert->scope == STAPLE_CERT_APPLIES && cert->urls->nelts == 1,
        "a configured responder stands in for one in the certificate");
 }
@@ -362,8 +380,10 @@ static void test_order(void)
         staple_cert_policy_t policy = default_policy();
 
         policy.force_url = calls[i].url;
-        staple_cert_add(registry, calls[i].id, 1, pair_pem(&leaf, &ca),
-                        calls[i].host, calls[i].rank, &policy, &reason);
+        add_use(registry,
+                use_of(calls[i].id, pair_pem(&leaf, &ca), calls[i].host,
+                       calls[i].rank, &policy),
+                &reason);
     }
     staple_cert_registry_finish(registry);
     for (i = 0; i < 4 && (int)i < list->nelts; i++) {
@@ -411,13 +431,13 @@ static void test_bad_pem(void)
     pki_id_t leaf = make_leaf("alone", NULL);
     const char *reason = NULL;
 
-    ok(!staple_cert_add(registry, "p", 1, "no PEM", "p:443", 0, &policy,
-                        &reason)
+    ok(!add_use(registry, use_of("p", "no PEM", "p:443", 0, &policy), &reason)
        && reason, "text that is no PEM is refused with a reason");
     reason = NULL;
-    ok(!staple_cert_add(registry, "p", 1,
-                        pki_pem(&(pki_id_t){ leaf.cert, NULL }, pool),
-                        "p:443", 0, &policy, &reason)
+    ok(!add_use(registry,
+                use_of("p", pki_pem(&(pki_id_t){ leaf.cert, NULL }, pool),
+                       "p:443", 0, &policy),
+                &reason)
        && reason,
        "a certificate without its issuer is refused with a reason");
     is_int(staple_cert_list(registry)->nelts, 0, "neither leaves a record");

@@ -442,7 +442,7 @@ pki_der_t pki_tag(int tag, pki_der_t inner, apr_pool_t *p)
     der.bytes = at = apr_palloc(p, der.len);
     *at++ = (unsigned char)tag;
     if (inner.len >= 128) {
-        int bytes = inner.len > 0xffff ? 3 : inner.len > 0xff ? 2 : 1;
+        int bytes = 1 + (inner.len > 0xff) + (inner.len > 0xffff);
 
         *at++ = (unsigned char)(0x80 | bytes);
         while (--bytes > 0) {

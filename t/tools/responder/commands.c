@@ -224,9 +224,10 @@ static const char *set_hash(settings_t *s, const command_t *cmd, char *args)
 
 static const char *set_method(settings_t *s, const command_t *cmd, char *args)
 {
+    const char *method = cmd->value == 'P' ? "POST" : "";
+
     (void)args;
-    strcpy(s->only_method, cmd->value == 'G' ? "GET"
-                           : cmd->value == 'P' ? "POST" : "");
+    strcpy(s->only_method, cmd->value == 'G' ? "GET" : method);
     return NULL;
 }
 

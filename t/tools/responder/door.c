@@ -136,7 +136,10 @@ static const char *with_doors(const char *address, void (*act)(door_t *))
             found = 1;
         }
     }
-    return problem ? problem : found ? NULL : "no such address here";
+    if (problem || found) {
+        return problem;
+    }
+    return "no such address here";
 }
 
 /* Bound again, with nobody in its backlog. */

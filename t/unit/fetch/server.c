@@ -64,13 +64,17 @@ static int read_request(int fd, char *buffer, size_t size)
 
 static void answer(const server_t *server, int fd, int is_get)
 {
-    const char *body = is_get && server->get_body ? server->get_body
-                     : server->body ? server->body : "good";
-    int status = is_get && server->get_status ? server->get_status
-               : server->status ? server->status : 200;
+    const char *body = server->body ? server->body : "good";
+    int status = server->status ? server->status : 200;
     char text[2048];
     int len;
 
+    if (is_get && server->get_body) {
+        body = server->get_body;
+    }
+    if (is_get && server->get_status) {
+        status = server->get_status;
+    }
     len = snprintf(text, sizeof(text), "HTTP/1.1 %d Status\r\n"
                    "Content-Length: %zu\r\n%s\r\n%s", status,
                    status == 304 ? (size_t)0 : strlen(body),
