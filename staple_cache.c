@@ -255,6 +255,11 @@ void staple_cache_state(const staple_cache_t *cache, int slot,
 
 /* ---- The whole. ---- */
 
+apr_time_t staple_cache_created(const staple_cache_t *cache)
+{
+    return cache->header->created;
+}
+
 apr_uint64_t staple_cache_live_bytes(const staple_cache_t *cache,
                                      const slot_t *slot)
 {

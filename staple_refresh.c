@@ -6,8 +6,9 @@
  * administrator is told once (refresh/log.c).
  *
  * The one idea: a certificate is a small task with a due time, and the refresh
- * does nothing but look at due times and give what is under way a slice of
- * its thread. What a task does when it is due is a round
+ * does nothing but take what is due out of a heap (refresh/due.c) and give what
+ * is under way a slice of its thread. So a step in which nothing is due costs
+ * the same however many certificates there are. What a task does when it is due is a round
  * (refresh/round.c); responses out of files need none
  * (refresh/response_file.c). What comes before, and what children wait for, is
  * refresh/start.c.
@@ -18,6 +19,7 @@
 
 #include "refresh/refresh_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_hash.h>
@@ -37,10 +39,34 @@
  * one by more than this between two steps. */
 #define CLOCK_JUMP SECONDS(2)
 
+/* ----- when a task wants something ----- */
+
+void staple_refresh_replan(const task_t *task)
+{
+    staple_due_t *due = task->refresh->due;
+    apr_size_t number = (apr_size_t)(task - task->refresh->tasks);
+
+    if (!task->round && !task->is_without_issuer) {
+        staple_due_set(due, number, task->due);
+    }
+    else if (task->round && task->round->wake) {
+        staple_due_set(due, number, task->round->wake);
+    }
+    else {
+        staple_due_clear(due, number);
+    }
+}
+
+void staple_refresh_set_due(task_t *task, apr_time_t due)
+{
+    task->due = due;
+    staple_refresh_replan(task);
+}
+
 /* RFC 9919 4.2: an expired certificate is not worth a question. */
 static void pass_expired(task_t *task, apr_time_t now)
 {
-    task->due = now + EXPIRED_PAUSE;
+    staple_refresh_set_due(task, now + EXPIRED_PAUSE);
     if (!task->is_expired) {
         staple_refresh_log_expired(task->refresh->conf.server, task->cert);
         task->is_expired = 1;
@@ -117,17 +143,26 @@ static apr_time_t plan(task_t *task, apr_time_t created, apr_time_t now)
            ? state.next_due : plan_afresh(refresh, cert, now);
 }
 
+static void make_tasks(staple_refresh_t *refresh)
+{
+    apr_size_t count = staple_cache_count(refresh->conf.cache);
+
+    refresh->count = count;
+    refresh->tasks = apr_pcalloc(refresh->pool, count * sizeof(task_t));
+    refresh->turns = apr_palloc(refresh->pool,
+                                count * sizeof(*refresh->turns));
+    refresh->due = staple_due_make(count, refresh->pool);
+    APR_RING_INIT(&refresh->bare, task_t, bare);
+}
+
 static void plan_all(staple_refresh_t *refresh)
 {
     const apr_array_header_t *list = staple_cert_list(refresh->conf.registry);
+    apr_time_t created = staple_cache_created(refresh->conf.cache);
     apr_time_t now = apr_time_now();
-    staple_cache_usage_t usage;
     int i;
 
-    staple_cache_usage(refresh->conf.cache, &usage);
-    refresh->count = staple_cache_count(refresh->conf.cache);
-    refresh->tasks = apr_pcalloc(refresh->pool,
-                                 refresh->count * sizeof(task_t));
+    make_tasks(refresh);
     refresh->other_hash = apr_hash_make(refresh->pool);
     refresh->outages = apr_hash_make(refresh->pool);
     refresh->overdue = apr_hash_make(refresh->pool);
@@ -146,8 +181,9 @@ static void plan_all(staple_refresh_t *refresh)
         task = &refresh->tasks[cert->slot];
         task->refresh = refresh;
         task->cert = cert;
-        task->due = plan(task, usage.created, now);
-        task->is_bare = !staple_refresh_is_held(refresh, cert, now);
+        staple_refresh_set_due(task, plan(task, created, now));
+        staple_refresh_set_bare(task,
+                                !staple_refresh_is_held(refresh, cert, now));
         staple_refresh_add_files(refresh, cert);
     }
 }
@@ -171,7 +207,8 @@ static void check_clock(staple_refresh_t *refresh, apr_time_t now)
         task_t *task = &refresh->tasks[i];
 
         if (task->cert && !task->round && !task->is_set_aside) {
-            task->due = plan_afresh(refresh, task->cert, now);
+            staple_refresh_set_due(task,
+                                   plan_afresh(refresh, task->cert, now));
         }
     }
 }
@@ -186,11 +223,14 @@ static void handle_requests(staple_refresh_t *refresh, apr_time_t now)
            != 0) {
         task_t *task = &refresh->tasks[slot];
 
+        if (!task->cert) { /* the slot is an issuer's */
+            continue;
+        }
         if (what & STAPLE_CACHE_FORGET) {
             staple_cache_forget(refresh->conf.cache, slot);
             task->etag[0] = task->last_modified[0] = '\0';
         }
-        task->due = now;
+        staple_refresh_set_due(task, now);
     }
 }
 
@@ -225,44 +265,60 @@ static void report_share(staple_refresh_t *refresh)
     *told = state;
 }
 
-/* Send off what is due, and what has waited for another server. */
+/* Send off what is due, or what has waited for another server. */
 static void send_off_task(task_t *task, apr_time_t now)
 {
-    if (task->is_without_issuer) {
-        return;
+    if (task->round) {
+        staple_refresh_ask_share(task->round);
     }
-    if (!task->round && task->due <= now) {
+    else {
         task->is_set_aside = 0;
         begin(task, now);
     }
-    else if (task->round && task->round->wake && task->round->wake <= now) {
-        staple_refresh_ask_share(task->round);
-    }
 }
 
-static void send_off_some(staple_refresh_t *refresh, int are_suspect,
-                          apr_time_t now)
+/* Of n tasks, when it is the turn of one that is due: a number from 0 to n - 1,
+ * and from n to 2 n - 1 for one that is suspect. */
+static apr_size_t turn_of(const staple_refresh_t *refresh, apr_size_t number)
 {
-    apr_size_t k;
+    apr_size_t turn = (number + refresh->count - refresh->first)
+                      % refresh->count;
 
-    for (k = 0; k < refresh->count; k++) {
-        apr_size_t i = (refresh->first + k) % refresh->count;
-        task_t *task = &refresh->tasks[i];
+    return refresh->tasks[number].is_suspect ? turn + refresh->count : turn;
+}
 
-        if (task->cert && task->is_suspect == are_suspect) {
-            refresh->conf.beat(refresh->conf.baton);
-            send_off_task(task, now);
-        }
-    }
+static task_t *whose_turn(const staple_refresh_t *refresh, apr_size_t turn)
+{
+    return &refresh->tasks[(turn + refresh->first) % refresh->count];
+}
+
+static int by_turn(const void *a, const void *b)
+{
+    apr_size_t one = *(const apr_size_t *)a, other = *(const apr_size_t *)b;
+
+    return (one > other) - (one < other);
 }
 
 /* A responder that is down is asked one thing at a time, and what that one
  * meets is told to all who wait. So those that it stumbles over come after the
  * others, and nobody is the first every time. */
+static void send_off_due(staple_refresh_t *refresh, apr_time_t now)
+{
+    apr_size_t count = 0, number, i;
+
+    while (staple_due_take(refresh->due, now, &number)) {
+        refresh->turns[count++] = turn_of(refresh, number);
+    }
+    qsort(refresh->turns, count, sizeof(*refresh->turns), by_turn);
+    for (i = 0; i < count; i++) {
+        refresh->conf.beat(refresh->conf.baton);
+        send_off_task(whose_turn(refresh, refresh->turns[i]), now);
+    }
+}
+
 static void send_off(staple_refresh_t *refresh, apr_time_t now)
 {
-    send_off_some(refresh, 0, now);
-    send_off_some(refresh, 1, now);
+    send_off_due(refresh, now);
     staple_refresh_send_probes(refresh, now);
     refresh->first = refresh->first + 1 < refresh->count ? refresh->first + 1
                                                          : 0;

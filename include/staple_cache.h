@@ -201,6 +201,9 @@ apr_status_t staple_cache_create(staple_cache_t **cache,
 apr_status_t staple_cache_open_file(staple_cache_t **cache, const char *path,
                                     const char **reason, apr_pool_t *p);
 
+/** When it was made, as staple_cache_usage says at a greater price. */
+apr_time_t staple_cache_created(const staple_cache_t *cache);
+
 /** Where its file is or is to be; NULL: none is wanted. */
 const char *staple_cache_path(const staple_cache_t *cache);
 

@@ -152,9 +152,10 @@ static void note_failure(task_t *task, const staple_fetch_answer_t *answer,
     state.attempts++;
     state.failures++;
     state.failing++;
-    task->due = now + staple_rules_backoff(&cert->policy, cert->id,
+    staple_refresh_set_due(task, now + staple_rules_backoff(
+                                           &cert->policy, cert->id,
                                            state.failing, 0,
-                                           answer->retry_after);
+                                           answer->retry_after));
     state.next_due = task->due;
     staple_cache_set_state(cache, cert->slot, &state);
     staple_refresh_log_no_issuer(task->refresh->conf.server, task, answer,
@@ -173,7 +174,7 @@ static void on_done(void *baton, const staple_fetch_answer_t *answer)
         staple_refresh_log_issuer(task->refresh->conf.server, task->cert,
                                   answer->url);
         staple_refresh_forget_files(task->refresh);
-        task->due = now;
+        staple_refresh_set_due(task, now);
     }
     else {
         note_failure(task, answer, now);
@@ -203,9 +204,11 @@ void staple_refresh_fetch_issuer(task_t *task, apr_time_t now)
     job.done = on_done;
     job.baton = question;
     task->is_without_issuer = 1;
+    staple_refresh_replan(task);
     if (staple_fetch_submit(task->refresh->fetch, &job)) {
         task->is_without_issuer = 0;
-        task->due = now + cert->policy.retry_cap + SECONDS(1);
+        staple_refresh_set_due(task,
+                               now + cert->policy.retry_cap + SECONDS(1));
         apr_pool_destroy(p);
     }
 }

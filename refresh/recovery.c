@@ -60,6 +60,20 @@ static outage_t *outage_of(staple_refresh_t *refresh, const char *url)
     return outage;
 }
 
+void staple_refresh_set_bare(task_t *task, int is_bare)
+{
+    if (task->is_bare == is_bare) {
+        return;
+    }
+    task->is_bare = is_bare;
+    if (is_bare) {
+        APR_RING_INSERT_TAIL(&task->refresh->bare, task, task_t, bare);
+    }
+    else {
+        APR_RING_REMOVE(task, bare);
+    }
+}
+
 /* ----- what is noted ----- */
 
 /* A task waits for a responder that has answered nobody since it began to
@@ -140,7 +154,7 @@ void staple_refresh_note_answer(staple_refresh_t *refresh, const char *url,
 
         if (task->cert && task->failing_since && !task->round
             && is_named(task->cert, url)) {
-            task->due = now;
+            staple_refresh_set_due(task, now);
         }
     }
     staple_refresh_log_answers_again(refresh->conf.server, url, now - since);
@@ -199,15 +213,28 @@ void staple_refresh_count_recovery(task_t *task, apr_time_t now)
 
 /* ----- probes ----- */
 
+static apr_size_t slot_of(const task_t *task)
+{
+    return (apr_size_t)(task - task->refresh->tasks);
+}
+
 /* A candidate that was never asked in vain says more than one that a responder
  * may stumble over, and each probe takes another one than the probe before: the
  * next one at or behind the outage's turn. */
-static int rank_of(const task_t *task, const outage_t *outage, apr_size_t i)
+static int rank_of(const task_t *task, const outage_t *outage)
 {
-    return (task->is_suspect ? 0 : 2) + (i >= outage->turn);
+    return (task->is_suspect ? 0 : 2) + (slot_of(task) >= outage->turn);
 }
 
-static void consider(task_t *task, apr_size_t i)
+static int is_better(const task_t *task, const task_t *other,
+                     const outage_t *outage)
+{
+    int one = rank_of(task, outage), two = rank_of(other, outage);
+
+    return one != two ? one > two : slot_of(task) < slot_of(other);
+}
+
+static void consider(task_t *task)
 {
     int k;
 
@@ -219,10 +246,7 @@ static void consider(task_t *task, apr_size_t i)
 
         if (outage->since
             && (!outage->candidate
-                || rank_of(task, outage, i)
-                   > rank_of(outage->candidate, outage,
-                             (apr_size_t)(outage->candidate
-                                          - task->refresh->tasks)))) {
+                || is_better(task, outage->candidate, outage))) {
             outage->candidate = task;
         }
     }
@@ -231,19 +255,17 @@ static void consider(task_t *task, apr_size_t i)
 /* Find for each outage the certificate that is asked about next. */
 static void find_candidates(staple_refresh_t *refresh, apr_time_t now)
 {
-    apr_size_t i;
+    task_t *task;
 
-    for (i = 0; i < refresh->count; i++) {
-        task_t *task = &refresh->tasks[i];
-
-        if (!task->cert || !task->is_bare || now > task->cert->not_after) {
+    APR_RING_FOREACH(task, &refresh->bare, task_t, bare) {
+        if (now > task->cert->not_after) {
             continue;
         }
         if (task->round && !task->round->wake
             && now - task->round->started > SLOW_ROUND) {
             note_wait(task, task->round->started, now);
         }
-        consider(task, i);
+        consider(task);
     }
 }
 
@@ -262,7 +284,7 @@ static void send_probe(outage_t *outage, apr_time_t now)
     if (now < outage->next_probe || now < outage->not_before) {
         return;
     }
-    outage->turn = (apr_size_t)(task - task->refresh->tasks) + 1;
+    outage->turn = slot_of(task) + 1;
     outage->next_probe = now + staple_rules_probe_interval(now
                                                            - outage->since);
     staple_refresh_begin_probe(task, outage, now);

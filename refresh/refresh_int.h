@@ -8,13 +8,17 @@
  * refresher's first thread only, but for refresh/start.c.
  */
 
+#include <stddef.h> /* first: the rings of APR want its offsetof */
+
 #include <apr_hash.h>
+#include <apr_ring.h>
 
 #include "staple_refresh.h"
 #include "staple_message.h"
 #include "staple_ocsp.h"
 #include "staple_rules.h"
 #include "staple_words.h"
+#include "due.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,7 +57,7 @@ typedef struct outage_t {
 struct task_t {
     staple_refresh_t *refresh;
     staple_cert_t *cert;
-    apr_time_t due;
+    apr_time_t due;     /* changed by staple_refresh_set_due only */
     round_t *round;     /* under way, or NULL */
     int first_url;      /* the responder that worked last */
     alarm_e alarm;      /* told last */
@@ -63,12 +67,15 @@ struct task_t {
     int is_without_issuer; /* and that is being fetched */
     char etag[128];     /* validators of the held response, as first_url gave */
     char last_modified[40]; /* them; "": none */
-    int is_bare;        /* nothing valid is held, as of the last look */
+    int is_bare;        /* nothing valid is held, as of the last look; changed
+                           by staple_refresh_set_bare only */
+    APR_RING_ENTRY(task_t) bare; /* in the refresh's, if it is */
     apr_time_t failing_since; /* when the first of the failures in a row was
                            noted; 0: the last attempt succeeded */
     outage_t *counted;  /* the responder with which it is counted as failing;
                            NULL: with none */
 };
+APR_RING_HEAD(staple_refresh_bare_t, task_t);
 
 /** One attempt to renew one response; dies with its pool. */
 struct staple_refresh_round_t {
@@ -122,7 +129,12 @@ struct staple_refresh_t {
     staple_fetch_t *fetch;
     task_t *tasks;              /* those with a slot, by slot */
     apr_size_t count;           /* of tasks */
-    apr_size_t first;           /* of them, to be looked at next time */
+    apr_size_t first;           /* of them, whose turn is the first next time */
+    staple_due_t *due;          /* when each wants something: it is due, or its
+                                   round is to look into the share again */
+    apr_size_t *turns;          /* room for those that are sent off in a step */
+    struct staple_refresh_bare_t bare; /* tasks for which nothing valid is
+                                   held */
     apr_hash_t *other_hash;     /* URLs of responders that answer only the
                                    other hash than the usual one */
     apr_hash_t *overdue;        /* URLs of responders of which was told that
@@ -136,6 +148,15 @@ struct staple_refresh_t {
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
 };
+
+/* ----- staple_refresh.c ----- */
+
+/** Change when a task is due. */
+void staple_refresh_set_due(task_t *task, apr_time_t due);
+
+/** The same because its round, or whether it waits for its issuer, or when its
+ * round wakes has changed. */
+void staple_refresh_replan(const task_t *task);
 
 /* ----- refresh/held.c ----- */
 
@@ -225,7 +246,9 @@ void staple_refresh_begin_probe(task_t *task, outage_t *probed,
 
 /* ----- refresh/recovery.c ----- */
 
-/** A round has failed because a responder did not answer. */
+/** Note whether anything valid is held for a task. */
+void staple_refresh_set_bare(task_t *task, int is_bare);
+
 /** Count a certificate as failing with its responder, and tell of the first. */
 void staple_refresh_count_outage(const round_t *round,
                                  const staple_fetch_answer_t *answer,
@@ -239,6 +262,7 @@ void staple_refresh_count_recovery(task_t *task, apr_time_t now);
 int staple_refresh_count_named(const staple_refresh_t *refresh,
                                const char *url);
 
+/** A round has failed because a responder did not answer. */
 void staple_refresh_note_outage(task_t *task,
                                 const staple_fetch_answer_t *answer,
                                 apr_time_t now);
@@ -306,7 +330,6 @@ void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,
 void staple_refresh_log_overdue(server_rec *s, const round_t *round,
                                 const staple_fetch_answer_t *answer,
                                 apr_time_t now);
-/** A responder that certificates waited for answers again. */
 /** The first certificate fails with a responder; the round's is that one. */
 void staple_refresh_log_outage(const round_t *round,
                                const staple_fetch_answer_t *answer,
@@ -316,6 +339,7 @@ void staple_refresh_log_outage(const round_t *round,
 void staple_refresh_log_outage_over(server_rec *s, const outage_t *outage,
                                     apr_interval_time_t after);
 
+/** A responder that certificates waited for answers again. */
 void staple_refresh_log_answers_again(server_rec *s, const char *url,
                                       apr_interval_time_t after);
 void staple_refresh_log_probe(server_rec *s, const round_t *round,

@@ -163,7 +163,7 @@ void staple_refresh_remind(task_t *task, apr_time_t now)
     if (alarm > task->alarm) {
         task->alarm = alarm;
     }
-    task->due = now + pause_for(left);
+    staple_refresh_set_due(task, now + pause_for(left));
 }
 
 static int uses_file(const staple_cert_t *cert, const char *path)
@@ -189,9 +189,10 @@ static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
     if (!task->cert->urls->nelts) {
         policy.refresh_age = -1;
     }
-    task->due = staple_rules_due(&policy, task->cert->id,
-                                 verdict->this_update, verdict->next_update,
-                                 now, -1);
+    staple_refresh_set_due(task, staple_rules_due(&policy, task->cert->id,
+                                                  verdict->this_update,
+                                                  verdict->next_update, now,
+                                                  -1));
     if (task->alarm != ALARM_NONE) {
         staple_refresh_log_file_taken(task->refresh->conf.server, task->cert,
                                       verdict);

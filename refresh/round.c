@@ -154,16 +154,17 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                                          round->pool);
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
-    task->due = staple_rules_due(&cert->policy, cert->id,
-                                 round->verdict.this_update,
-                                 round->verdict.next_update, now,
-                                 answer->fresh_for);
+    staple_refresh_set_due(
+        task, staple_rules_due(&cert->policy, cert->id,
+                               round->verdict.this_update,
+                               round->verdict.next_update, now,
+                               answer->fresh_for));
     held = staple_refresh_read_held(refresh, cert, now);
     staple_refresh_log_success(refresh->conf.server, round, answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
     staple_refresh_count_recovery(task, now);
-    task->is_bare = !staple_refresh_is_valid(&held);
+    staple_refresh_set_bare(task, !staple_refresh_is_valid(&held));
     task->failing_since = 0;
     if (staple_rules_is_overdue(&cert->policy, &round->verdict, now)) {
         note_overdue(round, answer, now);
@@ -184,10 +185,10 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
 
     round->verdict.status = (staple_ocsp_status_e)held.meta.status;
     note_exchange(round, answer, now, 1, state);
-    task->due = staple_rules_due(&cert->policy, cert->id,
-                                 held.meta.this_update,
-                                 held.meta.next_update, now,
-                                 answer->fresh_for);
+    staple_refresh_set_due(
+        task, staple_rules_due(&cert->policy, cert->id, held.meta.this_update,
+                               held.meta.next_update, now,
+                               answer->fresh_for));
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
                                held.until, task->alarm != ALARM_NONE, 0);
     task->alarm = ALARM_NONE;
@@ -239,8 +240,8 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
     pause = staple_rules_backoff(&cert->policy, cert->id, state->failing,
                                  is_held ? held.until - now : 0,
                                  answer->retry_after);
-    task->due = now + pause;
-    task->is_bare = !is_held;
+    staple_refresh_set_due(task, now + pause);
+    staple_refresh_set_bare(task, !is_held);
     if (!is_held) {
         store_error(round, &held, now, pause);
     }
@@ -358,6 +359,7 @@ static void end_round(round_t *round)
 {
     if (!round->probed) {
         round->task->round = NULL;
+        staple_refresh_replan(round->task);
     }
     apr_pool_destroy(round->pool);
 }
@@ -634,7 +636,9 @@ static void give_up(round_t *round, apr_status_t rv)
     if (!round->probed) {
         staple_refresh_log_no_request(task->refresh->conf.server, task->cert,
                                       rv);
-        task->due = apr_time_now() + task->cert->policy.retry_cap + SECONDS(1);
+        staple_refresh_set_due(task, apr_time_now()
+                                     + task->cert->policy.retry_cap
+                                     + SECONDS(1));
     }
     end_round(round);
 }
@@ -659,6 +663,7 @@ static void on_claimed(void *baton, const staple_share_answer_t *answer)
     }
     else if (answer->outcome == STAPLE_SHARE_TAKEN) {
         round->wake = apr_time_now() + SHARE_PAUSE;
+        staple_refresh_replan(round->task);
     }
     else {
         ask_or_give_up(round);
@@ -745,6 +750,7 @@ static round_t *make_round(task_t *task, apr_time_t now)
 void staple_refresh_begin_round(task_t *task, apr_time_t now)
 {
     task->round = make_round(task, now);
+    staple_refresh_replan(task);
     staple_refresh_ask_share(task->round);
 }
 

@@ -241,21 +241,13 @@ static int first_awaited(const staple_cache_t *cache,
     return i;
 }
 
-static apr_time_t beginning_of(const staple_cache_t *cache)
-{
-    staple_cache_usage_t usage;
-
-    staple_cache_usage(cache, &usage);
-    return usage.created;
-}
-
 int staple_refresh_is_warming_up(const staple_cache_t *cache,
                                  const staple_cert_registry_t *registry,
                                  const staple_refresh_warmup_t *warmup,
                                  apr_time_t born)
 {
     const apr_array_header_t *list = staple_cert_list(registry);
-    apr_time_t since = beginning_of(cache);
+    apr_time_t since = staple_cache_created(cache);
 
     since = born > since ? born : since;
     return first_awaited(cache, list, warmup, since, 0) < list->nelts;
@@ -266,7 +258,7 @@ void staple_refresh_await(const staple_cache_t *cache,
                           const staple_refresh_warmup_t *warmup)
 {
     const apr_array_header_t *list = staple_cert_list(registry);
-    apr_time_t since = beginning_of(cache);
+    apr_time_t since = staple_cache_created(cache);
     int i = 0;
 
     while ((i = first_awaited(cache, list, warmup, since, i)) < list->nelts) {
@@ -281,7 +273,7 @@ static int was_tried(const staple_cache_t *cache, const staple_cert_t *cert)
     staple_cache_state_t state;
 
     staple_cache_state(cache, cert->slot, &state);
-    return state.last_attempt >= beginning_of(cache)
+    return state.last_attempt >= staple_cache_created(cache)
            && state.outcome != STAPLE_FETCH_STOPPED;
 }
 
