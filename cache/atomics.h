@@ -162,6 +162,26 @@ static inline apr_uint64_t request_take(word_t *place)
     return atomic_exchange_explicit(place, 0, memory_order_acquire);
 }
 
+/**
+ * One of 64 things has changed, or some have; and to learn of that. Who takes it
+ * is to see what was changed before it was noted: release and acquire pair with
+ * each other.
+ */
+static inline void change_note(word_t *bits, unsigned int bit)
+{
+    atomic_fetch_or_explicit(bits, (apr_uint64_t)1 << bit,
+                             memory_order_release);
+}
+
+static inline int change_take(word_t *bits, unsigned int bit)
+{
+    apr_uint64_t mask = (apr_uint64_t)1 << bit;
+
+    return word_get(bits) & mask
+           && atomic_fetch_and_explicit(bits, ~mask, memory_order_acquire)
+              & mask;
+}
+
 /** A counter of the writer's, which nobody else writes. */
 static inline void count_up(word_t *counter)
 {

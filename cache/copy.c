@@ -5,12 +5,13 @@
  * to date, once a second.
  *
  * The one idea: the file is laid out as the segment is, so each slot and each
- * record has its place in both, and what this process believes the file to
- * contain is kept in memory. A round writes what differs: of each slot that
- * changed, first the record and then the slot, at last the header. Nobody else
- * writes the file. So when it has another size or other times than this
- * process left it with, somebody has interfered: then nothing is believed, the
- * next round reads the file and writes whatever is not as it should be.
+ * record has its place in both, and whoever writes to a slot notes that it has
+ * changed. A round writes these: of each slot first the record, if it is another
+ * one, and then the slot, at last the header. Where nothing has changed, no slot
+ * is looked at. Nobody else writes the file. So when it has another size or
+ * other times than this process left it with, somebody has interfered: then
+ * nothing is believed, the next round reads the file and writes whatever is not
+ * as it should be.
  *
  * A crash between the two writes leaves a slot whose record is missing or
  * torn; the checksum of the record says so to whoever reads it. No fsync is
@@ -47,10 +48,18 @@
 /* Of a copy_t that passed through a void pointer. */
 #define COPY_MAGIC 0x434F5059u
 
+/* What the file has of a slot. */
+typedef struct known_t {
+    apr_uint64_t mark;    /* of the record; 0: none */
+    apr_uint64_t counted; /* handshakes */
+} known_t;
+
 typedef struct staple_cache_copy_t {
     apr_uint32_t magic; /* COPY_MAGIC */
     staple_cache_t *cache;
-    slot_t *slots;         /* what the file has of each slot */
+    word_t *changed;       /* a bit for each slot that has changed since */
+    word_t has_changed;    /* 1: some have */
+    known_t *slots;        /* what the file has of each slot */
     header_t header;       /* and of the header */
     int is_known;          /* whether it has that: else it has to be read */
     struct stat left;      /* how the last round left the file */
@@ -146,6 +155,21 @@ static apr_status_t examine_file(copy_t *copy, apr_time_t now)
         return APR_SUCCESS;
     }
     return ftruncate(copy->cache->kept.file, size) ? errno : APR_SUCCESS;
+}
+
+/* ----- what has changed ----- */
+
+void staple_cache_note_change(const staple_cache_t *cache, const void *word)
+{
+    copy_t *copy = cache->copy;
+    apr_size_t i;
+
+    if (copy) {
+        i = (apr_size_t)((const char *)word - (const char *)cache->slots)
+            / sizeof(slot_t);
+        change_note(&copy->changed[i / 64], i % 64);
+        change_note(&copy->has_changed, 0);
+    }
 }
 
 /* ----- a record ----- */
@@ -265,38 +289,61 @@ static int picture(copy_t *copy, apr_uint32_t i, slot_t *image,
     return 0;
 }
 
-/* Whether the file has this already; counts alone are no reason to write. */
-static int is_copied(const copy_t *copy, const slot_t *image,
-                     const slot_t *there, int with_counts)
+/* Whether the file lacks something of the slot; counts alone are no reason to
+ * write, but at the end. */
+static int is_lacking(copy_t *copy, apr_uint32_t i, int with_counts)
 {
-    apr_size_t size = with_counts ? sizeof(*image)
-                                  : offsetof(slot_t, served_count);
+    int has_changed = change_take(&copy->changed[i / 64], i % 64);
+    staple_cache_served_t sum;
 
-    return copy->is_known && !memcmp(image, there, size);
+    if (has_changed || !copy->is_known || !with_counts) {
+        return has_changed || !copy->is_known;
+    }
+    staple_cache_served(copy->cache, (int)i, &sum);
+    return sum.served + sum.missed != copy->slots[i].counted;
 }
 
-static apr_status_t put_slot(copy_t *copy, apr_uint32_t i, int with_counts)
+static apr_status_t put_slot(copy_t *copy, apr_uint32_t i)
 {
-    slot_t *there = &copy->slots[i];
+    known_t *known = &copy->slots[i];
     apr_uint64_t offset = copy->cache->header->slots_offset
                           + i * sizeof(slot_t);
     apr_status_t rv = APR_SUCCESS;
     apr_size_t bytes;
     slot_t image;
 
-    picture_slot(copy->cache, i, &image);
-    if (is_copied(copy, &image, there, with_counts)
-        || !picture(copy, i, &image, &bytes)) {
-        return APR_SUCCESS; /* the next round will meet it in a calmer moment */
+    if (!picture(copy, i, &image, &bytes)) {
+        /* the next round will meet it in a calmer moment */
+        staple_cache_note_change(copy->cache, &copy->cache->slots[i]);
+        return APR_SUCCESS;
     }
-    if (bytes && (!copy->is_known || mark_in(&image) != mark_in(there))) {
+    if (bytes && (!copy->is_known || mark_in(&image) != known->mark)) {
         rv = put_record(copy, mark_in(&image), bytes);
     }
     if (!rv) {
         rv = put_bytes(copy, &image, sizeof(image), offset);
     }
     if (!rv) {
-        memcpy(there, &image, sizeof(image));
+        known->mark = mark_in(&image);
+        known->counted = word_get(&image.served_count)
+                         + word_get(&image.missed_count);
+    }
+    return rv;
+}
+
+static apr_status_t put_slots(copy_t *copy, int with_counts)
+{
+    int has_changed = change_take(&copy->has_changed, 0);
+    apr_status_t rv = APR_SUCCESS;
+    apr_uint32_t i;
+
+    if (!has_changed && copy->is_known && !with_counts) {
+        return APR_SUCCESS;
+    }
+    for (i = 0; !rv && i < copy->cache->slots_count; i++) {
+        if (is_lacking(copy, i, with_counts)) {
+            rv = put_slot(copy, i);
+        }
     }
     return rv;
 }
@@ -354,10 +401,9 @@ static apr_status_t put_buckets(copy_t *copy)
 static apr_status_t put_all(copy_t *copy, int with_counts, apr_time_t now)
 {
     apr_status_t rv = copy->is_known ? APR_SUCCESS : put_buckets(copy);
-    apr_uint32_t i;
 
-    for (i = 0; !rv && i < copy->cache->slots_count; i++) {
-        rv = put_slot(copy, i, with_counts);
+    if (!rv) {
+        rv = put_slots(copy, with_counts);
     }
     return rv ? rv : put_header(copy, now);
 }
@@ -372,7 +418,6 @@ static apr_status_t round_of(copy_t *copy, int with_counts)
     rv = examine_file(copy, now);
     if (!copy->is_known) {
         copy->read_at = now;
-        memset(copy->slots, 0, copy->cache->slots_count * sizeof(slot_t));
     }
     if (!rv) {
         rv = put_all(copy, with_counts, now);
@@ -397,6 +442,8 @@ static copy_t *make_copy(staple_cache_t *cache, apr_pool_t *p)
     copy->cache = cache;
     copy->slots = apr_pcalloc(p, (cache->slots_count + (apr_size_t)1)
                                  * sizeof(*copy->slots));
+    copy->changed = apr_pcalloc(p, (cache->slots_count / 64 + (apr_size_t)1)
+                                   * sizeof(*copy->changed));
     return copy;
 }
 
@@ -495,10 +542,11 @@ apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
         rv = apr_thread_cond_create(&copy->cond, p);
     }
     if (!rv) {
+        cache->copy = copy; /* first: changes are noted from here on */
         rv = start_thread(copy, p);
     }
-    if (!rv) {
-        cache->copy = copy;
+    if (rv) {
+        cache->copy = NULL;
     }
     return rv;
 }

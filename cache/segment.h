@@ -55,6 +55,14 @@ struct staple_cache_t {
     apr_uint32_t counters_count;       /* of slots, in there */
 };
 
+/* ---- The copy, cache/copy.c. ---- */
+
+/**
+ * A slot has changed, which a word of it tells apart: the file is to have it
+ * as it is now. In whatever thread has changed it, afterwards.
+ */
+void staple_cache_note_change(const staple_cache_t *cache, const void *word);
+
 /* ---- Slots. ---- */
 
 /** NULL: there is no such slot. */

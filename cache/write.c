@@ -26,6 +26,22 @@
 
 #include "segment.h"
 
+/* ---- What the copy is told of. ---- */
+
+static void put_mark(const staple_cache_t *cache, word_t *mark,
+                     apr_uint64_t value)
+{
+    mark_publish(mark, value);
+    staple_cache_note_change(cache, mark);
+}
+
+static void put_wanted(const staple_cache_t *cache, slot_t *slot,
+                       apr_uint32_t bytes)
+{
+    wanted_put(slot, bytes);
+    staple_cache_note_change(cache, slot);
+}
+
 /* ---- The log. ---- */
 
 static apr_uint64_t free_bytes(const staple_cache_t *cache)
@@ -48,7 +64,7 @@ static word_t *pointer_to(const staple_cache_t *cache, const record_t *record,
     if (word_get(&slot->served)) {
         /* A writer was killed between publishing the one and dropping the
          * other. Readers of the other must see that its bytes go. */
-        mark_publish(&slot->pending, 0);
+        put_mark(cache, &slot->pending, 0);
         return NULL;
     }
     return &slot->pending;
@@ -84,8 +100,8 @@ static void start_over(staple_cache_t *cache)
     apr_uint32_t i;
 
     for (i = 0; i < cache->slots_count; i++) {
-        mark_publish(&cache->slots[i].served, 0);
-        mark_publish(&cache->slots[i].pending, 0);
+        put_mark(cache, &cache->slots[i].served, 0);
+        put_mark(cache, &cache->slots[i].pending, 0);
     }
     position_put(&cache->header->head, cache->start);
     position_put(&cache->header->tail, cache->start);
@@ -155,7 +171,7 @@ static void publish(staple_cache_t *cache, word_t *mark, apr_uint64_t bytes)
 {
     apr_uint64_t head = word_get(&cache->header->head);
 
-    mark_publish(mark, mark_of(head));
+    put_mark(cache, mark, mark_of(head));
     position_put(&cache->header->head, head + bytes);
     count_up(&cache->header->stored);
     sweep(cache);
@@ -178,7 +194,7 @@ static void move_tail(staple_cache_t *cache)
         return;
     }
     if (mark) {
-        mark_publish(mark, 0);
+        put_mark(cache, mark, 0);
     }
     sweep(cache);
 }
@@ -347,7 +363,7 @@ apr_status_t staple_cache_append(staple_cache_t *cache, slot_t *slot,
     settle(cache);
     rv = make_room(cache, slot, bytes);
     if (rv != APR_SUCCESS) {
-        wanted_put(slot, (apr_uint32_t)bytes);
+        put_wanted(cache, slot, (apr_uint32_t)bytes);
         count_up(&cache->header->refused);
         return rv;
     }
@@ -374,8 +390,8 @@ apr_status_t staple_cache_store(staple_cache_t *cache, int slot,
     }
     rv = staple_cache_append(cache, s, &s->served, der, der_len, meta);
     if (rv == APR_SUCCESS) {
-        mark_publish(&s->pending, 0);
-        wanted_put(s, 0);
+        put_mark(cache, &s->pending, 0);
+        put_wanted(cache, s, 0);
     }
     return rv;
 }
@@ -388,8 +404,8 @@ apr_status_t staple_cache_forget(staple_cache_t *cache, int slot)
         return APR_EINVAL;
     }
     /* In this order: what was served must not come back as pending. */
-    mark_publish(&s->pending, 0);
-    mark_publish(&s->served, 0);
+    put_mark(cache, &s->pending, 0);
+    put_mark(cache, &s->served, 0);
     return APR_SUCCESS;
 }
 
@@ -401,9 +417,9 @@ apr_status_t staple_cache_confirm(staple_cache_t *cache, int slot, int is_true)
         return APR_EINVAL;
     }
     if (is_true && is_pending(s)) {
-        mark_publish(&s->served, mark_take(&s->pending));
+        put_mark(cache, &s->served, mark_take(&s->pending));
     }
-    mark_publish(&s->pending, 0);
+    put_mark(cache, &s->pending, 0);
     return APR_SUCCESS;
 }
 
@@ -429,6 +445,7 @@ static void finish_state(staple_cache_t *cache, slot_t *slot)
     state_put(slot->state, words);
     word_put(&slot->state_sum, word_get(&header->journal_sum));
     seq_publish(slot, seq_take(slot) + 1);
+    staple_cache_note_change(cache, slot);
 }
 
 /* Do what a writer that was killed had still to do with its journal. */
