@@ -13,9 +13,10 @@
  *  20  seed    of that generator
  *  24  count   such calls since armed     } written here
  *  28  fired   those of them that failed  }
+ *  32  what    the last of them: its name, or what it was to open, as text
  *
- * All are numbers of 32 bits in the host's order. A test disarms (kinds 0),
- * writes the others, and arms.
+ * All but the last are numbers of 32 bits in the host's order. A test disarms
+ * (kinds 0), writes the others, and arms.
  *
  * The parent is the process that loaded this; the refresher is known by its
  * name, staple-refresh; all others are children. Whether mod_staple makes a
@@ -63,6 +64,7 @@ enum who { PARENT = 1, IN_REFRESHER = 2, CHILD = 4 };
 
 typedef struct control_t {
     atomic_uint kinds, who, scope, nth, rate, seed, count, fired;
+    char what[96];
 } control_t;
 
 /* glibc's own, for before dlsym() can be asked, which allocates itself; their
@@ -206,8 +208,19 @@ static int is_hit(unsigned count)
                : rate && mixed(atomic_load(&control->seed) + count) % rate == 0;
 }
 
+/* Not by snprintf: it may be malloc() that fails. */
+static void note_what(const char *what)
+{
+    size_t i;
+
+    for (i = 0; what[i] && i < sizeof(control->what) - 1; i++) {
+        control->what[i] = what[i];
+    }
+    control->what[i] = '\0';
+}
+
 /* Whether this call is to fail. */
-static int fails(enum kind kind)
+static int fails(enum kind kind, const char *what)
 {
     int is_it = 0, before = errno;
 
@@ -221,6 +234,7 @@ static int fails(enum kind kind)
         is_it = is_hit(atomic_fetch_add(&control->count, 1) + 1);
     }
     if (is_it) {
+        note_what(what);
         atomic_fetch_add(&control->fired, 1);
     }
     is_busy--;
@@ -229,13 +243,14 @@ static int fails(enum kind kind)
 }
 
 /* A whole function: the call itself, or its error. */
-#define FAIL(kind, error, result) \
+#define FAIL_AT(kind, what, error, result) \
     do { \
-        if (fails(kind)) { \
+        if (fails(kind, what)) { \
             errno = error; \
             return result; \
         } \
     } while (0)
+#define FAIL(kind, error, result) FAIL_AT(kind, __func__, error, result)
 
 void *malloc(size_t size)
 {
@@ -277,7 +292,7 @@ void *mmap64(void *at, size_t size, int prot, int flags, int fd,
         va_start(args, flags); \
         mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0; \
         va_end(args); \
-        FAIL(OPEN, EACCES, -1); \
+        FAIL_AT(OPEN, path, EACCES, -1); \
         return REAL(name)(path, flags, mode); \
     }
 
@@ -286,13 +301,13 @@ OPEN_LIKE(open64)
 
 FILE *fopen(const char *path, const char *mode)
 {
-    FAIL(OPEN, EACCES, NULL);
+    FAIL_AT(OPEN, path, EACCES, NULL);
     return REAL(fopen)(path, mode);
 }
 
 FILE *fopen64(const char *path, const char *mode)
 {
-    FAIL(OPEN, EACCES, NULL);
+    FAIL_AT(OPEN, path, EACCES, NULL);
     return REAL(fopen64)(path, mode);
 }
 
@@ -362,9 +377,23 @@ int msync(void *at, size_t size, int flags)
     return REAL(msync)(at, size, flags);
 }
 
+static const char *name_of_family(int family)
+{
+    switch (family) {
+    case AF_INET:
+        return "to an IPv4 address";
+    case AF_INET6:
+        return "to an IPv6 address";
+    case AF_UNIX:
+        return "to a process of this host";
+    default:
+        return "to the kernel";
+    }
+}
+
 int socket(int domain, int type, int protocol)
 {
-    FAIL(SOCKET, EMFILE, -1);
+    FAIL_AT(SOCKET, name_of_family(domain), EMFILE, -1);
     return REAL(socket)(domain, type, protocol);
 }
 
@@ -394,7 +423,7 @@ int epoll_create1(int flags)
 
 int connect(int fd, const struct sockaddr *address, socklen_t len)
 {
-    FAIL(CONNECT, ENETUNREACH, -1);
+    FAIL_AT(CONNECT, name_of_family(address->sa_family), ENETUNREACH, -1);
     return REAL(connect)(fd, address, len);
 }
 
@@ -412,14 +441,16 @@ int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
 
 int epoll_ctl(int fd, int op, int which, struct epoll_event *event)
 {
-    FAIL(POLL, ENOMEM, -1);
+    FAIL_AT(POLL, op == EPOLL_CTL_ADD ? "epoll_ctl, to watch one more"
+                                      : "epoll_ctl, to watch one less",
+            ENOMEM, -1);
     return REAL(epoll_ctl)(fd, op, which, event);
 }
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
                    void *(*run)(void *), void *data)
 {
-    if (fails(THREAD)) {
+    if (fails(THREAD, __func__)) {
         return EAGAIN;
     }
     return REAL(pthread_create)(thread, attr, run, data);
@@ -434,7 +465,7 @@ pid_t fork(void)
 int getaddrinfo(const char *host, const char *service,
                 const struct addrinfo *hints, struct addrinfo **list)
 {
-    if (fails(GETADDRINFO)) {
+    if (fails(GETADDRINFO, __func__)) {
         return EAI_MEMORY;
     }
     return REAL(getaddrinfo)(host, service, hints, list);
@@ -442,6 +473,6 @@ int getaddrinfo(const char *host, const char *service,
 
 int rename(const char *from, const char *to)
 {
-    FAIL(RENAME, EACCES, -1);
+    FAIL_AT(RENAME, to, EACCES, -1);
     return REAL(rename)(from, to);
 }

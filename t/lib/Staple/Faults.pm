@@ -13,7 +13,7 @@
 # arm: kind (a name or a list; see kinds), who (parent, refresher, child, any),
 # ours (1: only calls that mod_staple makes), nth, or rate (one in so many) and
 # seed. count and fired say how many such calls there were since, and how many
-# of them failed.
+# of them failed; what, which was the last of these.
 
 package Staple::Faults;
 
@@ -29,6 +29,7 @@ use Staple::Work qw(work_dir build_dir write_file read_file wait_for);
 my @kinds = qw(malloc mmap open read write fsync socket connect poll thread
                fork getaddrinfo rename);
 my @fields = qw(kinds who scope nth rate seed count fired);
+my $what_len = 96;
 my %who = (parent => 1, refresher => 2, child => 4, any => 7);
 
 my $made = 0;
@@ -50,7 +51,7 @@ sub new
     my ($class) = @_;
     my $self = bless { file => work_dir() . '/faults' . ++$made }, $class;
 
-    write_file($self->{file}, "\0" x (4 * @fields));
+    write_file($self->{file}, "\0" x (4 * @fields + $what_len));
     chmod 0666, $self->{file};
     open $self->{control}, '+<:raw', $self->{file}
         or die "$self->{file}: $!\n";
@@ -73,7 +74,8 @@ sub _get
     my ($self, $field) = @_;
     my %now;
 
-    @now{@fields} = unpack 'L*', read_file($self->{file});
+    @now{@fields, 'what'} = unpack 'L' . @fields . 'Z*',
+        read_file($self->{file});
     return $now{$field};
 }
 
@@ -101,6 +103,8 @@ sub count { return $_[0]->_get('count') }
 
 sub fired { return $_[0]->_get('fired') }
 
+sub what { return $_[0]->_get('what') }
+
 # ----- a trial -----
 
 # What makes a process of each kind do all that it does at its birth.
@@ -122,8 +126,8 @@ sub _is_settled
 # Let one call fail in a process that is just born, and see the server get over
 # it. Options: httpd, responder (for certificates that are asked about every
 # second), names (stapled before and, whatever happens, after), kind, who, nth,
-# ours. Returns a hash: fired; ended (the server did, and was started again, as
-# it is where not everything went on);
+# ours. Returns a hash: fired; what (failed); ended (the server did, and was
+# started again, as it is where not everything went on);
 # crashed (log lines); said (lines that alarm); back (whether everything went
 # on), seconds (until it did).
 sub trial
@@ -149,7 +153,8 @@ sub trial
     $httpd->start if !$httpd->is_alive;
     my @lines = split /\n/, substr $httpd->error_log, $seen;
 
-    return (fired => $fired, ended => $ended, back => $back,
+    return (fired => $fired, what => $self->what, ended => $ended,
+            back => $back,
             seconds => time - $began,
             crashed => [grep { /exit signal (?!Killed)/ } @lines],
             oom => scalar(grep { /Memory allocation failed/i } @lines,
