@@ -5,7 +5,7 @@
  * connection, with a histogram of how long they took.
  *
  *   load --ca root.pem --port 41235 [--seconds 10] [--rate 0] [--workers 8]
- *        [--tls 1.3] [--no-status] NAME...
+ *        [--count 0] [--tls 1.3] [--no-status] NAME...
  *
  * With --rate, handshake number k is due k/rate seconds after the start, and
  * its time counts from then, whether or not a worker was free: a server that
@@ -19,7 +19,9 @@
  *   handshakes, good, none, wrong (bad, revoked or unknown), failed, seconds,
  *   per_second, and in microseconds p50, p90, p99, p999, max
  *
- * The first lines of what was neither good nor none go to standard error.
+ * The first lines of what was neither good nor none go to standard error:
+ * when it began (seconds since 1970), the name, what it was, and how long it
+ * took.
  */
 
 #include <errno.h>
@@ -56,6 +58,7 @@ static struct {
     char **names;
     unsigned names_count, workers;
     double seconds, rate; /* rate 0: as fast as it goes */
+    unsigned long count;  /* ends after so many, if not 0 */
     int tls;
     int is_status_wanted;
 } setup = {
@@ -243,14 +246,20 @@ static int reach(void)
     return fd;
 }
 
-static void complain(const char *name, const char *what)
+static void complain(const char *name, double began, const char *what)
 {
+    double took = now() - began;
+    struct timespec t;
+
     if (atomic_fetch_add(&complaints, 1) < COMPLAINTS) {
-        fprintf(stderr, "%.3f %s: %s\n", now() - started, name, what);
+        clock_gettime(CLOCK_REALTIME, &t);
+        fprintf(stderr, "%.3f %s: %s after %.3f s\n",
+                (double)t.tv_sec + (double)t.tv_nsec / 1e9 - took, name, what,
+                took);
     }
 }
 
-static void look(SSL *ssl, const char *name)
+static void look(SSL *ssl, const char *name, double began)
 {
     STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
     const unsigned char *der = NULL;
@@ -270,7 +279,7 @@ static void look(SSL *ssl, const char *name)
     }
     else {
         atomic_fetch_add(&wrong, 1);
-        complain(name, verdict);
+        complain(name, began, verdict);
     }
 }
 
@@ -299,6 +308,7 @@ static const char *why_failed(void)
 
 static void shake(const char *name, double due)
 {
+    double began = now();
     int fd = reach();
     SSL *ssl = fd < 0 ? NULL : SSL_new(setup.ctx);
 
@@ -311,12 +321,12 @@ static void shake(const char *name, double due)
     }
     if (ssl && SSL_connect(ssl) == 1) {
         note_time(now() - due);
-        look(ssl, name);
+        look(ssl, name, began);
         say_goodbye(ssl, fd);
     }
     else {
         atomic_fetch_add(&failed, 1);
-        complain(name, why_failed());
+        complain(name, began, why_failed());
     }
     SSL_free(ssl);
     if (fd >= 0) {
@@ -347,7 +357,8 @@ static void *work(void *unused)
         double due = setup.rate > 0
                    ? started + (double)number / setup.rate : now();
 
-        if (due - started >= setup.seconds) {
+        if (due - started >= setup.seconds
+            || (setup.count && number >= setup.count)) {
             return NULL;
         }
         wait_until(due);
@@ -380,6 +391,9 @@ static void set_option(const char *key, const char *value)
     }
     else if (!strcmp(key, "rate")) {
         setup.rate = atof(value);
+    }
+    else if (!strcmp(key, "count")) {
+        setup.count = strtoul(value, NULL, 10);
     }
     else if (!strcmp(key, "workers")) {
         setup.workers = (unsigned)atoi(value);
