@@ -96,4 +96,15 @@ ok($httpd->wait_for_log(qr/STP0203: cache\.test .* connection refused/),
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0302/, qr/STP0203: cache\.test /);
 
+# What SSLStaplingForceURL names is the administrator's own word.
+$httpd = Staple::Httpd->new(
+    conf   => stapling('StapleWarmup 0', 'SSLStaplingResponderTimeout 1',
+                       'SSLStaplingForceURL http://127.0.0.1:1/'),
+    vhosts => [{ cert => $meta }]);
+$httpd->start;
+ok($httpd->wait_for_log(qr/STP0203: meta\.test .* connection refused/),
+   'a port of another protocol is asked where SSLStaplingForceURL names it');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0302/, qr/STP0203: meta\.test /);
+
 done_testing;

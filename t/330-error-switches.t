@@ -3,6 +3,7 @@
 # SSLStaplingReturnResponderErrors and SSLStaplingFakeTryLater: off unless set;
 # with the first, a responder's error is stapled where nothing valid is held,
 # with both also a made tryLater, and neither ever instead of a good response.
+# Of an error its status is stapled: not the unsigned bytes that came with it.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -37,6 +38,12 @@ $httpd->start;
 is(staple(errors => 'internalerror (0x2)'), 'internalerror (0x2)',
    'ReturnResponderErrors on: the error is stapled');
 is(staple(default => 'none'), 'none', 'default: nothing is');
+
+$responder->only('stuffed 50000');
+is(staple(errors => 'trylater (0x3)'), 'trylater (0x3)',
+   'a tryLater with 50,000 bytes in it');
+is(unpack('H*', handshake($httpd, name => 'errors.test')->{der}), '30030a0103',
+   '... is stapled as five bytes');
 
 $responder->only('http 500');
 is(staple(fake => 'trylater (0x3)'), 'trylater (0x3)',

@@ -64,6 +64,7 @@ sub issuer { return @{ $_[0]{intermediate} }{qw(cert key)} }
 #   ext          more lines of extensions
 #   days         how long it is valid                        (90)
 #   csr          file of a request: its subject and key; `key` is undef then
+#   serial       upper case hex                              (the next one)
 # Returns a hash: name, cert, key, chain (leaf and intermediate in one file),
 # serial (upper case hex), issuer (its certificate), and for httpd, conf (the
 # lines for a virtual host).
@@ -86,7 +87,7 @@ sub leaf
     my $leaf = $self->_issue(
         file => sprintf('leaf%X', $self->{serial} + 1), subject => "/CN=$name",
         key => $o{csr} ? undef : $self->_key("leaf-$kind-key", $kind),
-        csr => $o{csr}, ext => $ext, days => $o{days},
+        csr => $o{csr}, ext => $ext, days => $o{days}, serial => $o{serial},
         issuer => $o{self_signed} ? undef : $self->{intermediate});
 
     $leaf->{name} = $name;
@@ -134,6 +135,7 @@ sub _issue
     my $base = "$self->{dir}/$o{file}";
     my $serial = sprintf '%X', ++$self->{serial};
 
+    $serial = $o{serial} // $serial;
     $serial = "0$serial" if length($serial) % 2;
     write_file("$base.req.cnf",
                "[req]\ndistinguished_name=dn\n[dn]\n[ext]\n$o{ext}");

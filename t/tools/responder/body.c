@@ -142,6 +142,7 @@ static OCSP_BASICRESP *make_basic(OCSP_CERTID *id, const settings_t *s,
         add_response_ext(basic, 1, 4);
         break;
     case ANSWER_BIG:
+    case ANSWER_STUFFED:
         add_response_ext(basic, 0, s->size);
         break;
     default:
@@ -227,6 +228,8 @@ BIO *make_body(OCSP_CERTID *id, const settings_t *s)
     }
     else {
         basic = make_basic(id, s, issuer);
+        status = s->answer == ANSWER_STUFFED ? OCSP_RESPONSE_STATUS_TRYLATER
+                                             : status;
     }
     response = must(OCSP_response_create(status, basic));
     len = i2d_OCSP_RESPONSE(response, &der);

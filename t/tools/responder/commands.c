@@ -306,6 +306,8 @@ static const command_t commands[] = {
     ANSWER("critical", ANSWER_CRITICAL, "",
            "with an unknown critical extension"),
     ANSWER("big", ANSWER_BIG, "BYTES", "true, with an extension that large"),
+    ANSWER("stuffed", ANSWER_STUFFED, "BYTES",
+           "the same, under the status tryLater"),
     ANSWER("badsig", ANSWER_BADSIG, "", "a bit of the signature is wrong"),
     ANSWER("truncated", ANSWER_TRUNCATED, "",
            "half of the DER, honestly announced"),

@@ -109,6 +109,7 @@ enum answer {
     ANSWER_BOTH_TURNED,  /* revoked, and behind it good */
     ANSWER_CRITICAL,     /* with an unknown critical extension */
     ANSWER_BIG,          /* true, with an extension of `size` bytes */
+    ANSWER_STUFFED,      /* the same, under the status tryLater */
     ANSWER_BADSIG,       /* one bit of the signature flipped */
     ANSWER_TRUNCATED,    /* the first half of the DER, honestly announced */
     ANSWER_LONG,         /* the DER followed by zeros up to `size` bytes */
