@@ -11,6 +11,7 @@
 
 #include "lint.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -197,17 +198,22 @@ static int distance(const char *a, const char *b)
     return row[b_len];
 }
 
-static const char *nearest(const char *name, int *steps)
+/* The known name that is less than so many steps away, or NULL. Most are not by
+ * their length alone, and to count the steps is slow. */
+static const char *nearest(const char *name, int limit)
 {
     const staplectl_directive_t *directive;
     const char *best = NULL;
+    int len = (int)strlen(name);
 
-    *steps = NAME_MAX_LEN;
     for (directive = staplectl_directives; directive->name; directive++) {
-        int d = distance(name, directive->name);
+        int d = abs(len - (int)strlen(directive->name));
 
-        if (d < *steps) {
-            *steps = d;
+        if (d < limit) {
+            d = distance(name, directive->name);
+        }
+        if (d < limit) {
+            limit = d;
             best = directive->name;
         }
     }
@@ -216,9 +222,7 @@ static const char *nearest(const char *name, int *steps)
 
 const char *staplectl_directive_nearest(const char *name)
 {
-    const char *best;
     apr_size_t i;
-    int steps;
 
     if (strlen(name) > NAME_MAX_LEN) {
         return NULL;
@@ -228,8 +232,7 @@ const char *staplectl_directive_nearest(const char *name)
             return misnomers[i].right;
         }
     }
-    best = nearest(name, &steps);
-    return steps * 3 <= (int)strlen(name) ? best : NULL;
+    return nearest(name, (int)strlen(name) / 3 + 1);
 }
 
 /* By its beginning, or because all but two letters are right. */
@@ -240,7 +243,6 @@ int staplectl_directive_is_meant(const char *name)
         "MDStapl"
     };
     apr_size_t i;
-    int steps;
 
     for (i = 0; i < sizeof(beginnings) / sizeof(*beginnings); i++) {
         if (!strncasecmp(name, beginnings[i], strlen(beginnings[i]))) {
@@ -251,6 +253,5 @@ int staplectl_directive_is_meant(const char *name)
         || (strncasecmp(name, "SSL", 3) && strncasecmp(name, "Stap", 4))) {
         return 0;
     }
-    nearest(name, &steps);
-    return steps <= 2;
+    return nearest(name, 3) != NULL;
 }
