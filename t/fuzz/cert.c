@@ -6,6 +6,10 @@
  * PEM with its issuer behind it. Whatever is in it, it is refused with a
  * reason, or there is a record whose texts are printable and whose scope says
  * why nothing is asked.
+ *
+ * It is read as it is and, since what its issuer has not signed is not asked
+ * about, signed anew by the test CA. The bytes are also what a server for
+ * issuers may send, for a certificate that lacks its own.
  */
 
 #include "staple_cert.h"
@@ -26,7 +30,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static apr_pool_t *pool, *scratch;
+static pki_id_t ca;
 static const char *issuer;
+static const char *orphan; /* a leaf of the CA, as one without an issuer */
 
 static void require(int is_true)
 {
@@ -43,7 +49,7 @@ static void end(void)
 
 static void begin(void)
 {
-    pki_id_t ca;
+    pki_id_t leaf;
 
     apr_initialize();
     apr_pool_create(&pool, NULL);
@@ -51,9 +57,12 @@ static void begin(void)
     atexit(end);
     ca = pki_read(PAIR_CA, pool);
     issuer = pki_pem(&ca, pool);
+    leaf = pki_read(PAIR_LEAF, pool);
+    orphan = apr_pstrcat(pool, pki_pem(&leaf, pool), pki_pem(&leaf, pool),
+                         NULL);
 }
 
-static const char *as_pem(const uint8_t *der, size_t len)
+static const char *as_pem(const uint8_t *der, size_t len, const char *behind)
 {
     BIO *bio = BIO_new(BIO_s_mem());
     char *text;
@@ -63,7 +72,7 @@ static const char *as_pem(const uint8_t *der, size_t len)
     text_len = BIO_get_mem_data(bio, &text);
     text = apr_pstrmemdup(scratch, text, (apr_size_t)text_len);
     BIO_free(bio);
-    return apr_pstrcat(scratch, text, issuer, NULL);
+    return apr_pstrcat(scratch, text, behind, NULL);
 }
 
 static void check_text(const char *text)
@@ -73,10 +82,32 @@ static void check_text(const char *text)
     }
 }
 
+/* A request is small, whatever is in the certificate. */
+static void check_requests(const staple_cert_t *cert)
+{
+    int hash;
+
+    for (hash = 0; hash <= STAPLE_OCSP_SHA256; hash++) {
+        const unsigned char *der;
+        apr_size_t len;
+
+        require(!staple_ocsp_request(cert->subject,
+                                     (staple_ocsp_hash_e)hash, &der, &len,
+                                     scratch));
+        require(der[0] == 0x30 && len == der[1] + 2U && len <= 127);
+    }
+}
+
 static void check(const staple_cert_t *cert)
 {
     int i;
 
+    require(*staple_cert_scope_text(cert->scope));
+    require(!cert->subject || cert->scope == STAPLE_CERT_APPLIES);
+    if (cert->subject) {
+        check_requests(cert);
+    }
+    require(cert->urls->nelts <= 8);
     check_text(cert->name);
     check_text(cert->serial);
     check_text(cert->subject_dn);
@@ -86,30 +117,85 @@ static void check(const staple_cert_t *cert)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static staple_cert_t *add(const char *pem)
 {
     static const staple_cert_policy_t none;
+    staple_cert_registry_t *registry = staple_cert_registry_make(scratch);
     staple_cert_policy_t policy = none;
+    staple_cert_use_t use = { "id", 2, pem, "host.test:443", 0, &policy };
     const char *reason = NULL;
-    staple_cert_registry_t *registry;
-    staple_cert_use_t use = { "id", 2, NULL, "host.test:443", 0, &policy };
     staple_cert_t *cert;
+
+    policy.times.max_age = policy.refresh_age = -1;
+    policy.response_files = apr_array_make(scratch, 1, sizeof(const char *));
+    policy.fetch_issuer = 1;
+    cert = staple_cert_add(registry, &use, &reason);
+    require(cert || (reason && *reason));
+    if (cert) {
+        use.host = "two.test:443";
+        use.rank = 1;
+        staple_cert_add(registry, &use, &reason);
+        check(cert);
+    }
+    staple_cert_registry_finish(registry);
+    require(staple_cert_list(registry)->nelts == (cert != NULL));
+    require(!ERR_peek_error());
+    return cert;
+}
+
+/* The same certificate with the CA as its issuer; bytes is NULL where it
+ * cannot be read. */
+static pki_der_t sign_again(const uint8_t *data, size_t size)
+{
+    const unsigned char *at = data;
+    X509 *x = d2i_X509(NULL, &at, (long)size);
+    unsigned char *bytes = NULL;
+    pki_der_t der = { NULL, 0 };
+    int len = 0;
+
+    if (x && X509_set_issuer_name(x, X509_get_subject_name(ca.cert))
+        && X509_sign(x, ca.key, EVP_sha256())) {
+        len = i2d_X509(x, &bytes);
+    }
+    if (len > 0) {
+        der.bytes = apr_pmemdup(scratch, bytes, (apr_size_t)len);
+        der.len = (apr_size_t)len;
+    }
+    OPENSSL_free(bytes);
+    X509_free(x);
+    ERR_clear_error();
+    return der;
+}
+
+/* What a server sends for the issuer: only the CA itself is believed. */
+static void offer_issuer(const uint8_t *data, size_t size)
+{
+    staple_cert_t *cert = add(orphan);
+    int is_issuer;
+
+    require(cert != NULL);
+    is_issuer = staple_cert_adopt_issuer(cert, data, size, scratch);
+    require(is_issuer == (cert->subject != NULL));
+    require(!ERR_peek_error());
+    if (is_issuer) {
+        check_requests(cert);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    pki_der_t der;
 
     if (!pool) {
         begin();
     }
-    policy.times.max_age = policy.refresh_age = -1;
-    policy.response_files = apr_array_make(scratch, 1, sizeof(const char *));
-    registry = staple_cert_registry_make(scratch);
-    use.pem = as_pem(data, size);
-    cert = staple_cert_add(registry, &use, &reason);
-    if (cert) {
-        check(cert);
+    add(as_pem(data, size, issuer));
+    add(as_pem(data, size, as_pem(data, size, "")));
+    der = sign_again(data, size);
+    if (der.bytes) {
+        add(as_pem(der.bytes, der.len, issuer));
     }
-    else {
-        require(reason && *reason);
-    }
-    require(!ERR_peek_error());
+    offer_issuer(data, size);
     apr_pool_clear(scratch);
     return 0;
 }

@@ -50,7 +50,8 @@ static staple_http_parser_t *feed(const uint8_t *data, size_t size, size_t cut,
         apr_size_t used;
 
         memcpy(piece, data + at, len);
-        staple_http_feed(parser, piece, len, &used);
+        check_text(staple_http_state_text(
+                       staple_http_feed(parser, piece, len, &used)));
         free(piece);
         require(used <= len);
         *total += used;
@@ -82,6 +83,8 @@ static void fuzz_response(const uint8_t *data, size_t size, size_t cut,
     check_text(a->location);
     check_text(a->etag);
     check_text(a->last_modified);
+    check_text(staple_http_fault_text(staple_http_fault(whole)));
+    require(staple_http_has_head(whole) == staple_http_has_head(pieces));
     require(staple_http_retry_after(a, now) >= -1);
     require(staple_http_fresh_for(a, now) >= -1);
     if (staple_http_fault(whole) == STAPLE_HTTP_OK) {
@@ -98,6 +101,7 @@ static void check_url(const staple_url_t *url, apr_pool_t *p)
     check_text(url->text);
     require(!strpbrk(url->text, " @#") || !strpbrk(url->authority, " @#"));
     require(url->path[0] == '/' && url->port > 0);
+    require(staple_url_target(url)[0] == '/');
     if (strlen(url->text) <= STAPLE_URL_MAX) {
         require(staple_url_parse(&again, url->text, p)
                 == STAPLE_URL_OK);
@@ -110,11 +114,14 @@ static void fuzz_url(const uint8_t *data, size_t size, apr_pool_t *p)
     char *text = apr_pstrmemdup(p, (const char *)data, size);
     char *reference = strchr(text, '\n');
     staple_url_t url, other;
+    staple_url_e reason;
 
     if (reference) {
         *reference++ = '\0';
     }
-    if (staple_url_parse(&url, text, p) != STAPLE_URL_OK) {
+    reason = staple_url_parse(&url, text, p);
+    check_text(staple_url_text(reason));
+    if (reason != STAPLE_URL_OK) {
         return;
     }
     check_url(&url, p);

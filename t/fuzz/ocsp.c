@@ -25,9 +25,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const staple_ocsp_policy_t policy = {
-    .skew = 300 * APR_USEC_PER_SEC, .max_age = -1,
-    .default_age = (apr_interval_time_t)86400 * APR_USEC_PER_SEC
+#define DAY ((apr_interval_time_t)86400 * APR_USEC_PER_SEC)
+
+/* With and without a greatest age. */
+static const staple_ocsp_policy_t policies[] = {
+    { .skew = 300 * APR_USEC_PER_SEC, .max_age = -1, .default_age = DAY },
+    { .skew = 0, .max_age = 10 * DAY, .default_age = DAY }
 };
 
 static apr_pool_t *pool, *scratch;
@@ -62,17 +65,34 @@ static void begin(void)
                                         pool));
 }
 
-static void judge(const unsigned char *bytes, apr_size_t len)
+static void check_error(staple_ocsp_reason_e reason)
+{
+    staple_ocsp_verdict_t v;
+    apr_size_t len;
+    const unsigned char *bytes = staple_ocsp_error(reason, &len);
+
+    if (bytes) {
+        require(staple_ocsp_judge(&v, subject, policies, PAIR_NOW, bytes, len)
+                == reason);
+    }
+}
+
+static void judge_by(const staple_ocsp_policy_t *policy,
+                     const unsigned char *bytes, apr_size_t len)
 {
     staple_ocsp_verdict_t v;
     staple_ocsp_reason_e reason;
     apr_time_t from, until;
 
-    reason = staple_ocsp_judge(&v, subject, &policy, PAIR_NOW, bytes, len);
+    reason = staple_ocsp_judge(&v, subject, policy, PAIR_NOW, bytes, len);
     require(reason == v.reason && reason <= STAPLE_OCSP_CONTRADICTS);
     require(!ERR_peek_error());
+    require(*staple_ocsp_reason_text(reason));
+    check_error(reason);
     if (reason == STAPLE_OCSP_OK) {
-        staple_ocsp_window(&policy, v.this_update, v.next_update, &from,
+        require(*staple_ocsp_status_text(v.status));
+        require(*staple_ocsp_crl_reason_text(v.crl_reason));
+        staple_ocsp_window(policy, v.this_update, v.next_update, &from,
                            &until);
         require(from <= PAIR_NOW);
         /* A delegate is valid to the end of his last second, and what he has
@@ -81,6 +101,12 @@ static void judge(const unsigned char *bytes, apr_size_t len)
         require(v.this_update > 0 && v.produced_at >= 0);
         require(v.is_delegated == (v.signer_until != 0));
     }
+}
+
+static void judge(const unsigned char *bytes, apr_size_t len)
+{
+    judge_by(&policies[0], bytes, len);
+    judge_by(&policies[1], bytes, len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
