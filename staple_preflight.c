@@ -338,7 +338,8 @@ static void report_ring(report_t *report)
     if (count && global->cache.path) {
         report_place(report, global->cache.path,
                      need > global->cache.size && global->cache_grow
-                     ? need : global->cache.size);
+                     ? need : staple_cache_size_useful(global->cache.size,
+                                                       count));
     }
 }
 

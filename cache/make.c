@@ -109,15 +109,14 @@ static carried_t *carry_all(const staple_cache_conf_t *conf,
  * disk for nothing. */
 #define SIZE_USEFUL ((apr_size_t)64 * 1024 * 1024)
 
-/* The size that was asked for, as far as it can be of any use. */
-static apr_size_t useful_size(const staple_cache_conf_t *conf)
+apr_size_t staple_cache_size_useful(apr_size_t size, apr_size_t certificates)
 {
     apr_uint64_t longest = record_bytes(STAPLE_CACHE_DER_MAX);
-    apr_uint64_t most = staple_cache_need(conf->ids_count,
-                                          conf->ids_count * longest, longest);
+    apr_uint64_t most = staple_cache_need(certificates, certificates * longest,
+                                          longest);
 
     most = most < SIZE_USEFUL ? SIZE_USEFUL : most;
-    return conf->size > most ? (apr_size_t)most : conf->size;
+    return size > most ? (apr_size_t)most : size;
 }
 
 /* How many of the certificates, in their order, fit which size. */
@@ -125,7 +124,8 @@ static apr_size_t plan(const staple_cache_conf_t *conf, const carried_t *all,
                        staple_cache_report_t *report)
 {
     apr_uint64_t records = 0, longest = 0, need;
-    apr_size_t size = useful_size(conf), fit = 0, i;
+    apr_size_t size = staple_cache_size_useful(conf->size, conf->ids_count);
+    apr_size_t fit = 0, i;
 
     size = size < STAPLE_CACHE_SIZE_MIN ? STAPLE_CACHE_SIZE_MIN : size;
     need = staple_cache_need(0, 0, 0);

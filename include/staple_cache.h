@@ -166,6 +166,10 @@ const char *staple_cache_foresee(const char *path, apr_size_t size,
  * been seen yet. */
 apr_size_t staple_cache_size_for(apr_size_t certificates);
 
+/** Of a size that was asked for, as much as so many certificates can use: a ring
+ * is made no larger than that. */
+apr_size_t staple_cache_size_useful(apr_size_t size, apr_size_t certificates);
+
 /**
  * Make the segment of a new generation and seed it: from conf->previous where
  * there is one, else from the file at conf->path. Records from memory are

@@ -152,10 +152,20 @@ sub ring_at
         %o);
     return $out =~ /!! +no ring file can be kept there: (.*); resp/ ? $1 : '';
 }
+# The same for a size, in bytes.
+sub preflight_size
+{
+    my ($size) = @_;
+
+    ($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
+        conf => "SSLUseStapling on\nSSLStaplingCache shmcb:run/ring($size)\n");
+    return $out =~ /!! +(.*)/ ? $1 : '';
+}
 like(ring_at("$place/no/ring"), qr{^the directory $place/no: No such file},
      'a ring in a directory that does not exist');
 mkdir $place;
 is(ring_at("$place/ring"), '', 'one that exists') or diag $out;
+is(preflight_size('4000000000000'), '', 'a size of which little can be used');
 chmod 0777, $place;
 like(ring_at("$place/ring"), qr/^anybody may remove files in $place$/,
      'one that anybody may write to');
