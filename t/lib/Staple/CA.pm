@@ -9,7 +9,8 @@ package Staple::CA;
 use strict;
 use warnings;
 
-use Staple::Work qw(work_dir write_file read_file run);
+use File::Path qw(make_path);
+use Staple::Work qw(work_dir build_dir write_file read_file run);
 
 my $made = 0;    # CAs of this test, for names and serials that differ
 
@@ -98,6 +99,33 @@ sub leaf
         . "SSLCertificateKeyFile $leaf->{key}\n" if $leaf->{key};
     $self->_enter($leaf->{serial}, "/CN=$name") if !$o{self_signed};
     return $leaf;
+}
+
+# So many at once, for host1.test and on, of one key; options: ocsp, key. As
+# leaf() returns them, but cert is the chain, and `openssl ocsp` does not know
+# them: t/tools/leaves makes all in one process.
+sub leaves
+{
+    my ($self, $count, %o) = @_;
+    my $kind = $o{key} // 'ec';
+    my $key = $self->_key("leaf-$kind-key", $kind);
+    my $first = $self->{serial} + 1;
+    my $dir = "$self->{dir}/leaves$first";
+
+    make_path($dir);
+    my ($exit, $out) = run(build_dir() . '/t/tools/leaves', $self->issuer,
+                           $key, $o{ocsp}, $dir, $first, $count);
+    die "leaves: $out\n" if $exit;
+    $self->{serial} += $count;
+    return map {
+        my $chain = "$dir/host$_.test.pem";
+        my $serial = sprintf '%X', $first + $_ - 1;
+
+        { name => "host$_.test", cert => $chain, chain => $chain, key => $key,
+          serial => length($serial) % 2 ? "0$serial" : $serial,
+          issuer => $self->{intermediate}{cert},
+          conf => "SSLCertificateFile $chain\nSSLCertificateKeyFile $key\n" }
+    } 1 .. $count;
 }
 
 # A line in the index that `openssl ocsp` answers from; in a new file, because

@@ -15,7 +15,8 @@
 # {port2} ... stands for them, {dir} for the ServerRoot), log_level, server
 # (lines that replace the sizing of the MPM), as (where the test runs as root:
 # the account to start it as), names (a Staple::Names that it resolves by),
-# preload (libraries for LD_PRELOAD, behind the sanitizers'), env (a hash).
+# preload (libraries for LD_PRELOAD, behind the sanitizers'), env (a hash),
+# program (what to run in httpd's place, with its arguments).
 #
 # The error log is part of the result: log_ok fails on any line of level warn
 # or above that was not expected, on anything that is no log line (a
@@ -75,6 +76,9 @@ sub _installed
         static => { map { $_ => 1 } $list =~ /^\s*(?:mod_)?(\w+)\.c$/mg });
     return \%installed;
 }
+
+# The server under test.
+sub program { return _installed()->{program} }
 
 # The file of a module, e.g. 'md'; 'mpm_itk' has no mod_ in its name.
 sub _file
@@ -220,7 +224,7 @@ sub _command
 
     return ($self->{as} ? ('setpriv', '--reuid', $self->{as}, '--regid',
                            (getpwnam $self->{as})[3], '--clear-groups') : (),
-            _installed()->{program}, '-d', $self->{dir}, '-f',
+            $self->{program} // program(), '-d', $self->{dir}, '-f',
             "$self->{dir}/conf/httpd.conf", @args);
 }
 

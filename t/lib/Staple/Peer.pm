@@ -42,8 +42,10 @@ sub start
         $self->{pid} = spawn(name => $name, log => $self->{log},
                              cmd => [tool($program), @args]);
         wait_for(sub { !is_running($self->{pid}) || $self->_is_up }, 20);
-        return $self if is_running($self->{pid}) && $self->_is_up;
+        last if is_running($self->{pid});
     }
+    return $self if $self->_is_up;
+    $self->stop;
     die "$name did not start:\n", read_file($self->{log});
 }
 
@@ -56,6 +58,8 @@ sub _is_up
 }
 
 sub port { return $_[0]{port} }
+
+sub pid { return $_[0]{pid} }
 
 sub dir { return $_[0]{dir} }
 

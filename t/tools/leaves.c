@@ -1,0 +1,116 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Many certificates of one issuer and with one key, made by one process: where
+ * a test needs thousands, starting the openssl command for each takes minutes.
+ *
+ *   leaves ISSUER ISSUER-KEY KEY URL DIRECTORY SERIAL COUNT
+ *
+ * Certificate N of COUNT is for hostN.test, has the serial SERIAL + N - 1, and
+ * goes into DIRECTORY/hostN.test.pem with the issuer's after it.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <apr_file_io.h>
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include <openssl/pem.h>
+
+#include "../unit/pki.h"
+
+#define DAY 86400
+
+static apr_pool_t *pool;
+
+static void fail(const char *what, const char *about)
+{
+    fprintf(stderr, "leaves: cannot %s %s\n", what, about);
+    exit(1);
+}
+
+static FILE *open_or_fail(const char *path, const char *mode)
+{
+    FILE *file = fopen(path, mode);
+
+    if (!file) {
+        fail("open", path);
+    }
+    return file;
+}
+
+static X509 *read_cert(const char *path)
+{
+    FILE *file = open_or_fail(path, "r");
+    X509 *cert = PEM_read_X509(file, NULL, NULL, NULL);
+
+    fclose(file);
+    if (!cert) {
+        fail("read a certificate from", path);
+    }
+    return cert;
+}
+
+static EVP_PKEY *read_key(const char *path)
+{
+    FILE *file = open_or_fail(path, "r");
+    EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+
+    fclose(file);
+    if (!key) {
+        fail("read a key from", path);
+    }
+    return key;
+}
+
+static void make_leaf(long number, long serial, const pki_id_t *issuer,
+                      const pki_id_t *key_of, const char *url,
+                      const char *directory, apr_pool_t *p)
+{
+    const char *name = apr_psprintf(p, "host%ld.test", number);
+    const char *path = apr_psprintf(p, "%s/%s.pem", directory, name);
+    pki_want_t want = {
+        .name = name, .issuer = issuer, .key_of = key_of, .serial = serial,
+        .from = pki_time(apr_time_now() - apr_time_from_sec(DAY), p),
+        .until = pki_time(apr_time_now() + apr_time_from_sec(90 * DAY), p),
+        .extensions = { "basicConstraints", "CA:FALSE",
+                        "extendedKeyUsage", "serverAuth",
+                        "subjectAltName", apr_pstrcat(p, "DNS:", name, NULL),
+                        "authorityInfoAccess",
+                        apr_pstrcat(p, "OCSP;URI:", url, NULL) }
+    };
+    pki_id_t leaf = pki_make(&want, p);
+    FILE *file = open_or_fail(path, "w");
+
+    if (!PEM_write_X509(file, leaf.cert)
+        || !PEM_write_X509(file, issuer->cert) || fclose(file)) {
+        fail("write", path);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    pki_id_t issuer, key_of = { NULL, NULL };
+    apr_pool_t *p;
+    long i;
+
+    if (argc != 8) {
+        fprintf(stderr, "usage: leaves ISSUER ISSUER-KEY KEY URL DIRECTORY "
+                "SERIAL COUNT\n");
+        return 2;
+    }
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    apr_pool_create(&p, pool);
+    issuer.cert = read_cert(argv[1]);
+    issuer.key = read_key(argv[2]);
+    key_of.key = read_key(argv[3]);
+    for (i = 0; i < atol(argv[7]); i++) {
+        make_leaf(i + 1, atol(argv[6]) + i, &issuer, &key_of, argv[4],
+                  argv[5], p);
+        apr_pool_clear(p);
+    }
+    return 0;
+}
