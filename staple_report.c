@@ -169,6 +169,13 @@ static const char *missing_text(const staple_view_t *view, apr_time_t now,
                        leftover_text(view, now, p), NULL);
 }
 
+static const char *too_old_text(const staple_view_t *view, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "the responder's newest response was signed at ",
+                       staple_words_when_text(view->meta.this_update, p),
+                       " and is older than StapleMaxAge", NULL);
+}
+
 static const char *invalid_text(const staple_view_t *view, apr_pool_t *p)
 {
     return apr_pstrcat(p, "the response ",
@@ -210,6 +217,8 @@ static const char *cause_of(const staple_view_t *view, apr_time_t now,
                                       : "nothing newer has come";
     case STAPLE_STATE_FAILING:
         return view->outcome;
+    case STAPLE_STATE_TOO_OLD:
+        return too_old_text(view, p);
     case STAPLE_STATE_NO_ROOM:
         return "the ring has no slot for it";
     case STAPLE_STATE_PENDING:

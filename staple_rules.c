@@ -260,6 +260,15 @@ int staple_rules_may_serve(const staple_cert_policy_t *policy,
            && now < served_end(policy, meta->this_update, meta->next_update);
 }
 
+int staple_rules_is_too_old(const staple_cert_policy_t *policy,
+                            const staple_cache_meta_t *meta, apr_time_t now)
+{
+    return !(meta->flags & STAPLE_RULES_IS_ERROR)
+           && !staple_rules_may_serve(policy, meta, now)
+           && meta->this_update <= now
+           && now < end_of(policy, meta->this_update, meta->next_update);
+}
+
 int staple_rules_is_believed(const staple_cert_t *cert,
                              const unsigned char *der, apr_size_t len,
                              apr_time_t now, staple_ocsp_verdict_t *verdict)

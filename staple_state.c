@@ -37,6 +37,9 @@ static const struct {
     { "no_room", "no room", STAPLE_SEVERITY_CRITICAL,
       "Nothing is stapled, because the ring has no place for the "
       "certificate." },
+    { "too_old", "too old for clients", STAPLE_SEVERITY_WARNING,
+      "Nothing is stapled, because the response is older than StapleMaxAge and "
+      "some clients would refuse it; the responder gave nothing newer." },
     { "pending", "not verified yet", STAPLE_SEVERITY_WARNING,
       "A response from before the start is held and is stapled once it is "
       "verified." },
@@ -133,11 +136,23 @@ static int is_waiting(const staple_state_facts_t *facts)
                      && (!cert->not_after || cert->not_after > facts->now));
 }
 
+/* A valid response is held and is too old, and that is all there is to it: the
+ * responder answers, and gives nothing newer. */
+static int is_too_old(const staple_state_facts_t *facts)
+{
+    return facts->held && !facts->is_pending
+           && !(facts->exchange && facts->exchange->failing)
+           && staple_rules_is_too_old(facts->policy, facts->held, facts->now);
+}
+
 /* Nothing is held that may be served. */
 static staple_state_e judge_missing(const staple_state_facts_t *facts)
 {
     if (facts->cert && facts->cert->is_must_staple) {
         return STAPLE_STATE_REFUSED;
+    }
+    if (is_too_old(facts)) {
+        return STAPLE_STATE_TOO_OLD;
     }
     return is_waiting(facts) ? STAPLE_STATE_WAITING : STAPLE_STATE_MISSING;
 }

@@ -135,6 +135,11 @@ int staple_rules_is_urgent(const staple_cert_policy_t *policy,
 int staple_rules_may_serve(const staple_cert_policy_t *policy,
                            const staple_cache_meta_t *meta, apr_time_t now);
 
+/** Whether a kept response is not served for its age alone: it is valid, and
+ * older than StapleMaxAge. */
+int staple_rules_is_too_old(const staple_cert_policy_t *policy,
+                            const staple_cache_meta_t *meta, apr_time_t now);
+
 #ifdef __cplusplus
 }
 #endif

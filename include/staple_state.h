@@ -35,6 +35,7 @@ typedef enum {
     STAPLE_STATE_EXPIRING, /* a response that ends soon; nothing newer came */
     STAPLE_STATE_MISSING,  /* nothing: none could be had */
     STAPLE_STATE_NO_ROOM,  /* nothing: the ring has no place for it */
+    STAPLE_STATE_TOO_OLD,  /* nothing: what the CA gives is over StapleMaxAge */
     STAPLE_STATE_PENDING,  /* nothing yet: one is held and not yet verified */
     STAPLE_STATE_WAITING,  /* nothing yet: the first exchange has not ended */
     STAPLE_STATE_FAILING,  /* a valid response; the last attempts failed */

@@ -125,6 +125,9 @@ static const staple_state_advice_t of_states[STAPLE_STATES] = {
         "for a new response" },
     [STAPLE_STATE_NO_ROOM] = { CONFIGURATION,
         "raise the size in SSLStaplingCache, or set StapleCacheGrow on" },
+    [STAPLE_STATE_TOO_OLD] = { CA,
+        "ask the CA to sign its responses anew at least every "
+        "five days, or set StapleMaxAge if no client minds" },
     [STAPLE_STATE_PENDING] = { SERVER, "wait a moment" },
     [STAPLE_STATE_WAITING] = { SERVER,
         "wait a moment; if it stays so, look at the error log" }

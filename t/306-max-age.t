@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Status;
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -19,11 +20,12 @@ my $day = 86400;
 # Signed eleven days ago, good for two months.
 $responder->tell('validity ' . -11 * $day . ' ' . 49 * $day);
 my $httpd = Staple::Httpd->new(
-    conf   => stapling(),
+    ports  => 2, conf => stapling(status_conf()),
     vhosts => [{ cert => $usual }, { cert => $other }, { cert => $must },
                { cert => $off, conf => 'StapleMaxAge off' },
                { cert => $short, conf => 'StapleMaxAge 12d' }]);
 
+my $status = Staple::Status->new($httpd);
 $httpd->start;
 for my $leaf ($off, $short, $must) {
     is(wait_for_staple($httpd, 'good', name => $leaf->{name})->{staple},
@@ -36,6 +38,11 @@ is(handshake($httpd, name => 'usual.test')->{staple}, 'none',
 is(handshake($httpd, name => 'other.test')->{staple}, 'none',
    '... for nobody');
 is(scalar(() = $httpd->error_log =~ /STP0222/g), 1, 'one warning');
+is(join(' ', map { $status->cert("$_.test")->{state} }
+        qw(usual must off short)), 'too_old stapled stapled expiring',
+   'the page has a state of its own for it');
+like($status->cert('usual.test')->{cause},
+     qr/signed at .* older than StapleMaxAge/, '... and says why');
 like($httpd->error_log, qr/STP0222.*11 days old.*ask the CA/,
      '... says what to ask of the CA');
 

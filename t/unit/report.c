@@ -34,7 +34,8 @@ static void keep(void *baton, const char *bytes, apr_size_t len)
 
 static staple_cert_policy_t policy = {
     .times = { .skew = 0, .max_age = -1, .default_age = DAY },
-    .return_errors = 1
+    .return_errors = 1,
+    .greatest_age = 10 * DAY
 };
 
 /* @param second another URL; NULL: none */
@@ -110,6 +111,9 @@ static void lead_to(staple_state_e state, staple_view_t *view,
     case STAPLE_STATE_MISSING:
         view->meta.next_update = NOW - 1;
         fail(view);
+        break;
+    case STAPLE_STATE_TOO_OLD:
+        view->meta.this_update = NOW - 11 * DAY;
         break;
     case STAPLE_STATE_NO_ROOM:
         view->has_slot = 0;
