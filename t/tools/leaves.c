@@ -65,27 +65,23 @@ static EVP_PKEY *read_key(const char *path)
     return key;
 }
 
-static void make_leaf(long number, long serial, const pki_id_t *issuer,
-                      const pki_id_t *key_of, const char *url,
+/* @param want what all have in common, and the serial of this one */
+static void make_leaf(pki_want_t want, long number, const char *url,
                       const char *directory, apr_pool_t *p)
 {
     const char *name = apr_psprintf(p, "host%ld.test", number);
     const char *path = apr_psprintf(p, "%s/%s.pem", directory, name);
-    pki_want_t want = {
-        .name = name, .issuer = issuer, .key_of = key_of, .serial = serial,
-        .from = pki_time(apr_time_now() - apr_time_from_sec(DAY), p),
-        .until = pki_time(apr_time_now() + apr_time_from_sec(90 * DAY), p),
-        .extensions = { "basicConstraints", "CA:FALSE",
-                        "extendedKeyUsage", "serverAuth",
-                        "subjectAltName", apr_pstrcat(p, "DNS:", name, NULL),
-                        "authorityInfoAccess",
-                        apr_pstrcat(p, "OCSP;URI:", url, NULL) }
-    };
-    pki_id_t leaf = pki_make(&want, p);
     FILE *file = open_or_fail(path, "w");
+    pki_id_t leaf;
 
+    want.name = name;
+    want.from = pki_time(apr_time_now() - apr_time_from_sec(DAY), p);
+    want.until = pki_time(apr_time_now() + apr_time_from_sec(90 * DAY), p);
+    want.extensions[5] = apr_pstrcat(p, "DNS:", name, NULL);
+    want.extensions[7] = apr_pstrcat(p, "OCSP;URI:", url, NULL);
+    leaf = pki_make(&want, p);
     if (!PEM_write_X509(file, leaf.cert)
-        || !PEM_write_X509(file, issuer->cert) || fclose(file)) {
+        || !PEM_write_X509(file, want.issuer->cert) || fclose(file)) {
         fail("write", path);
     }
 }
@@ -93,6 +89,12 @@ static void make_leaf(long number, long serial, const pki_id_t *issuer,
 int main(int argc, char **argv)
 {
     pki_id_t issuer, key_of = { NULL, NULL };
+    pki_want_t want = {
+        .issuer = &issuer, .key_of = &key_of,
+        .extensions = { "basicConstraints", "CA:FALSE",
+                        "extendedKeyUsage", "serverAuth",
+                        "subjectAltName", "", "authorityInfoAccess", "" }
+    };
     apr_pool_t *p;
     long i;
 
@@ -108,8 +110,8 @@ int main(int argc, char **argv)
     issuer.key = read_key(argv[2]);
     key_of.key = read_key(argv[3]);
     for (i = 0; i < atol(argv[7]); i++) {
-        make_leaf(i + 1, atol(argv[6]) + i, &issuer, &key_of, argv[4],
-                  argv[5], p);
+        want.serial = atol(argv[6]) + i;
+        make_leaf(want, i + 1, argv[4], argv[5], p);
         apr_pool_clear(p);
     }
     return 0;
