@@ -76,6 +76,8 @@ static const char *const mutex_names[] = {
 typedef struct generation_t {
     server_rec *server;
     staple_cert_registry_t *registry;
+    const apr_array_header_t *no_files; /* of the hosts without StapleResponseFile */
+    apr_pool_t *scratch;            /* of on_prime */
     staple_sslconf_start_t *start;  /* what mod_ssl uses, in the parent */
     staple_cache_t *cache;          /* NULL: nothing is stapled */
     staple_process_t *process;      /* the refresher; NULL where cache is */
@@ -88,8 +90,7 @@ static generation_t *current;
 
 /* ----- certificates ----- */
 
-static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
-                                      apr_pool_t *p)
+static staple_cert_policy_t policy_of(const staple_server_conf_t *conf)
 {
     staple_cert_policy_t policy;
 
@@ -114,7 +115,7 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf,
     policy.fetch_issuer = conf->fetch_issuer;
     policy.response_files = conf->response_files
                             ? conf->response_files
-                            : apr_array_make(p, 0, sizeof(const char *));
+                            : current->no_files;
     return policy;
 }
 
@@ -134,6 +135,12 @@ static const char *host_of(const server_rec *s, apr_pool_t *p)
                         (unsigned)staple_sslconf_port(s));
 }
 
+/* The first pass of a start, of which nothing is kept. */
+static int is_dry_run(void)
+{
+    return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
+}
+
 static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
                     apr_size_t id_len, const char *pem)
 {
@@ -143,12 +150,17 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
     staple_cert_t *cert;
     const char *reason;
 
+    (void)p;
     staple_sslconf_note_primed(current->start, s);
     if (!conf->use_stapling) { /* prime is called all the same */
         return DECLINED;
     }
-    policy = policy_of(conf, s->process->pconf);
-    use.host = host_of(s, p);
+    if (is_dry_run() && !staple_preflight_is_wanted()) {
+        return OK; /* claimed, so that mod_ssl says nothing; but not read */
+    }
+    apr_pool_clear(current->scratch);
+    policy = policy_of(conf);
+    use.host = host_of(s, current->scratch);
     use.rank = conf->rank;
     use.policy = &policy;
     cert = staple_cert_add(current->registry, &use, &reason);
@@ -473,6 +485,9 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)ptemp;
     current = apr_pcalloc(p, sizeof(*current));
     current->registry = staple_cert_registry_make(p);
+    current->no_files = apr_array_make(p, 0, sizeof(const char *));
+    apr_pool_create(&current->scratch, p);
+    apr_pool_tag(current->scratch, "staple_prime");
     current->start = staple_sslconf_start(p);
     for (i = 0; i < sizeof(mutex_names) / sizeof(*mutex_names); i++) {
         if (ap_mutex_register(p, mutex_names[i], NULL, APR_LOCK_DEFAULT, 0)) {
@@ -618,7 +633,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     apr_status_t rv;
 
     (void)plog;
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+    if (is_dry_run()) {
         return OK; /* the dry run touches nothing */
     }
     log_notes(s, ptemp);

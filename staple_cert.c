@@ -71,10 +71,11 @@ typedef struct record_t {
     staple_cert_t cert; /* first: what everybody else sees */
     staple_cert_scope_e scope; /* by what is in the certificate alone */
     const staple_ocsp_subject_t *subject;
-    apr_array_header_t *uris;  /* const char *: in it, those that are sane */
+    const apr_array_header_t *uris; /* const char *: in it, those that are
+                                  sane */
     int uris_refused;          /* and how many are not */
-    apr_array_header_t *issuer_uris; /* the same, of the issuer's certificate,
-                                  where that is not known */
+    const apr_array_header_t *issuer_uris; /* the same, of the issuer's
+                                  certificate, where that is not known */
     apr_array_header_t *users; /* user_t, in the order in which they came */
 } record_t;
 
@@ -83,8 +84,14 @@ static record_t *record_of(staple_cert_t *cert)
     return (record_t *)cert;
 }
 
+/* Many certificates have the same issuer, responders and directives: of what
+ * they have in common there is one. */
 struct staple_cert_registry_t {
     apr_pool_t *pool;
+    apr_pool_t *scratch;      /* cleared after each call */
+    apr_hash_t *texts;        /* texts that many have, by themselves */
+    apr_hash_t *lists;        /* apr_array_header_t * of such, by their lines */
+    apr_hash_t *policies;     /* staple_cert_policy_t *, by their bytes */
     apr_hash_t *issuers;      /* DER to issuer_t * */
     apr_array_header_t *list; /* staple_cert_t *, in order of configuration */
     apr_hash_t *by_id;        /* STAPLE_ID_LEN bytes to staple_cert_t * */
@@ -130,7 +137,69 @@ staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
     registry->list = apr_array_make(p, 8, sizeof(staple_cert_t *));
     registry->by_id = apr_hash_make(p);
     registry->issuers = apr_hash_make(p);
+    registry->texts = apr_hash_make(p);
+    registry->lists = apr_hash_make(p);
+    registry->policies = apr_hash_make(p);
+    apr_pool_create(&registry->scratch, p);
+    apr_pool_tag(registry->scratch, "staple_cert");
     return registry;
+}
+
+/* ----- what many have in common ----- */
+
+static const char *keep_text(staple_cert_registry_t *registry,
+                             const char *text)
+{
+    const char *kept = text ? apr_hash_get(registry->texts, text,
+                                           APR_HASH_KEY_STRING) : NULL;
+
+    if (text && !kept) {
+        kept = apr_pstrdup(registry->pool, text);
+        apr_hash_set(registry->texts, kept, APR_HASH_KEY_STRING, kept);
+    }
+    return kept;
+}
+
+/* No text in a list has a line's end in it. */
+static const apr_array_header_t *keep_list(staple_cert_registry_t *registry,
+                                           const apr_array_header_t *list)
+{
+    const char *lines = apr_array_pstrcat(registry->scratch, list, '\n');
+    apr_array_header_t *kept = apr_hash_get(registry->lists, lines,
+                                            APR_HASH_KEY_STRING);
+    int i;
+
+    if (kept) {
+        return kept;
+    }
+    kept = apr_array_make(registry->pool, list->nelts, sizeof(const char *));
+    for (i = 0; i < list->nelts; i++) {
+        APR_ARRAY_PUSH(kept, const char *)
+            = keep_text(registry, APR_ARRAY_IDX(list, i, const char *));
+    }
+    apr_hash_set(registry->lists, keep_text(registry, lines),
+                 APR_HASH_KEY_STRING, kept);
+    return kept;
+}
+
+static const staple_cert_policy_t *
+keep_policy(staple_cert_registry_t *registry,
+            const staple_cert_policy_t *policy, int outlives_age)
+{
+    staple_cert_policy_t own, *kept;
+
+    memcpy(&own, policy, sizeof(own)); /* by bytes, for the unused ones */
+    own.outlives_age = outlives_age;
+    own.force_url = keep_text(registry, policy->force_url);
+    own.proxy = keep_text(registry, policy->proxy);
+    own.proxy_shown = keep_text(registry, policy->proxy_shown);
+    own.proxy_credentials = keep_text(registry, policy->proxy_credentials);
+    kept = apr_hash_get(registry->policies, &own, sizeof(own));
+    if (!kept) {
+        kept = apr_pmemdup(registry->pool, &own, sizeof(own));
+        apr_hash_set(registry->policies, kept, sizeof(*kept), kept);
+    }
+    return kept;
 }
 
 const apr_array_header_t *
@@ -276,9 +345,12 @@ static const char *uri_of(const ACCESS_DESCRIPTION *access, int method)
 
 /* Each is asked in turn, again and again, so their number is bounded too: a
  * certificate is no list of whom to ask for. Returns how many are left out. */
-static int collect_uris(apr_array_header_t *uris, const staple_x509_t *x,
-                        int method, apr_pool_t *p)
+static int collect_uris(staple_cert_registry_t *registry,
+                        const apr_array_header_t **kept,
+                        const staple_x509_t *x, int method)
 {
+    apr_array_header_t *uris = apr_array_make(registry->scratch, 1,
+                                              sizeof(const char *));
     AUTHORITY_INFO_ACCESS *list = staple_x509_extension(x, NID_info_access);
     int refused = 0;
     int i;
@@ -290,12 +362,13 @@ static int collect_uris(apr_array_header_t *uris, const staple_x509_t *x,
             continue;
         }
         if (is_sane_url(uri) && uris->nelts < URLS_MAX) {
-            APR_ARRAY_PUSH(uris, const char *) = apr_pstrdup(p, uri);
+            APR_ARRAY_PUSH(uris, const char *) = uri;
         }
         else {
             refused++;
         }
     }
+    *kept = keep_list(registry, uris);
     AUTHORITY_INFO_ACCESS_free(list);
     return refused;
 }
@@ -398,23 +471,28 @@ static issuer_t *find_issuer(staple_cert_registry_t *registry, pem_t pem)
     return issuer ? issuer : make_issuer(registry, pem);
 }
 
-static const char *describe(record_t *record, const staple_x509_t *x,
-                            pem_t leaf, const issuer_t *issuer, apr_pool_t *p)
+static const char *describe(staple_cert_registry_t *registry,
+                            record_t *record, const staple_x509_t *x,
+                            pem_t leaf, const issuer_t *issuer)
 {
+    apr_pool_t *p = registry->pool, *scratch = registry->scratch;
     staple_cert_t *cert = &record->cert;
     staple_ocsp_subject_t *subject;
 
     cert->serial = staple_x509_serial_text(x->body->serial, p);
     cert->name = display_name(x, cert->serial, p);
     cert->subject_dn = staple_x509_name_text(x->body->subject, p);
-    cert->issuer_dn = staple_x509_name_text(x->body->issuer, p);
-    cert->key_type = staple_x509_key_text(x, p);
+    cert->issuer_dn = keep_text(registry,
+                                staple_x509_name_text(x->body->issuer,
+                                                      scratch));
+    cert->key_type = keep_text(registry, staple_x509_key_text(x, scratch));
     staple_ocsp_read_time(x->body->validity->notAfter, &cert->not_after);
     cert->is_must_staple = is_must_staple(x);
     record->scope = scope_of(x, leaf, issuer);
-    record->uris_refused = collect_uris(record->uris, x, NID_ad_OCSP, p);
+    record->uris_refused = collect_uris(registry, &record->uris, x,
+                                        NID_ad_OCSP);
     if (!issuer) {
-        collect_uris(record->issuer_uris, x, NID_ad_ca_issuers, p);
+        collect_uris(registry, &record->issuer_uris, x, NID_ad_ca_issuers);
         cert->leaf = apr_pmemdup(p, leaf.der, (apr_size_t)leaf.len);
         cert->leaf_len = (apr_size_t)leaf.len;
     }
@@ -449,7 +527,7 @@ static const char *describe_pair(staple_cert_registry_t *registry,
         reason = "what follows it is not its issuer's certificate";
     }
     else {
-        reason = describe(record, x, leaf, issuer, registry->pool);
+        reason = describe(registry, record, x, leaf, issuer);
     }
     staple_x509_free(x);
     return reason;
@@ -524,51 +602,53 @@ static record_t *make_record(staple_cert_registry_t *registry,
 
     id_of(id, id_len, record->cert.id);
     record->cert.slot = -1;
-    record->cert.hosts = apr_array_make(p, 1, sizeof(const char *));
+    record->cert.hosts = keep_list(registry, apr_array_make(
+                             registry->scratch, 0, sizeof(const char *)));
     record->cert.issuer_slot = -1;
-    record->uris = apr_array_make(p, 1, sizeof(const char *));
-    record->issuer_uris = apr_array_make(p, 1, sizeof(const char *));
+    record->uris = record->issuer_uris = record->cert.hosts;
     record->users = apr_array_make(p, 1, sizeof(user_t));
     return record;
 }
 
-static const apr_array_header_t *one_url(const char *url, apr_pool_t *p)
+static const apr_array_header_t *one_url(staple_cert_registry_t *registry,
+                                         const char *url)
 {
-    apr_array_header_t *urls = apr_array_make(p, 1, sizeof(const char *));
+    apr_array_header_t *urls = apr_array_make(registry->scratch, 1,
+                                              sizeof(const char *));
 
     APR_ARRAY_PUSH(urls, const char *) = url;
-    return urls;
+    return keep_list(registry, urls);
 }
 
 /* All that depends on the first virtual host's directives. It is not worked
  * out until all are there: mod_ssl comes from the last host to the first. */
-static void apply_policy(record_t *record, apr_pool_t *p)
+static void apply_policy(staple_cert_registry_t *registry, record_t *record)
 {
     staple_cert_t *cert = &record->cert;
-    const char *forced = cert->policy.force_url;
+    const char *forced = cert->policy->force_url;
 
-    cert->urls = forced ? one_url(forced, p) : record->uris;
+    cert->urls = forced ? one_url(registry, forced) : record->uris;
     cert->urls_refused = forced ? 0 : record->uris_refused;
     cert->scope = record->scope;
     if (cert->scope == STAPLE_CERT_APPLIES && !cert->urls->nelts
-        && !cert->policy.response_files->nelts) {
+        && !cert->policy->response_files->nelts) {
         cert->scope = STAPLE_CERT_NO_RESPONDER;
     }
     else if (cert->scope == STAPLE_CERT_APPLIES && !record->subject
-             && !(cert->policy.fetch_issuer && record->issuer_uris->nelts)) {
+             && !(cert->policy->fetch_issuer && record->issuer_uris->nelts)) {
         cert->scope = STAPLE_CERT_NO_ISSUER;
     }
     cert->issuer_urls = record->issuer_uris;
     cert->subject = cert->scope == STAPLE_CERT_APPLIES ? record->subject : NULL;
 }
 
-static void set_first(record_t *record, const staple_cert_use_t *use,
-                      apr_pool_t *p)
+static void set_first(staple_cert_registry_t *registry, record_t *record,
+                      const staple_cert_use_t *use)
 {
     record->cert.rank = use->rank;
-    record->cert.policy = *use->policy;
-    record->cert.policy.outlives_age = record->cert.is_must_staple;
-    apply_policy(record, p);
+    record->cert.policy = keep_policy(registry, use->policy,
+                                      record->cert.is_must_staple);
+    apply_policy(registry, record);
 }
 
 static void add_user(record_t *record, const staple_cert_use_t *use,
@@ -608,13 +688,15 @@ staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
     if (is_new) {
         record = make_record(registry, use->id, use->id_len);
         *reason = describe_pem(registry, record, use->pem);
+        apr_pool_clear(registry->scratch);
         if (*reason) {
             return NULL;
         }
         enter(registry, record);
     }
     if (is_new || use->rank < record->cert.rank) {
-        set_first(record, use, registry->pool);
+        set_first(registry, record, use);
+        apr_pool_clear(registry->scratch);
     }
     add_user(record, use, registry->pool);
     return &record->cert;
@@ -647,26 +729,25 @@ static int by_user_rank(const void *a, const void *b)
 }
 
 /* The names of a certificate's virtual hosts, each once. */
-static void list_hosts(record_t *record, apr_pool_t *p)
+static void list_hosts(record_t *record, apr_pool_t *p, apr_pool_t *ptemp)
 {
     apr_array_header_t *users = record->users;
-    apr_pool_t *ptemp;
-    apr_hash_t *seen;
+    apr_array_header_t *hosts = apr_array_make(p, users->nelts,
+                                               sizeof(const char *));
+    apr_hash_t *seen = apr_hash_make(ptemp);
     int i;
 
-    apr_pool_create(&ptemp, p);
-    seen = apr_hash_make(ptemp);
     qsort(users->elts, (apr_size_t)users->nelts, sizeof(user_t), by_user_rank);
-    apr_array_clear(record->cert.hosts);
     for (i = 0; i < users->nelts; i++) {
         const char *host = APR_ARRAY_IDX(users, i, user_t).host;
 
         if (!apr_hash_get(seen, host, APR_HASH_KEY_STRING)) {
             apr_hash_set(seen, host, APR_HASH_KEY_STRING, host);
-            APR_ARRAY_PUSH(record->cert.hosts, const char *) = host;
+            APR_ARRAY_PUSH(hosts, const char *) = host;
         }
     }
-    apr_pool_destroy(ptemp);
+    record->cert.hosts = hosts;
+    apr_pool_clear(ptemp);
 }
 
 void staple_cert_registry_finish(staple_cert_registry_t *registry)
@@ -677,6 +758,7 @@ void staple_cert_registry_finish(staple_cert_registry_t *registry)
           sizeof(staple_cert_t *), by_rank);
     for (i = 0; i < registry->list->nelts; i++) {
         list_hosts(record_of(APR_ARRAY_IDX(registry->list, i,
-                                           staple_cert_t *)), registry->pool);
+                                           staple_cert_t *)), registry->pool,
+                   registry->scratch);
     }
 }

@@ -35,7 +35,7 @@ static const char *hand_over(const staple_cert_t *cert,
                              const staple_cache_meta_t *meta,
                              const taker_t *taker)
 {
-    if (!staple_rules_may_serve(&cert->policy, meta, apr_time_now())) {
+    if (!staple_rules_may_serve(cert->policy, meta, apr_time_now())) {
         return NULL;
     }
     taker->cb(der, len, taker->userdata);

@@ -67,9 +67,9 @@ static int report_url(report_t *report, const staple_cert_t *cert,
                 staple_url_text(wrong));
         return 0;
     }
-    say("responder", cert->policy.proxy
+    say("responder", cert->policy->proxy
         ? apr_pstrcat(report->pool, url.text, " through ",
-                      cert->policy.proxy_shown, NULL)
+                      cert->policy->proxy_shown, NULL)
         : url.text);
     return 1;
 }
@@ -77,7 +77,7 @@ static int report_url(report_t *report, const staple_cert_t *cert,
 /* How many sources of responses a certificate has. */
 static int report_sources(report_t *report, const staple_cert_t *cert)
 {
-    const apr_array_header_t *files = cert->policy.response_files;
+    const apr_array_header_t *files = cert->policy->response_files;
     int count = files->nelts;
     int i;
 
@@ -252,9 +252,9 @@ static void add_url(report_t *report, const staple_cert_t *cert,
 {
     staple_url_t url;
 
-    text = cert->policy.proxy ? cert->policy.proxy : text;
+    text = cert->policy->proxy ? cert->policy->proxy : text;
     if (staple_url_parse(&url, text, report->pool) == STAPLE_URL_OK) {
-        add_target(report, &url, cert->policy.proxy ? "proxy" : "responder");
+        add_target(report, &url, cert->policy->proxy ? "proxy" : "responder");
     }
 }
 

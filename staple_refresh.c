@@ -101,7 +101,7 @@ static apr_time_t plan_afresh(staple_refresh_t *refresh,
                                                        : now;
 
     return staple_refresh_is_valid(&held)
-           ? staple_rules_due(&cert->policy, cert->id,
+           ? staple_rules_due(cert->policy, cert->id,
                               held.meta.this_update, held.meta.next_update,
                               fetched_at, -1)
            : now;
@@ -428,6 +428,8 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
         return rv;
     }
     refresh->buf = apr_palloc(p, STAPLE_CACHE_DER_MAX);
+    apr_pool_create(&refresh->scratch, p);
+    apr_pool_tag(refresh->scratch, "staple_refresh");
     if (conf->share) { /* without its thread it does not answer */
         staple_share_start(conf->share);
     }

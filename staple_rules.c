@@ -278,7 +278,7 @@ int staple_rules_is_believed(const staple_cert_t *cert,
         verdict->reason = STAPLE_OCSP_NO_SIGNER;
         return 0;
     }
-    return staple_ocsp_judge(verdict, cert->subject, &cert->policy.times, now,
+    return staple_ocsp_judge(verdict, cert->subject, &cert->policy->times, now,
                              der, len) == STAPLE_OCSP_OK
            && verdict->status != STAPLE_OCSP_UNKNOWN;
 }

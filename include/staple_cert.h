@@ -103,14 +103,15 @@ typedef struct staple_cert_t {
     const apr_array_header_t *urls; /* const char *: the responders in order */
     int urls_refused;          /* URIs of the certificate that are left out: no
                                   URIs, over 1 KB, or behind the eighth */
-    apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port", in
+    const apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port", in
                                   order of configuration; empty until the
                                   registry is finished */
     int rank;                  /* of that one */
     struct server_rec *server; /* the same one, in whose error log the
                                   certificate is spoken of; NULL: not known */
     int entry;                 /* how many certificates came before it */
-    staple_cert_policy_t policy; /* of the first virtual host */
+    const staple_cert_policy_t *policy; /* of the first virtual host; many have
+                                  the same one */
 } staple_cert_t;
 
 /** Whether OCSP does not apply because something is wrong with the certificate
@@ -134,8 +135,9 @@ typedef struct staple_cert_use_t {
     const char *host;  /* the virtual host, "name:port"; copied */
     int rank;          /* the virtual host's place in the configuration,
                           smallest first; they may come in any order */
-    const staple_cert_policy_t *policy; /* copied, with its strings as they are:
-                                           they outlive the registry's pool */
+    const staple_cert_policy_t *policy; /* copied, once for all that are the
+                          same: its unused bytes are 0. response_files is kept as
+                          it is, and outlives the registry's pool */
 } staple_cert_use_t;
 
 /**

@@ -69,7 +69,7 @@ static const char *good_text(const question_t *question,
                              const staple_fetch_answer_t *answer)
 {
     apr_pool_t *p = question->probe->pool;
-    apr_time_t until = staple_rules_until(&question->cert->policy,
+    apr_time_t until = staple_rules_until(question->cert->policy,
                                           &question->verdict);
 
     return apr_psprintf(p, "%s, until %s (%s, %" APR_TIME_T_FMT " ms)",
@@ -126,7 +126,7 @@ static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
     question->url = url;
     memset(&job, 0, sizeof(job));
     rv = staple_ocsp_request(cert->subject,
-                             cert->policy.hash == STAPLE_CERT_HASH_SHA256
+                             cert->policy->hash == STAPLE_CERT_HASH_SHA256
                              ? STAPLE_OCSP_SHA256 : STAPLE_OCSP_SHA1,
                              &job.request, &job.request_len, probe->pool);
     if (rv) {
@@ -134,9 +134,9 @@ static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
     }
     job.urls = &question->url;
     job.urls_count = 1;
-    job.proxy = cert->policy.proxy;
-    job.proxy_credentials = cert->policy.proxy_credentials;
-    job.timeout = cert->policy.timeout;
+    job.proxy = cert->policy->proxy;
+    job.proxy_credentials = cert->policy->proxy_credentials;
+    job.timeout = cert->policy->timeout;
     job.judge = believe;
     job.done = done;
     job.baton = question;

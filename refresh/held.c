@@ -26,8 +26,8 @@ held_t staple_refresh_read_held_into(const staple_cache_t *cache,
                                       STAPLE_CACHE_DER_MAX, &len, &held.meta)
                     == APR_SUCCESS;
     if (held.is_there
-        && staple_rules_may_serve(&cert->policy, &held.meta, now)) {
-        held.until = staple_rules_serve_until(&cert->policy, &held.meta);
+        && staple_rules_may_serve(cert->policy, &held.meta, now)) {
+        held.until = staple_rules_serve_until(cert->policy, &held.meta);
     }
     return held;
 }
@@ -87,7 +87,7 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   apr_time_t now)
 {
     return !held->is_there
-           || staple_rules_is_better(&cert->policy, &held->meta, verdict,
+           || staple_rules_is_better(cert->policy, &held->meta, verdict,
                                      now);
 }
 
@@ -129,6 +129,6 @@ alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
     if (!staple_refresh_is_valid(held)) {
         return cert->is_must_staple ? ALARM_REFUSED : ALARM_FAILING;
     }
-    return staple_rules_is_urgent(&cert->policy, &held->meta, now)
+    return staple_rules_is_urgent(cert->policy, &held->meta, now)
            ? ALARM_URGENT : ALARM_FAILING;
 }

@@ -153,7 +153,7 @@ static void note_failure(task_t *task, const staple_fetch_answer_t *answer,
     state.failures++;
     state.failing++;
     staple_refresh_set_due(task, now + staple_rules_backoff(
-                                           &cert->policy, cert->id,
+                                           cert->policy, cert->id,
                                            state.failing, 0,
                                            answer->retry_after));
     state.next_due = task->due;
@@ -197,9 +197,9 @@ void staple_refresh_fetch_issuer(task_t *task, apr_time_t now)
     memset(&job, 0, sizeof(job));
     job.urls = (const char *const *)cert->issuer_urls->elts;
     job.urls_count = cert->issuer_urls->nelts;
-    job.proxy = cert->policy.proxy;
-    job.proxy_credentials = cert->policy.proxy_credentials;
-    job.timeout = cert->policy.timeout;
+    job.proxy = cert->policy->proxy;
+    job.proxy_credentials = cert->policy->proxy_credentials;
+    job.timeout = cert->policy->timeout;
     job.judge = find_in;
     job.done = on_done;
     job.baton = question;
@@ -208,7 +208,7 @@ void staple_refresh_fetch_issuer(task_t *task, apr_time_t now)
     if (staple_fetch_submit(task->refresh->fetch, &job)) {
         task->is_without_issuer = 0;
         staple_refresh_set_due(task,
-                               now + cert->policy.retry_cap + SECONDS(1));
+                               now + cert->policy->retry_cap + SECONDS(1));
         apr_pool_destroy(p);
     }
 }

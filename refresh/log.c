@@ -294,7 +294,7 @@ void staple_refresh_log_overdue(server_rec *s, const round_t *round,
                  cert->name, hosts_text(cert, p), answer->url,
                  apr_time_sec(now - verdict->this_update) / 86400,
                  staple_words_time_text(verdict->next_update, p),
-                 staple_rules_until(&cert->policy, verdict)
+                 staple_rules_until(cert->policy, verdict)
                  < verdict->next_update
                  ? "it is not stapled once it is older than StapleMaxAge"
                  : "some visitors may be refused");

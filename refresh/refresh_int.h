@@ -77,10 +77,11 @@ struct task_t {
 };
 APR_RING_HEAD(staple_refresh_bare_t, task_t);
 
-/** One attempt to renew one response; dies with its pool. */
+/** One attempt to renew one response: a block of malloc, as ten thousand of them
+ * may wait for their turn. */
 struct staple_refresh_round_t {
     task_t *task;
-    apr_pool_t *pool;
+    apr_pool_t *pool;    /* from its first answer on; NULL before */
     staple_ocsp_hash_e hash;
     int is_second_hash;            /* whether hash is the other one already */
     staple_ocsp_verdict_t verdict; /* of the last answer judged */
@@ -132,6 +133,7 @@ struct staple_refresh_t {
     apr_size_t first;           /* of them, whose turn is the first next time */
     staple_due_t *due;          /* when each wants something: it is due, or its
                                    round is to look into the share again */
+    apr_pool_t *scratch;        /* cleared after each request that is made */
     apr_size_t *turns;          /* room for those that are sent off in a step */
     struct staple_refresh_bare_t bare; /* tasks for which nothing valid is
                                    held */

@@ -170,8 +170,8 @@ static int uses_file(const staple_cert_t *cert, const char *path)
 {
     int i;
 
-    for (i = 0; i < cert->policy.response_files->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(cert->policy.response_files, i,
+    for (i = 0; i < cert->policy->response_files->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(cert->policy->response_files, i,
                                   const char *), path)) {
             return 1;
         }
@@ -184,7 +184,7 @@ static int uses_file(const staple_cert_t *cert, const char *path)
 static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
                             apr_time_t now)
 {
-    staple_cert_policy_t policy = task->cert->policy;
+    staple_cert_policy_t policy = *task->cert->policy;
 
     if (!task->cert->urls->nelts) {
         policy.refresh_age = -1;
@@ -305,8 +305,8 @@ void staple_refresh_add_files(staple_refresh_t *refresh,
 {
     int i, k;
 
-    for (i = 0; i < cert->policy.response_files->nelts; i++) {
-        const char *path = APR_ARRAY_IDX(cert->policy.response_files, i,
+    for (i = 0; i < cert->policy->response_files->nelts; i++) {
+        const char *path = APR_ARRAY_IDX(cert->policy->response_files, i,
                                          const char *);
 
         for (k = 0; k < refresh->files->nelts

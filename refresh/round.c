@@ -10,11 +10,13 @@
  *   wait    yes: look again in a moment, for as long as an exchange may take
  *   ask     no, or no answer: ask the responders
  *
- * Without a share a round begins with ask. Everything it needs lives in its
- * own pool and dies with it.
+ * Without a share a round begins with ask. What is kept of an answer lives in a
+ * pool of the round's own, which is made when one comes.
  */
 
 #include "refresh_int.h"
+
+#include <stdlib.h>
 
 #include <apr_strings.h>
 
@@ -41,10 +43,10 @@ static void store_error(const round_t *round, const held_t *held,
     apr_size_t len = round->error_len;
     staple_cache_meta_t meta;
 
-    if (!der && cert->policy.fake_try_later) {
+    if (!der && cert->policy->fake_try_later) {
         der = staple_ocsp_error(STAPLE_OCSP_TRY_LATER, &len);
     }
-    if (!der || !cert->policy.return_errors) {
+    if (!der || !cert->policy->return_errors) {
         if (held->meta.flags & STAPLE_RULES_IS_ERROR) {
             staple_cache_forget(round->task->refresh->conf.cache, cert->slot);
         }
@@ -52,11 +54,20 @@ static void store_error(const round_t *round, const held_t *held,
     }
     memset(&meta, 0, sizeof(meta));
     meta.this_update = now;
-    meta.next_update = now + pause + cert->policy.timeout;
+    meta.next_update = now + pause + cert->policy->timeout;
     meta.fetched_at = now;
     meta.status = STAPLE_OCSP_UNKNOWN;
     meta.flags = STAPLE_RULES_IS_ERROR;
     staple_refresh_store(round->task->refresh, cert, der, len, &meta);
+}
+
+static apr_pool_t *pool_of(round_t *round)
+{
+    if (!round->pool) {
+        apr_pool_create(&round->pool, round->task->refresh->pool);
+        apr_pool_tag(round->pool, "staple_round");
+    }
+    return round->pool;
 }
 
 /* ----- the end of a round ----- */
@@ -118,7 +129,7 @@ static void remember_way(const round_t *round,
     }
     task->first_url = answer->url_index;
     remember_validators(task, answer);
-    if (task->cert->policy.hash == STAPLE_CERT_HASH_AUTO) {
+    if (task->cert->policy->hash == STAPLE_CERT_HASH_AUTO) {
         apr_hash_set(task->refresh->other_hash, first_url(task),
                      APR_HASH_KEY_STRING,
                      round->hash == STAPLE_OCSP_SHA1 ? NULL : task->refresh);
@@ -155,7 +166,7 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
     staple_refresh_set_due(
-        task, staple_rules_due(&cert->policy, cert->id,
+        task, staple_rules_due(cert->policy, cert->id,
                                round->verdict.this_update,
                                round->verdict.next_update, now,
                                answer->fresh_for));
@@ -166,7 +177,7 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     staple_refresh_count_recovery(task, now);
     staple_refresh_set_bare(task, !staple_refresh_is_valid(&held));
     task->failing_since = 0;
-    if (staple_rules_is_overdue(&cert->policy, &round->verdict, now)) {
+    if (staple_rules_is_overdue(cert->policy, &round->verdict, now)) {
         note_overdue(round, answer, now);
     }
     if (refresh->conf.share && !round->is_shared && held.until) {
@@ -186,7 +197,7 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
     round->verdict.status = (staple_ocsp_status_e)held.meta.status;
     note_exchange(round, answer, now, 1, state);
     staple_refresh_set_due(
-        task, staple_rules_due(&cert->policy, cert->id, held.meta.this_update,
+        task, staple_rules_due(cert->policy, cert->id, held.meta.this_update,
                                held.meta.next_update, now,
                                answer->fresh_for));
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
@@ -237,7 +248,7 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
     apr_interval_time_t pause;
 
     note_exchange(round, answer, now, 0, state);
-    pause = staple_rules_backoff(&cert->policy, cert->id, state->failing,
+    pause = staple_rules_backoff(cert->policy, cert->id, state->failing,
                                  is_held ? held.until - now : 0,
                                  answer->retry_after);
     staple_refresh_set_due(task, now + pause);
@@ -361,7 +372,10 @@ static void end_round(round_t *round)
         round->task->round = NULL;
         staple_refresh_replan(round->task);
     }
-    apr_pool_destroy(round->pool);
+    if (round->pool) {
+        apr_pool_destroy(round->pool);
+    }
+    free(round);
 }
 
 void staple_refresh_drop_round(const round_t *round)
@@ -386,6 +400,7 @@ static void finish(round_t *round, const staple_fetch_answer_t *answer)
         end_round(round);
         return;
     }
+    (void)pool_of(round); /* what is logged is put together there */
     if (round->probed) {
         settle_probe(round, answer);
     }
@@ -425,7 +440,7 @@ static void note_error(round_t *round, const staple_fetch_answer_t *answer)
     apr_size_t len;
 
     if (round->verdict.reason == STAPLE_OCSP_OK) {
-        round->error = apr_pmemdup(round->pool, answer->body,
+        round->error = apr_pmemdup(pool_of(round), answer->body,
                                    answer->body_len);
         round->error_len = answer->body_len;
         return;
@@ -494,7 +509,7 @@ static staple_ocsp_hash_e other_hash(staple_ocsp_hash_e hash)
  * answer. */
 static staple_ocsp_hash_e first_hash(const task_t *task)
 {
-    switch (task->cert->policy.hash) {
+    switch (task->cert->policy->hash) {
     case STAPLE_CERT_HASH_SHA1:
         return STAPLE_OCSP_SHA1;
     case STAPLE_CERT_HASH_SHA256:
@@ -515,7 +530,7 @@ static int wants_other_hash(const round_t *round,
 
     if (answer->outcome != STAPLE_FETCH_REJECTED || !round->is_judged
         || round->is_second_hash
-        || round->task->cert->policy.hash != STAPLE_CERT_HASH_AUTO
+        || round->task->cert->policy->hash != STAPLE_CERT_HASH_AUTO
         || (round->verdict.reason != STAPLE_OCSP_UNAUTHORIZED
             && round->verdict.reason != STAPLE_OCSP_MALFORMED_REQUEST)) {
         return 0;
@@ -547,7 +562,7 @@ static void choose_responders(round_t *round, staple_fetch_job_t *job)
     job->urls = (const char *const *)cert->urls->elts;
     job->urls_count = cert->urls->nelts;
     job->first_url = round->task->first_url;
-    job->timeout = cert->policy.timeout;
+    job->timeout = cert->policy->timeout;
     if (round->probed) {
         job->urls = &round->probed->url;
         job->urls_count = 1;
@@ -589,7 +604,7 @@ void staple_refresh_settle_interrupted(task_t *task,
     state->attempts++;
     state->failures++;
     state->failing++;
-    state->next_due = now + staple_rules_backoff(&cert->policy, cert->id,
+    state->next_due = now + staple_rules_backoff(cert->policy, cert->id,
                                                  state->failing,
                                                  is_held ? held.until - now : 0,
                                                  -1);
@@ -600,6 +615,7 @@ static apr_status_t ask(round_t *round)
 {
     task_t *task = round->task;
     const staple_cert_t *cert = task->cert;
+    apr_pool_t *scratch = task->refresh->scratch;
     staple_fetch_job_t job;
     apr_status_t rv;
 
@@ -608,13 +624,13 @@ static apr_status_t ask(round_t *round)
     }
     memset(&job, 0, sizeof(job));
     rv = staple_ocsp_request(cert->subject, round->hash, &job.request,
-                             &job.request_len, round->pool);
+                             &job.request_len, scratch);
     if (rv) {
         return rv;
     }
     choose_responders(round, &job);
-    job.proxy = cert->policy.proxy;
-    job.proxy_credentials = cert->policy.proxy_credentials;
+    job.proxy = cert->policy->proxy;
+    job.proxy_credentials = cert->policy->proxy_credentials;
     job.judge = judge;
     job.done = on_done;
     job.reading = note_reading;
@@ -625,20 +641,24 @@ static apr_status_t ask(round_t *round)
         job.if_modified_since = *task->last_modified ? task->last_modified
                                                      : NULL;
     }
-    return staple_fetch_submit(task->refresh->fetch, &job);
+    rv = staple_fetch_submit(task->refresh->fetch, &job);
+    apr_pool_clear(scratch); /* the job has a copy */
+    return rv;
 }
 
-/* The round cannot even be sent off: try again when failures usually do. */
+/* No round can be sent off: try again when failures usually do. */
+static void put_off(task_t *task, apr_status_t rv)
+{
+    staple_refresh_log_no_request(task->refresh->conf.server, task->cert, rv);
+    staple_refresh_set_due(task, apr_time_now()
+                                 + task->cert->policy->retry_cap
+                                 + SECONDS(1));
+}
+
 static void give_up(round_t *round, apr_status_t rv)
 {
-    task_t *task = round->task;
-
     if (!round->probed) {
-        staple_refresh_log_no_request(task->refresh->conf.server, task->cert,
-                                      rv);
-        staple_refresh_set_due(task, apr_time_now()
-                                     + task->cert->policy.retry_cap
-                                     + SECONDS(1));
+        put_off(round->task, rv);
     }
     end_round(round);
 }
@@ -674,7 +694,7 @@ static void on_claimed(void *baton, const staple_share_answer_t *answer)
 static void claim(round_t *round)
 {
     const staple_cert_t *cert = round->task->cert;
-    apr_interval_time_t span = cert->policy.timeout + SECONDS(1);
+    apr_interval_time_t span = cert->policy->timeout + SECONDS(1);
 
     if (round->probed) {
         span = staple_rules_probe_interval(round->started
@@ -731,25 +751,28 @@ void staple_refresh_ask_share(round_t *round)
     }
 }
 
+/* NULL: no memory. */
 static round_t *make_round(task_t *task, apr_time_t now)
 {
-    apr_pool_t *p;
-    round_t *round;
+    round_t *round = calloc(1, sizeof(*round));
 
-    apr_pool_create(&p, task->refresh->pool);
-    apr_pool_tag(p, "staple_round");
-    round = apr_pcalloc(p, sizeof(*round));
+    if (!round) {
+        return NULL;
+    }
     round->task = task;
-    round->pool = p;
     round->hash = first_hash(task);
     round->started = now;
-    round->wait_until = now + task->cert->policy.timeout;
+    round->wait_until = now + task->cert->policy->timeout;
     return round;
 }
 
 void staple_refresh_begin_round(task_t *task, apr_time_t now)
 {
     task->round = make_round(task, now);
+    if (!task->round) {
+        put_off(task, APR_ENOMEM);
+        return;
+    }
     staple_refresh_replan(task);
     staple_refresh_ask_share(task->round);
 }
@@ -759,6 +782,8 @@ void staple_refresh_begin_probe(task_t *task, outage_t *probed,
 {
     round_t *round = make_round(task, now);
 
-    round->probed = probed;
-    staple_refresh_ask_share(round);
+    if (round) { /* else the next probe comes soon */
+        round->probed = probed;
+        staple_refresh_ask_share(round);
+    }
 }

@@ -182,11 +182,11 @@ static void put_identity(request_rec *r, const staple_cert_t *cert)
              ? "yes: clients refuse it without a response" : "no");
     put_all(r, "Virtual hosts", cert->hosts);
     put_all(r, "Responders", cert->urls);
-    if (cert->policy.response_files->nelts) {
-        put_all(r, "Files", cert->policy.response_files);
+    if (cert->policy->response_files->nelts) {
+        put_all(r, "Files", cert->policy->response_files);
     }
-    if (cert->policy.proxy) {
-        put_line(r, "Through", cert->policy.proxy_shown);
+    if (cert->policy->proxy) {
+        put_line(r, "Through", cert->policy->proxy_shown);
     }
     ap_rputs("</section>\n", r);
 }

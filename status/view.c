@@ -81,7 +81,7 @@ void staple_status_read(const moment_t *moment, const staple_cert_t *cert,
 {
     memset(view, 0, sizeof(*view));
     view->cert = cert;
-    view->policy = &cert->policy;
+    view->policy = cert->policy;
     view->id = cert->id;
     view->host = "";
     view->has_slot = moment->conf->cache && cert->slot >= 0;

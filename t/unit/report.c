@@ -43,6 +43,7 @@ static staple_cert_t *make_cert(const char *second)
 {
     staple_cert_t *cert = apr_pcalloc(pool, sizeof(*cert));
     apr_array_header_t *urls = apr_array_make(pool, 2, sizeof(const char *));
+    apr_array_header_t *hosts = apr_array_make(pool, 1, sizeof(const char *));
 
     cert->id[0] = 0xab;
     cert->name = "www.test";
@@ -55,8 +56,8 @@ static staple_cert_t *make_cert(const char *second)
         APR_ARRAY_PUSH(urls, const char *) = second;
     }
     cert->urls = urls;
-    cert->hosts = apr_array_make(pool, 1, sizeof(const char *));
-    APR_ARRAY_PUSH(cert->hosts, const char *) = "www.test:443";
+    APR_ARRAY_PUSH(hosts, const char *) = "www.test:443";
+    cert->hosts = hosts;
     return cert;
 }
 
