@@ -107,14 +107,32 @@ static int try_pem(question_t *question, const unsigned char *body, long len)
     return is_found;
 }
 
+/* A crash meanwhile is counted against the certificate. */
+static void mark(const task_t *task, int is_reading)
+{
+    const staple_refresh_conf_t *conf = &task->refresh->conf;
+
+    conf->mark(conf->baton, 0, is_reading ? task->cert->slot : -1);
+}
+
+static void note_reading(void *baton, int is_reading)
+{
+    const question_t *question = baton;
+
+    mark(question->task, is_reading);
+}
+
 static staple_fetch_judgement_e find_in(void *baton,
                                         const staple_fetch_answer_t *answer)
 {
     question_t *question = baton;
     long len = (long)answer->body_len;
-    int is_found = try_der(question, answer->body, len)
-                   || try_pem(question, answer->body, len);
+    int is_found;
 
+    mark(question->task, 1);
+    is_found = try_der(question, answer->body, len)
+               || try_pem(question, answer->body, len);
+    mark(question->task, 0);
     ERR_clear_error();
     return is_found ? STAPLE_FETCH_ACCEPTED : STAPLE_FETCH_UNUSABLE;
 }
@@ -202,6 +220,7 @@ void staple_refresh_fetch_issuer(task_t *task, apr_time_t now)
     job.timeout = cert->policy->timeout;
     job.judge = find_in;
     job.done = on_done;
+    job.reading = note_reading;
     job.baton = question;
     task->is_without_issuer = 1;
     staple_refresh_replan(task);
