@@ -213,24 +213,39 @@ static void check_clock(staple_refresh_t *refresh, apr_time_t now)
     }
 }
 
-/* What an administrator asks for on the status page is due now. */
+/* Without its last valid response clients refuse a must-staple site. */
+static int may_forget(const task_t *task, apr_uint32_t what, apr_time_t now)
+{
+    return (what & STAPLE_CACHE_FORCE) || !task->cert->is_must_staple
+           || !staple_refresh_is_held(task->refresh, task->cert, now);
+}
+
+static void handle_request(task_t *task, apr_uint32_t what, apr_time_t now)
+{
+    if (!task->cert) { /* the slot is an issuer's */
+        return;
+    }
+    if ((what & STAPLE_CACHE_FORGET) && may_forget(task, what, now)) {
+        staple_cache_forget(task->refresh->conf.cache, task->cert->slot);
+        task->etag[0] = task->last_modified[0] = '\0';
+    }
+    staple_refresh_set_due(task, now);
+}
+
+/* What an administrator asks for, on the status page or by staplectl, is due
+ * now. */
 static void handle_requests(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_uint32_t what;
+    apr_size_t i;
     int slot;
 
     while ((what = staple_cache_take_request(refresh->conf.cache, &slot))
            != 0) {
-        task_t *task = &refresh->tasks[slot];
-
-        if (!task->cert) { /* the slot is an issuer's */
-            continue;
+        for (i = 0; (what & STAPLE_CACHE_ALL) && i < refresh->count; i++) {
+            handle_request(&refresh->tasks[i], what, now);
         }
-        if (what & STAPLE_CACHE_FORGET) {
-            staple_cache_forget(refresh->conf.cache, slot);
-            task->etag[0] = task->last_modified[0] = '\0';
-        }
-        staple_refresh_set_due(task, now);
+        handle_request(&refresh->tasks[slot], what, now);
     }
 }
 

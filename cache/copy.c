@@ -351,7 +351,7 @@ static apr_status_t put_slots(copy_t *copy, int with_counts)
 /* ----- the header ----- */
 
 /* Without the journal, which no slot of the file refers to, and without what
- * is said of the copy. */
+ * is said of the copy. What is asked in the file is not of the picture. */
 static void picture_header(const staple_cache_t *cache, header_t *image)
 {
     const apr_size_t first = offsetof(header_t, head);
@@ -368,6 +368,17 @@ static void picture_header(const staple_cache_t *cache, header_t *image)
            offsetof(header_t, share_hits) - offsetof(header_t, copy_round));
 }
 
+/* On both sides of what is asked there, which belongs to the file's owner. */
+static apr_status_t put_header_image(copy_t *copy, const header_t *image)
+{
+    const apr_size_t before = offsetof(header_t, asked);
+    const apr_size_t behind = before + sizeof(image->asked);
+    apr_status_t rv = put_bytes(copy, image, before, 0);
+
+    return rv ? rv : put_bytes(copy, (const char *)image + behind,
+                               sizeof(*image) - behind, behind);
+}
+
 static apr_status_t put_header(copy_t *copy, apr_time_t now)
 {
     int is_late = now - copy->written_at > TOUCH_SPAN;
@@ -379,9 +390,11 @@ static apr_status_t put_header(copy_t *copy, apr_time_t now)
         && (copy->has_written || !is_late)) {
         return APR_SUCCESS;
     }
-    rv = is_late ? write_whole(copy->cache->kept.file, &image, sizeof(image),
-                               0)
-                 : put_bytes(copy, &image, sizeof(image), 0);
+    rv = put_header_image(copy, &image);
+    if (!rv && is_late) { /* it says that the server lives */
+        rv = write_whole(copy->cache->kept.file, &image,
+                         offsetof(header_t, head), 0);
+    }
     copy->has_written |= is_late;
     memcpy(&copy->header, &image, sizeof(image));
     return rv;
@@ -415,6 +428,7 @@ static apr_status_t round_of(copy_t *copy, int with_counts)
     apr_status_t rv;
 
     copy->has_written = 0;
+    staple_cache_take_asked(copy->cache);
     rv = examine_file(copy, now);
     if (!copy->is_known) {
         copy->read_at = now;

@@ -117,7 +117,8 @@ apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
 /* Whatever lies there, what comes back is known, for a slot that exists. */
 apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot)
 {
-    const apr_uint32_t known = STAPLE_CACHE_REFRESH | STAPLE_CACHE_FORGET;
+    const apr_uint32_t known = STAPLE_CACHE_REFRESH | STAPLE_CACHE_FORGET
+                               | STAPLE_CACHE_FORCE | STAPLE_CACHE_ALL;
     int i;
 
     for (i = 0; cache->counters && i < STAPLE_CACHE_REQUESTS; i++) {

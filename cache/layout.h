@@ -44,6 +44,9 @@ extern "C" {
 /** What a response is assumed to take until one has been seen. */
 #define STAPLE_CACHE_TYPICAL ((apr_size_t)2048)
 
+/** How many requests may wait in the file. */
+#define STAPLE_CACHE_ASKED 6
+
 /** Words of a staple_cache_state_t. */
 #define STAPLE_CACHE_STATE_WORDS 10
 
@@ -95,7 +98,11 @@ typedef struct staple_cache_header_t {
     /* By the thread that copies, in memory only; 0 in the file. */
     staple_cache_word_t copy_round;  /* when it last ended a round; 0: never */
     staple_cache_word_t copy_status; /* apr_status_t of that round */
-    apr_uint64_t unused_copy[6];
+
+    /* By the file's owner, in the file only: what is asked of the refresher,
+     * in the words of staple_cache_counters_t. The thread that copies reads
+     * them once a second and makes them 0 again when they are taken. */
+    staple_cache_word_t asked[STAPLE_CACHE_ASKED];
 
     /* The journal: the state being written, whole before its slot's seq
      * becomes odd. */
@@ -121,6 +128,7 @@ _Static_assert(sizeof(staple_cache_header_t) == 448, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, sum) == 120, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, head) == 128, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, copy_round) == 192, "header layout");
+_Static_assert(offsetof(staple_cache_header_t, asked) == 208, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, journal_slot) == 256,
                "header layout");
 

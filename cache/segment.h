@@ -14,6 +14,7 @@
  *   cache/make.c     the segment of a new generation
  *   cache/file.c     the file: what is found, and what is put there
  *   cache/copy.c     the thread of the writer that copies to the file
+ *   cache/ask.c      what the file's owner asks of the refresher
  *   cache/older.c    what an older version of the module has left
  *
  * Below them are cache/layout.h, the layout, cache/atomics.h, how
@@ -222,6 +223,10 @@ void *staple_cache_private(apr_size_t size);
 void staple_cache_write_name(slot_t *slot, const char *name);
 
 /* ---- cache/count.c ---- */
+
+/** Hand on to the refresher what is asked in the ring's file. In the thread
+ * that copies. */
+void staple_cache_take_asked(const staple_cache_t *cache);
 
 /** Bytes of the counters beside a segment. */
 apr_size_t staple_cache_counters_size(apr_size_t slots);

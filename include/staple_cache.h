@@ -418,7 +418,10 @@ void staple_cache_share(const staple_cache_t *cache,
 /** What an administrator asks of the refresher. */
 typedef enum {
     STAPLE_CACHE_REFRESH = 1, /* ask for a new response at once */
-    STAPLE_CACHE_FORGET = 2   /* drop the held response before that */
+    STAPLE_CACHE_FORGET = 2,  /* drop the held response before that, unless it
+                                 is all that a must-staple certificate has */
+    STAPLE_CACHE_FORCE = 4,   /* drop that one, too */
+    STAPLE_CACHE_ALL = 8      /* of all slots, not of the one that is named */
 } staple_cache_request_e;
 
 /**
@@ -437,6 +440,21 @@ apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
  * @return staple_cache_request_e, or-ed; 0: there is none
  */
 apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot);
+
+/**
+ * Leave a request in a ring's file and wait until a refresher has taken it,
+ * which takes a second where one is at work with this file. What nobody takes
+ * is taken back. In a program of the file's owner that is not the server.
+ * @param cache the same file as staple_cache_open_file has read it; its slots
+ *        have to be those of the file still
+ * @param patience how long to wait
+ * @return APR_SUCCESS; APR_TIMEUP: nobody has taken it; APR_EAGAIN: too many
+ *         requests wait; APR_EINVAL: the file is another one by now, or there
+ *         is no such slot; else why the file cannot be written
+ */
+apr_status_t staple_cache_ask(const staple_cache_t *cache, const char *path,
+                              int slot, apr_uint32_t what,
+                              apr_interval_time_t patience);
 
 /** How full the ring is; a snapshot, exact only while nobody writes. */
 typedef struct staple_cache_usage_t {

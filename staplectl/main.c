@@ -10,7 +10,8 @@
  * were read out of a ring file, beside the server or long after it stopped,
  * or came with a handshake.
  *
- * It only ever reads. Statuses are those of monitoring plug-ins for every
+ * It reads, but for refresh and forget, which leave a request for the refresher
+ * of a server at work. Statuses are those of monitoring plug-ins for every
  * command: 3 says that nothing could be found out.
  */
 
@@ -38,6 +39,9 @@
 #define USUAL_RING "/var/cache/mod_staple/ring"
 #define TIMEOUT 10
 
+/* How often watch draws. */
+#define WATCH_SPAN apr_time_from_sec(2)
+
 /* What the command line asks for. */
 typedef struct staplectl_t {
     apr_pool_t *pool;
@@ -52,6 +56,8 @@ typedef struct staplectl_t {
     int only_trouble;        /* only entries that need attention */
     staple_state_e state;    /* only entries in it; STAPLE_STATES: all */
     const char *output;      /* a file; NULL: standard output */
+    apr_interval_time_t wait; /* for what comes of a request; 0: not at all */
+    int are_all, is_forced;
     staplectl_lint_options_t lint;
     staplectl_certs_t *certs;
     apr_array_header_t *patterns; /* const char * */
@@ -62,6 +68,9 @@ typedef struct staplectl_t {
 /* Options without a letter of their own. */
 enum {
     CONNECT = 256,
+    ALL,
+    FORCE,
+    WAIT,
     SERVER_NAME,
     TIMEOUT_OPTION,
     JSON,
@@ -78,6 +87,9 @@ enum {
 static const apr_getopt_option_t options[] = {
     { "ring", 'r', 1, NULL },
     { "cert", 'c', 1, NULL },
+    { "all", ALL, 0, NULL },
+    { "force", FORCE, 0, NULL },
+    { "wait", WAIT, 1, NULL },
     { "connect", CONNECT, 1, NULL },
     { "servername", SERVER_NAME, 1, NULL },
     { "timeout", TIMEOUT_OPTION, 1, NULL },
@@ -102,6 +114,9 @@ static const char usage[] =
     "       staplectl show  CERTIFICATE       all that is known of it\n"
     "       staplectl get   CERTIFICATE       its response, DER or PEM\n"
     "       staplectl check [CERTIFICATE...]  is all well? for monitoring\n"
+    "       staplectl refresh CERTIFICATE...|--all  ask the responder now\n"
+    "       staplectl forget  CERTIFICATE...  drop the response, then ask\n"
+    "       staplectl watch [CERTIFICATE...]  list, drawn anew every 2 s\n"
     "       staplectl lint  FILE...           what mod_staple will make of\n"
     "                                         a configuration\n"
     "\n"
@@ -125,6 +140,10 @@ static const char usage[] =
     "  -C, --critical LIMIT   the same for critical\n"
     "      --severity STATE=SEVERITY  check: how grave a state is, as in\n"
     "                         missing=warning or failing=ok; repeatable\n"
+    "      --all              refresh: all certificates\n"
+    "      --wait SPAN        refresh, forget: wait so long for the outcome\n"
+    "      --force            forget: the last response of a must-staple\n"
+    "                         certificate, too\n"
     "      --text             show: the response in full, too\n"
     "      --pem              get: PEM rather than DER\n"
     "  -o, --output FILE      get: write to a file\n"
@@ -134,6 +153,8 @@ static const char usage[] =
     "  -h, --help             --version\n"
     "\n"
     "Exit status: 0 ok, 1 warning, 2 critical, 3 nothing could be found out.\n"
+    "refresh, forget: 0 taken (with --wait: a response came), 1 not ended in\n"
+    "time, 2 the exchange failed, 3 no refresher takes the request.\n"
     "lint: 0 all is kept, 1 a line means something else or nothing, 2 a line\n"
     "is illegal or in conflict, 3 a file cannot be read.\n";
 
@@ -287,6 +308,15 @@ static const char *select_entries(staplectl_t *ctl)
            : NULL;
 }
 
+/* As it is now. */
+static const char *load_ring(staplectl_t *ctl)
+{
+    const char *wrong = staplectl_ring_load(&ctl->ring, ctl->ring_path,
+                                            ctl->certs, ctl->now, ctl->pool);
+
+    return wrong ? wrong : select_entries(ctl);
+}
+
 static const char *read_ring(staplectl_t *ctl)
 {
     const char *wrong;
@@ -303,11 +333,7 @@ static const char *read_ring(staplectl_t *ctl)
         }
     }
     wrong = staplectl_certs_finish(ctl->certs);
-    if (!wrong) {
-        wrong = staplectl_ring_load(&ctl->ring, ctl->ring_path, ctl->certs,
-                                    ctl->now, ctl->pool);
-    }
-    return wrong ? wrong : select_entries(ctl);
+    return wrong ? wrong : load_ring(ctl);
 }
 
 /* ----- commands ----- */
@@ -408,6 +434,81 @@ static int check(staplectl_t *ctl)
     return worst;
 }
 
+/* ----- what is asked of the refresher ----- */
+
+static int ask(staplectl_t *ctl, apr_uint32_t what)
+{
+    staplectl_request_t request = { ctl->ring_path, what, 0, apr_time_now(),
+                                    ctl->wait };
+    const char *wrong;
+
+    if (!ctl->ring) {
+        return complain("a refresher is asked through its ring's file, not by "
+                        "a handshake", "");
+    }
+    request.are_all = ctl->are_all
+                      && ctl->entries->nelts == ctl->ring->entries->nelts;
+    wrong = staplectl_ask(&request, ctl->entries, ctl->pool);
+    if (wrong) {
+        return complain(wrong, "");
+    }
+    return ctl->wait ? staplectl_await(&request, ctl->entries, ctl->certs,
+                                       ctl->pool)
+                     : STAPLECTL_OK;
+}
+
+static int refresh(staplectl_t *ctl)
+{
+    return ask(ctl, STAPLE_CACHE_REFRESH);
+}
+
+/* A must-staple certificate is known as one with --cert; the refresher itself
+ * knows all of them, and keeps the response. */
+static int forget(staplectl_t *ctl)
+{
+    int i;
+
+    for (i = 0; !ctl->is_forced && i < ctl->entries->nelts; i++) {
+        const staple_view_t *view = &APR_ARRAY_IDX(ctl->entries, i,
+                                                   staplectl_entry_t).view;
+
+        if (view->cert && view->cert->is_must_staple && view->is_stapled) {
+            return complain("it is the last valid response of a must-staple "
+                            "certificate, without which clients refuse the "
+                            "site; --force drops it all the same: ",
+                            view->name);
+        }
+    }
+    return ask(ctl, STAPLE_CACHE_FORGET
+                    | (ctl->is_forced ? STAPLE_CACHE_FORCE : 0));
+}
+
+/* Ends when somebody ends it, or when the ring cannot be read any more. */
+static int watch(staplectl_t *ctl)
+{
+    apr_pool_t *parent = ctl->pool;
+    const char *wrong = NULL;
+
+    if (!ctl->ring) {
+        return complain("watch reads a ring; use show --connect", "");
+    }
+    apr_pool_create(&ctl->pool, parent);
+    while (!wrong) {
+        fputs(isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "", stdout);
+        staplectl_print_list(ctl->ring, ctl->entries, ctl->now, ctl->pool);
+        if (fflush(stdout)) {
+            break;
+        }
+        apr_sleep(WATCH_SPAN);
+        apr_pool_clear(ctl->pool);
+        ctl->now = apr_time_now();
+        ctl->entries = apr_array_make(ctl->pool, 4, sizeof(staplectl_entry_t));
+        wrong = load_ring(ctl);
+    }
+    ctl->pool = parent;
+    return wrong ? complain(wrong, "") : STAPLECTL_OK;
+}
+
 static int lint(staplectl_t *ctl)
 {
     if (!ctl->patterns->nelts) {
@@ -427,6 +528,9 @@ static const struct command_t {
     { "show", show, 1, 1 },
     { "get", get, 1, 1 },
     { "check", check, 1, 0 },
+    { "refresh", refresh, 1, 1 },
+    { "forget", forget, 1, 1 },
+    { "watch", watch, 1, 0 },
     { "lint", lint, 0, 0 },
     { NULL, NULL, 0, 0 }
 };
@@ -481,6 +585,18 @@ static const char *set_timeout(staplectl_t *ctl, const char *arg)
            ? NULL : "--timeout wants seconds, 1 to 3600";
 }
 
+static const char *set_wait(staplectl_t *ctl, const char *arg)
+{
+    staplectl_limit_t limit;
+
+    if (!staplectl_limit_parse(&limit, arg) || limit.percent >= 0) {
+        return apr_psprintf(ctl->pool, "'%s' is no span; --wait wants 30s, 5m "
+                            "or 2h, say", arg);
+    }
+    ctl->wait = limit.span;
+    return NULL;
+}
+
 static const char *set_option(staplectl_t *ctl, int option, const char *arg)
 {
     switch (option) {
@@ -496,6 +612,14 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
     case 'o':
         ctl->output = arg;
         return NULL;
+    case ALL:
+        ctl->are_all = 1;
+        return NULL;
+    case FORCE:
+        ctl->is_forced = 1;
+        return NULL;
+    case WAIT:
+        return set_wait(ctl, arg);
     case CONNECT:
         ctl->connect = arg;
         return NULL;
@@ -626,7 +750,8 @@ static int run(staplectl_t *ctl, int argc, const char *const *argv)
     if (!command) {
         return complain(no_such_command(ctl), "");
     }
-    if (command->wants_pattern && !ctl->connect && !ctl->patterns->nelts) {
+    if (command->wants_pattern && !ctl->connect && !ctl->are_all
+        && !ctl->patterns->nelts) {
         return complain("which certificate? see staplectl --help", "");
     }
     if (command->wants_entries) {

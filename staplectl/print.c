@@ -43,6 +43,12 @@ static const char *valid_text(const staple_view_t *view, apr_time_t now,
 static const char *last_text(const staple_view_t *view, apr_time_t now,
                              apr_pool_t *p)
 {
+    if (view->exchange.begun_at) {
+        return apr_pstrcat(p, "being asked, for ",
+                           staple_words_span_text(now
+                                                  - view->exchange.begun_at,
+                                                  p), NULL);
+    }
     return *view->outcome
            ? apr_pstrcat(p, staple_words_distance_text(view->exchange.last_attempt,
                                                  now, p), ": ", view->outcome,

@@ -14,6 +14,7 @@
  *   staplectl/entry.c  an entry is judged and named
  *   staplectl/check.c  entries become a severity, for monitoring
  *   staplectl/print.c  entries become text or JSON
+ *   staplectl/ask.c    what is asked of the refresher, and what came of it
  *   staplectl/suggest.c  what a mistyped word was meant to be
  *
  * One thread; everything lives in the pool of the process.
@@ -188,6 +189,34 @@ void staplectl_print_json(const staplectl_ring_t *ring,
                           const apr_array_header_t *entries,
                           staple_report_depth_e depth, apr_time_t now,
                           apr_pool_t *p);
+
+/* ----- staplectl/ask.c ----- */
+
+/** What is asked of the refresher of a server at work. */
+typedef struct staplectl_request_t {
+    const char *ring_path;
+    apr_uint32_t what;        /* staple_cache_request_e, or-ed */
+    int are_all;              /* of all certificates */
+    apr_time_t since;         /* when it was asked */
+    apr_interval_time_t wait; /* how long to wait for what comes of it */
+} staplectl_request_t;
+
+/**
+ * Leave a request in the ring's file for each entry and wait until it is
+ * taken.
+ * @return NULL, or why it was not taken, for the user
+ */
+const char *staplectl_ask(const staplectl_request_t *request,
+                          const apr_array_header_t *entries, apr_pool_t *p);
+
+/**
+ * Wait until the exchanges have ended, and say how, a line for each.
+ * @return 0: all brought a response; 1: some have not ended in time; 2: some
+ *         have failed; 3: the ring cannot be read
+ */
+int staplectl_await(const staplectl_request_t *request,
+                    const apr_array_header_t *entries,
+                    const staplectl_certs_t *certs, apr_pool_t *p);
 
 /* ----- staplectl/suggest.c ----- */
 

@@ -111,8 +111,10 @@ static void log_action(request_rec *r, const staple_cert_t *cert,
 static int carry_out(request_rec *r, const staple_status_conf_t *conf,
                      const staple_cert_t *cert, int is_forget)
 {
+    /* the last response of a must-staple certificate: see is_last_resort */
     if (staple_cache_request(conf->cache, cert->slot, is_forget
-                             ? STAPLE_CACHE_FORGET : STAPLE_CACHE_REFRESH)) {
+                             ? STAPLE_CACHE_FORGET | STAPLE_CACHE_FORCE
+                             : STAPLE_CACHE_REFRESH)) {
         return staple_status_answer(r, HTTP_SERVICE_UNAVAILABLE, "The "
                                     "refresher has too much to do already; try "
                                     "again in a moment.");
