@@ -283,6 +283,26 @@ int staple_rules_is_believed(const staple_cert_t *cert,
            && verdict->status != STAPLE_OCSP_UNKNOWN;
 }
 
+staple_fetch_judgement_e staple_rules_judgement(staple_ocsp_reason_e reason)
+{
+    switch (reason) {
+    case STAPLE_OCSP_NOT_DER:
+    case STAPLE_OCSP_TRAILING:
+        return STAPLE_FETCH_UNREADABLE;
+    case STAPLE_OCSP_MALFORMED_REQUEST:
+        return STAPLE_FETCH_BAD_METHOD;
+    case STAPLE_OCSP_OK: /* and the certificate unknown */
+    case STAPLE_OCSP_INTERNAL_ERROR:
+    case STAPLE_OCSP_TRY_LATER:
+    case STAPLE_OCSP_SIG_REQUIRED:
+    case STAPLE_OCSP_UNAUTHORIZED:
+    case STAPLE_OCSP_STATUS_OTHER:
+        return STAPLE_FETCH_FINAL;
+    default:
+        return STAPLE_FETCH_UNUSABLE;
+    }
+}
+
 apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
                               const staple_ocsp_verdict_t *verdict)
 {

@@ -14,6 +14,7 @@
 
 #include "staple_cache.h"
 #include "staple_cert.h"
+#include "staple_fetch.h"
 #include "staple_ocsp.h"
 
 #ifdef __cplusplus
@@ -89,6 +90,14 @@ apr_interval_time_t staple_rules_backoff(const staple_cert_policy_t *policy,
 int staple_rules_is_believed(const staple_cert_t *cert,
                              const unsigned char *der, apr_size_t len,
                              apr_time_t now, staple_ocsp_verdict_t *verdict);
+
+/**
+ * What may bring a better answer than one that is not believed. An OCSP error is
+ * the responder's own word, which no other request changes, but for
+ * malformedRequest (RFC 6960 4.2.1): that may be about the method. OK: the
+ * certificate is unknown to it.
+ */
+staple_fetch_judgement_e staple_rules_judgement(staple_ocsp_reason_e reason);
 
 /** Until when a believed response may be served, by the policy of today. */
 apr_time_t staple_rules_until(const staple_cert_policy_t *policy,

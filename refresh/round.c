@@ -452,29 +452,6 @@ static void note_error(round_t *round, const staple_fetch_answer_t *answer)
     }
 }
 
-/* What may bring a better answer than one that is not believed. An OCSP error
- * is the responder's own word, which no other request changes, but for
- * malformedRequest (RFC 6960 4.2.1): that may be about the method. */
-static staple_fetch_judgement_e judgement_of(staple_ocsp_reason_e reason)
-{
-    switch (reason) {
-    case STAPLE_OCSP_NOT_DER:
-    case STAPLE_OCSP_TRAILING:
-        return STAPLE_FETCH_UNREADABLE;
-    case STAPLE_OCSP_MALFORMED_REQUEST:
-        return STAPLE_FETCH_BAD_METHOD;
-    case STAPLE_OCSP_OK: /* and the certificate unknown */
-    case STAPLE_OCSP_INTERNAL_ERROR:
-    case STAPLE_OCSP_TRY_LATER:
-    case STAPLE_OCSP_SIG_REQUIRED:
-    case STAPLE_OCSP_UNAUTHORIZED:
-    case STAPLE_OCSP_STATUS_OTHER:
-        return STAPLE_FETCH_FINAL;
-    default:
-        return STAPLE_FETCH_UNUSABLE;
-    }
-}
-
 static staple_fetch_judgement_e judge(void *baton,
                                       const staple_fetch_answer_t *answer)
 {
@@ -487,7 +464,7 @@ static staple_fetch_judgement_e judge(void *baton,
         return STAPLE_FETCH_ACCEPTED;
     }
     note_error(round, answer);
-    return judgement_of(verdict->reason);
+    return staple_rules_judgement(verdict->reason);
 }
 
 static void note_reading(void *baton, int is_reading)

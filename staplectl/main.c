@@ -10,7 +10,7 @@
  * were read out of a ring file, beside the server or long after it stopped,
  * or came with a handshake.
  *
- * It reads, but for refresh and forget, which leave a request for the refresher
+ * It reads, but for fetch, which writes responses to files, and for refresh and forget, which leave a request for the refresher
  * of a server at work. Statuses are those of monitoring plug-ins for every
  * command: 3 says that nothing could be found out.
  */
@@ -58,6 +58,7 @@ typedef struct staplectl_t {
     const char *output;      /* a file; NULL: standard output */
     apr_interval_time_t wait; /* for what comes of a request; 0: not at all */
     int are_all, is_forced;
+    staplectl_fetch_options_t fetch;
     staplectl_lint_options_t lint;
     staplectl_certs_t *certs;
     apr_array_header_t *patterns; /* const char * */
@@ -71,6 +72,10 @@ enum {
     ALL,
     FORCE,
     WAIT,
+    ISSUER,
+    KEEP_FRESH,
+    POST_HOOK,
+    PROXY,
     SERVER_NAME,
     TIMEOUT_OPTION,
     JSON,
@@ -90,6 +95,10 @@ static const apr_getopt_option_t options[] = {
     { "all", ALL, 0, NULL },
     { "force", FORCE, 0, NULL },
     { "wait", WAIT, 1, NULL },
+    { "issuer", ISSUER, 1, NULL },
+    { "keep-fresh", KEEP_FRESH, 1, NULL },
+    { "post-hook", POST_HOOK, 1, NULL },
+    { "proxy", PROXY, 1, NULL },
     { "connect", CONNECT, 1, NULL },
     { "servername", SERVER_NAME, 1, NULL },
     { "timeout", TIMEOUT_OPTION, 1, NULL },
@@ -117,6 +126,8 @@ static const char usage[] =
     "       staplectl refresh CERTIFICATE...|--all  ask the responder now\n"
     "       staplectl forget  CERTIFICATE...  drop the response, then ask\n"
     "       staplectl watch [CERTIFICATE...]  list, drawn anew every 2 s\n"
+    "       staplectl fetch CERT.pem...       fetch, verify and write the\n"
+    "                                         response, without a server\n"
     "       staplectl lint  FILE...           what mod_staple will make of\n"
     "                                         a configuration\n"
     "\n"
@@ -141,12 +152,18 @@ static const char usage[] =
     "      --severity STATE=SEVERITY  check: how grave a state is, as in\n"
     "                         missing=warning or failing=ok; repeatable\n"
     "      --all              refresh: all certificates\n"
-    "      --wait SPAN        refresh, forget: wait so long for the outcome\n"
+    "      --wait SPAN        refresh, forget: wait so long for the outcome;\n"
+    "                         fetch: go on after failures for so long\n"
     "      --force            forget: the last response of a must-staple\n"
     "                         certificate, too\n"
     "      --text             show: the response in full, too\n"
     "      --pem              get: PEM rather than DER\n"
-    "  -o, --output FILE      get: write to a file\n"
+    "  -o, --output FILE      get, fetch: write to a file; fetch: or to files\n"
+    "                         in a directory (beside each certificate)\n"
+    "      --issuer FILE      fetch: the certificates of issuers, PEM\n"
+    "      --keep-fresh DIR   fetch: what is due of all certificates in DIR\n"
+    "      --post-hook CMD    fetch: run by sh when something was written\n"
+    "      --proxy URL        fetch: http://HOST:PORT to go through\n"
     "      --root DIR         lint: the ServerRoot, where includes begin\n"
     "      --vhost            lint: the files are read inside a <VirtualHost>\n"
     "      --json             list, show, check, lint: JSON\n"
@@ -155,6 +172,8 @@ static const char usage[] =
     "Exit status: 0 ok, 1 warning, 2 critical, 3 nothing could be found out.\n"
     "refresh, forget: 0 taken (with --wait: a response came), 1 not ended in\n"
     "time, 2 the exchange failed, 3 no refresher takes the request.\n"
+    "fetch: 0 each has a good response, 1 what is there is valid and not renewed,\n"
+    "2 some have none, 3 a certificate cannot be read.\n"
     "lint: 0 all is kept, 1 a line means something else or nothing, 2 a line\n"
     "is illegal or in conflict, 3 a file cannot be read.\n";
 
@@ -509,6 +528,18 @@ static int watch(staplectl_t *ctl)
     return wrong ? complain(wrong, "") : STAPLECTL_OK;
 }
 
+static int fetch(staplectl_t *ctl)
+{
+    if (!ctl->patterns->nelts && !ctl->fetch.keep_fresh) {
+        return complain("which certificates? Name their PEM files, or a "
+                        "directory with --keep-fresh", "");
+    }
+    ctl->fetch.output = ctl->output;
+    ctl->fetch.wait = ctl->wait;
+    ctl->fetch.timeout = ctl->timeout;
+    return staplectl_fetch(ctl->patterns, &ctl->fetch, ctl->pool);
+}
+
 static int lint(staplectl_t *ctl)
 {
     if (!ctl->patterns->nelts) {
@@ -531,6 +562,7 @@ static const struct command_t {
     { "refresh", refresh, 1, 1 },
     { "forget", forget, 1, 1 },
     { "watch", watch, 1, 0 },
+    { "fetch", fetch, 0, 0 },
     { "lint", lint, 0, 0 },
     { NULL, NULL, 0, 0 }
 };
@@ -620,6 +652,18 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
         return NULL;
     case WAIT:
         return set_wait(ctl, arg);
+    case ISSUER:
+        ctl->fetch.issuer = arg;
+        return NULL;
+    case KEEP_FRESH:
+        ctl->fetch.keep_fresh = arg;
+        return NULL;
+    case POST_HOOK:
+        ctl->fetch.post_hook = arg;
+        return NULL;
+    case PROXY:
+        ctl->fetch.proxy = arg;
+        return NULL;
     case CONNECT:
         ctl->connect = arg;
         return NULL;

@@ -15,6 +15,8 @@
  *   staplectl/check.c  entries become a severity, for monitoring
  *   staplectl/print.c  entries become text or JSON
  *   staplectl/ask.c    what is asked of the refresher, and what came of it
+ *   staplectl/keep.c   responses without a server: which, and to which files
+ *   staplectl/fetch.c  the same: how they are asked for
  *   staplectl/suggest.c  what a mistyped word was meant to be
  *
  * One thread; everything lives in the pool of the process.
@@ -217,6 +219,33 @@ const char *staplectl_ask(const staplectl_request_t *request,
 int staplectl_await(const staplectl_request_t *request,
                     const apr_array_header_t *entries,
                     const staplectl_certs_t *certs, apr_pool_t *p);
+
+/* ----- staplectl/keep.c, staplectl/fetch.c ----- */
+
+/** How responses are fetched without a server. */
+typedef struct staplectl_fetch_options_t {
+    const char *issuer;     /* a PEM file of issuers; NULL: none */
+    const char *output;     /* a file or a directory; NULL: beside the
+                               certificate */
+    const char *keep_fresh; /* a directory whose certificates are asked about
+                               when they are due; NULL: none */
+    const char *post_hook;  /* a command for the shell, run when something was
+                               written; NULL: none */
+    const char *proxy;      /* "http://host:port"; NULL: none */
+    apr_interval_time_t wait;    /* how long to go on after failures */
+    apr_interval_time_t timeout; /* of an exchange with one responder */
+} staplectl_fetch_options_t;
+
+/**
+ * Fetch, verify and write the responses of certificates in files, and say what
+ * became of each.
+ * @param paths const char *
+ * @return 0: each has one that is good, or needs none; 1: of some none was to
+ *         be had, and what is there is valid still; 2: some have none; 3: a
+ *         certificate cannot be read
+ */
+int staplectl_fetch(const apr_array_header_t *paths,
+                    const staplectl_fetch_options_t *options, apr_pool_t *p);
 
 /* ----- staplectl/suggest.c ----- */
 

@@ -1,0 +1,412 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * staplectl fetch: which certificates, where their responses go, and what is
+ * said of it. How they are fetched is staplectl/fetch.c.
+ *
+ * The one idea: a file that is there is replaced as a whole, by a response that
+ * was verified and is better than what it has, or it stays as it is. So a
+ * server may read it at any moment.
+ */
+
+#include "keep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_file_info.h>
+#include <apr_file_io.h>
+#include <apr_strings.h>
+
+#include "staple_rules.h"
+#include "staple_words.h"
+
+#define SUFFIX ".ocsp"
+
+/* How deep --keep-fresh looks: /etc/letsencrypt/live/NAME/FILE is two. */
+#define DEPTH_MAX 4
+
+static const char *error_text(apr_status_t rv, apr_pool_t *p)
+{
+    char text[120];
+
+    return apr_pstrdup(p, apr_strerror(rv, text, sizeof(text)));
+}
+
+/* ----- what is there ----- */
+
+static void note_held(item_t *item, const staple_ocsp_verdict_t *verdict,
+                      apr_time_t fetched_at)
+{
+    item->held.this_update = verdict->this_update;
+    item->held.next_update = verdict->next_update;
+    item->held.status = (apr_uint32_t)verdict->status;
+    item->held.fetched_at = fetched_at;
+}
+
+/* A response of another certificate, an old one or no response counts as
+ * none. */
+static void read_held(item_t *item, apr_time_t now)
+{
+    staple_ocsp_verdict_t verdict;
+    apr_file_t *file;
+    apr_finfo_t info;
+    apr_size_t len = STAPLE_CACHE_DER_MAX;
+    unsigned char *der = apr_palloc(item->pool, len);
+
+    if (apr_file_open(&file, item->output, APR_READ | APR_BINARY, 0,
+                      item->pool)) {
+        return;
+    }
+    if (!apr_file_info_get(&info, APR_FINFO_MTIME, file)
+        && apr_file_read_full(file, der, len, &len) == APR_EOF && len
+        && staple_rules_is_believed(item->cert, der, len, now, &verdict)) {
+        note_held(item, &verdict, info.mtime);
+    }
+    apr_file_close(file);
+}
+
+static int is_due(const item_t *item, apr_time_t now)
+{
+    const staple_cert_t *cert = item->cert;
+
+    return !item->held.this_update
+           || now >= staple_rules_due(cert->policy, cert->id,
+                                      item->held.this_update,
+                                      item->held.next_update,
+                                      item->held.fetched_at, -1);
+}
+
+/* ----- what is put there ----- */
+
+static apr_status_t write_file(const char *path, const unsigned char *der,
+                               apr_size_t len, apr_pool_t *p)
+{
+    char *name = apr_pstrcat(p, path, ".XXXXXX", NULL);
+    apr_file_t *file;
+    apr_status_t rv = apr_file_mktemp(&file, name,
+                                      APR_CREATE | APR_READ | APR_WRITE
+                                      | APR_EXCL | APR_BINARY, p);
+
+    if (rv) {
+        return rv;
+    }
+    rv = apr_file_write_full(file, der, len, NULL);
+    if (!rv) {
+        rv = apr_file_perms_set(name, APR_FPROT_UREAD | APR_FPROT_UWRITE
+                                      | APR_FPROT_GREAD | APR_FPROT_WREAD);
+    }
+    if (!rv) {
+        rv = apr_file_sync(file);
+    }
+    apr_file_close(file);
+    if (!rv) {
+        rv = apr_file_rename(name, path, p);
+    }
+    if (rv) {
+        apr_file_remove(name, p);
+    }
+    return rv;
+}
+
+void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
+                        const unsigned char *der, apr_size_t len)
+{
+    const staple_cert_policy_t *policy = item->cert->policy;
+    apr_time_t now = apr_time_now();
+    apr_status_t rv;
+
+    item->end = ITEM_FRESH;
+    if (item->held.this_update
+        && !staple_rules_is_better(policy, &item->held, verdict, now)) {
+        item->until = staple_rules_serve_until(policy, &item->held);
+        return;
+    }
+    rv = write_file(item->output, der, len, item->pool);
+    if (rv) {
+        item->end = ITEM_UNWRITTEN;
+        item->why = error_text(rv, item->pool);
+        return;
+    }
+    item->end = ITEM_WRITTEN;
+    item->until = staple_rules_until(policy, verdict);
+}
+
+/* ----- which certificates ----- */
+
+static void give_up(item_t *item, item_end_e end, const char *why)
+{
+    item->end = end;
+    item->why = why;
+}
+
+/* @return NULL: it is in none of the files */
+static const staplectl_leaf_t *leaf_of(item_t *item, const char *issuer)
+{
+    staplectl_certs_t *certs = staplectl_certs_make(item->pool);
+    const apr_array_header_t *leaves = staplectl_certs_leaves(certs);
+
+    item->why = staplectl_certs_load(certs, item->path);
+    if (!item->why && issuer) {
+        item->why = staplectl_certs_load(certs, issuer);
+    }
+    if (!item->why) {
+        item->why = staplectl_certs_finish(certs);
+    }
+    if (!item->why && !leaves->nelts) {
+        item->why = "there is no certificate of a server in it";
+    }
+    return item->why ? NULL : &APR_ARRAY_IDX(leaves, 0, staplectl_leaf_t);
+}
+
+static void examine(item_t *item, const staplectl_fetch_options_t *options)
+{
+    const staplectl_leaf_t *leaf = leaf_of(item, options->issuer);
+    apr_time_t now = apr_time_now();
+
+    if (!leaf) {
+        item->end = ITEM_UNREADABLE;
+        return;
+    }
+    item->cert = leaf->cert;
+    if (leaf->cert->scope == STAPLE_CERT_NO_ISSUER
+        || (leaf->cert->scope == STAPLE_CERT_APPLIES && !leaf->issuer)) {
+        give_up(item, ITEM_UNREADABLE, "the certificate of its issuer is "
+                "needed; put it into the same file, or name its file with "
+                "--issuer");
+    }
+    else if (leaf->cert->scope != STAPLE_CERT_APPLIES) {
+        give_up(item, leaf->cert->is_must_staple ? ITEM_FAILED : ITEM_NONE,
+                staple_cert_scope_text(leaf->cert->scope));
+    }
+    else if (now > leaf->cert->not_after) {
+        give_up(item, ITEM_FAILED, "the certificate has expired");
+    }
+    else {
+        read_held(item, now);
+    }
+    if (item->end == ITEM_OPEN && options->keep_fresh && !is_due(item, now)) {
+        item->end = ITEM_FRESH;
+        item->until = staple_rules_serve_until(item->cert->policy,
+                                               &item->held);
+    }
+}
+
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static int is_directory(const char *path, apr_pool_t *p)
+{
+    apr_finfo_t info;
+
+    return !apr_stat(&info, path, APR_FINFO_TYPE, p)
+           && info.filetype == APR_DIR;
+}
+
+/* Beside the certificate, where HAProxy looks for it; or where --out says. */
+static const char *output_of(const char *path, const char *output,
+                             apr_pool_t *p)
+{
+    if (!output) {
+        return apr_pstrcat(p, path, SUFFIX, NULL);
+    }
+    return is_directory(output, p)
+           ? apr_pstrcat(p, output, "/", base_of(path), SUFFIX, NULL) : output;
+}
+
+static item_t *add_item(apr_array_header_t *items, const char *path,
+                        const staplectl_fetch_options_t *options,
+                        apr_pool_t *p)
+{
+    item_t *item = apr_pcalloc(p, sizeof(*item));
+
+    apr_pool_create(&item->pool, p);
+    item->path = apr_pstrdup(p, path);
+    item->output = output_of(path, options->output, p);
+    examine(item, options);
+    APR_ARRAY_PUSH(items, item_t *) = item;
+    return item;
+}
+
+static int is_pem_name(const char *name)
+{
+    const char *end = strrchr(name, '.');
+
+    return end && (!strcmp(end, ".pem") || !strcmp(end, ".crt")
+                   || !strcmp(end, ".cer"));
+}
+
+/* Keys, chains and the like lie there, too: what has no certificate of a server
+ * with its issuer is passed over. */
+static void add_found(apr_array_header_t *items, const char *path,
+                      const staplectl_fetch_options_t *options, apr_pool_t *p)
+{
+    const item_t *item = add_item(items, path, options, p);
+
+    if (item->end == ITEM_UNREADABLE || item->end == ITEM_NONE) {
+        apr_array_pop(items);
+    }
+}
+
+static void walk(apr_array_header_t *items, const char *path, int depth,
+                 const staplectl_fetch_options_t *options, apr_pool_t *p)
+{
+    apr_finfo_t entry;
+    apr_dir_t *dir;
+
+    if (depth > DEPTH_MAX || apr_dir_open(&dir, path, p)) {
+        return;
+    }
+    while (!apr_dir_read(&entry, APR_FINFO_NAME, dir)) {
+        const char *full = apr_pstrcat(p, path, "/", entry.name, NULL);
+
+        if (*entry.name == '.') {
+            continue;
+        }
+        if (is_directory(full, p)) {
+            walk(items, full, depth + 1, options, p);
+        }
+        else if (is_pem_name(entry.name)) {
+            add_found(items, full, options, p);
+        }
+    }
+    apr_dir_close(dir);
+}
+
+static const char *find_collision(const apr_array_header_t *items)
+{
+    int i, k;
+
+    for (i = 0; i < items->nelts; i++) {
+        const char *output = APR_ARRAY_IDX(items, i, item_t *)->output;
+
+        for (k = 0; k < i; k++) {
+            if (!strcmp(output, APR_ARRAY_IDX(items, k, item_t *)->output)) {
+                return output;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ----- what is said of it ----- */
+
+static const char *name_of(const item_t *item)
+{
+    return item->cert ? item->cert->name : item->path;
+}
+
+static int say_good(const item_t *item)
+{
+    printf("%s: %s %s, valid until %s\n", name_of(item),
+           item->end == ITEM_WRITTEN ? "written to" : "nothing newer than",
+           item->output, staple_words_when_text(item->until, item->pool));
+    return STAPLECTL_OK;
+}
+
+/* What is there and valid still staples: that is a warning. */
+static int say_failed(const item_t *item)
+{
+    int is_held = item->held.this_update
+                  && item->held.status == STAPLE_OCSP_GOOD;
+
+    fprintf(stderr, "%s: %s%s\n", name_of(item), item->why,
+            is_held ? apr_psprintf(item->pool, "; %s is valid until %s",
+                                   item->output,
+                                   staple_words_when_text(
+                                       staple_rules_serve_until(
+                                           item->cert->policy, &item->held),
+                                       item->pool))
+                    : "");
+    return is_held ? STAPLECTL_WARNING : STAPLECTL_CRITICAL;
+}
+
+static int say(const item_t *item)
+{
+    switch (item->end) {
+    case ITEM_WRITTEN:
+    case ITEM_FRESH:
+        return say_good(item);
+    case ITEM_NONE:
+        printf("%s: no response is needed: %s\n", name_of(item), item->why);
+        return STAPLECTL_OK;
+    case ITEM_REVOKED:
+        fprintf(stderr, "%s: the responder says that the certificate is "
+                "revoked; nothing was written\n", name_of(item));
+        return STAPLECTL_CRITICAL;
+    case ITEM_UNWRITTEN:
+        fprintf(stderr, "%s: %s cannot be written: %s\n", name_of(item),
+                item->output, item->why);
+        return STAPLECTL_CRITICAL;
+    case ITEM_UNREADABLE:
+        fprintf(stderr, "%s: %s\n", item->path, item->why);
+        return STAPLECTL_UNKNOWN;
+    default:
+        return say_failed(item);
+    }
+}
+
+/* Only where something new was written; it finds the files in STAPLE_FILES. */
+static int run_hook(const char *hook, const apr_array_header_t *items,
+                    apr_pool_t *p)
+{
+    const char *files = "";
+    int i;
+
+    for (i = 0; i < items->nelts; i++) {
+        const item_t *item = APR_ARRAY_IDX(items, i, item_t *);
+
+        if (item->end == ITEM_WRITTEN) {
+            files = apr_pstrcat(p, files, *files ? "\n" : "", item->output,
+                                NULL);
+        }
+    }
+    if (!*files) {
+        return STAPLECTL_OK;
+    }
+    setenv("STAPLE_FILES", files, 1);
+    fflush(stdout);
+    if (system(hook) == 0) {
+        return STAPLECTL_OK;
+    }
+    fprintf(stderr, "staplectl: the command of --post-hook failed\n");
+    return STAPLECTL_CRITICAL;
+}
+
+static int worse(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+int staplectl_fetch(const apr_array_header_t *paths,
+                    const staplectl_fetch_options_t *options, apr_pool_t *p)
+{
+    apr_array_header_t *items = apr_array_make(p, 4, sizeof(item_t *));
+    const char *collision;
+    int i, status = STAPLECTL_OK;
+
+    for (i = 0; i < paths->nelts; i++) {
+        add_item(items, APR_ARRAY_IDX(paths, i, const char *), options, p);
+    }
+    if (options->keep_fresh) {
+        walk(items, options->keep_fresh, 0, options, p);
+    }
+    collision = find_collision(items);
+    if (collision) {
+        fprintf(stderr, "staplectl: several responses would be written to %s; "
+                "leave --output away, and each goes beside its certificate\n",
+                collision);
+        return STAPLECTL_UNKNOWN;
+    }
+    staplectl_fetch_items(items, options, p);
+    for (i = 0; i < items->nelts; i++) {
+        status = worse(status, say(APR_ARRAY_IDX(items, i, item_t *)));
+    }
+    return options->post_hook
+           ? worse(status, run_hook(options->post_hook, items, p)) : status;
+}

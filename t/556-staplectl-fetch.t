@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# staplectl fetch brings verified responses without a server: to a file that is
+# replaced as a whole or stays, again after failures, for what is due of a
+# directory; and it says by its exit status what became of it.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Work qw(build_dir work_dir);
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
+my $dir = work_dir() . '/fetched';
+mkdir $dir or die "$dir: $!\n";
+
+sub fetch
+{
+    return run(build_dir() . '/staplectl/staplectl', 'fetch', '--timeout', 5,
+               @_);
+}
+
+sub is_good
+{
+    my ($file, $leaf) = @_;
+    my (undef, $out) = run('openssl', 'ocsp', '-respin', $file, '-issuer',
+                           $leaf->{issuer}, '-cert', $leaf->{cert}, '-CAfile',
+                           $ca->root, '-verify_other', $leaf->{issuer},
+                           '-no_nonce');
+    return $out =~ /verify OK/i && $out =~ /: good/;
+}
+
+sub files
+{
+    my ($where) = @_;
+
+    opendir my $handle, $where or die "$where: $!\n";
+    return join ' ', sort grep { !/^\./ } readdir $handle;
+}
+
+# One certificate.
+my $file = "$dir/www.ocsp";
+my ($exit, $out) = fetch($leaf->{chain}, '--output', $file);
+is($exit, 0, 'a response is fetched');
+like($out, qr/^www\.test: written to \Q$file\E, valid until 20/m, '... in words');
+ok(is_good($file, $leaf), '... and is what OpenSSL believes');
+is(sprintf('%o', (stat $file)[2] & 0777), 644, '... that any server may read');
+is(files($dir), 'www.ocsp', '... and nothing else was left');
+my $before = read_file($file);
+
+# What cannot be believed replaces nothing.
+for my $lie ('badsig', 'expired', 'othercert', 'http 500', 'garbage', 'trylater',
+             'unknown') {
+    $responder->only($lie);
+    ($exit, $out) = fetch($leaf->{chain}, '--output', $file);
+    is($exit, 1, "$lie: what is there is valid still");
+    like($out, qr/^www\.test: .*\S; \Q$file\E is valid until 20/m,
+         '... in words');
+    is(read_file($file), $before, '... and stays');
+    is((fetch($leaf->{chain}, '--output', "$dir/none"))[0], 2,
+       "$lie: nothing is there");
+}
+is(files($dir), 'www.ocsp', 'and nothing else was left');
+$responder->only('revoked');
+($exit, $out) = fetch($leaf->{chain}, '--output', "$dir/none");
+is($exit, 2, 'revoked');
+like($out, qr/says that the certificate is revoked/, '... in words');
+ok(!-e "$dir/none", '... and not written');
+
+# A new certificate that its responder does not know yet.
+my $ran = "$dir/ran";
+$responder->only('unauthorized');
+my $count = $responder->count($leaf);
+my $pid = fork // die "fork: $!\n";
+if (!$pid) {
+    my ($status) = fetch($leaf->{chain}, '--output', "$dir/waited", '--wait',
+                         '10m', '--post-hook',
+                         "printf '%s\\n' \"\$STAPLE_FILES\" >$ran");
+    POSIX::_exit($status);
+}
+ok($responder->wait_for_request($leaf, $count), '--wait: it is asked');
+ok(!-e "$dir/waited", '... and nothing is there yet');
+$responder->good;
+waitpid $pid, 0;
+is($?, 0, '... again, until there is a response');
+ok(is_good("$dir/waited", $leaf), '... which is good');
+is(read_file($ran), "$dir/waited\n", '... and the hook knows where');
+
+# What needs none, and what has none although it should.
+my $none = $ca->leaf(name => 'none.test');
+is((fetch($none->{chain}))[0], 0, 'no responder: none is needed');
+my $must = $ca->leaf(name => 'must.test', must_staple => 1);
+($exit, $out) = fetch($must->{chain});
+is($exit, 2, 'no responder and must-staple: none can be had');
+($exit, $out) = fetch($leaf->{cert});
+is($exit, 3, 'without the issuer nothing can be asked');
+like($out, qr/--issuer/, '... and it is said how');
+is((fetch($leaf->{cert}, '--issuer', $leaf->{issuer}, '--output', $file))[0], 0,
+   '... with --issuer it can');
+is((fetch("$dir/gone.pem"))[0], 3, 'a file that is not there');
+is((fetch())[0], 3, 'no file');
+($exit, $out) = fetch($leaf->{chain}, '--output', "$dir/no/such/place");
+is($exit, 2, 'a place that cannot be written');
+like($out, qr/cannot be written: No such file/, '... in words');
+
+# A directory.
+my $sites = "$dir/sites";
+my %site;
+mkdir $_ or die "$_: $!\n" for $sites, "$sites/deep";
+for my $name ('a', 'b', 'deep/c') {
+    $site{$name} = $ca->leaf(name => ($name =~ s{.*/}{}r) . '.test',
+                             ocsp => $responder->url);
+    write_file("$sites/$name.pem", read_file($site{$name}{chain}));
+}
+write_file("$sites/key.pem", read_file($leaf->{key}));
+write_file("$sites/chain.pem", read_file($leaf->{issuer}));
+unlink $ran;
+my @keep = ('--keep-fresh', $sites, '--post-hook', "echo x >>$ran");
+($exit, $out) = fetch(@keep);
+is($exit, 0, '--keep-fresh');
+ok(is_good("$sites/$_.pem.ocsp", $site{$_}), "... $_") for sort keys %site;
+is(files($sites), 'a.pem a.pem.ocsp b.pem b.pem.ocsp chain.pem deep key.pem',
+   '... and nothing for keys and chains');
+is(read_file($ran), "x\n", '... the hook is run once');
+$count = $responder->count;
+($exit, $out) = fetch(@keep);
+is($exit, 0, 'nothing is due');
+is($responder->count, $count, '... so nobody is asked');
+is(read_file($ran), "x\n", '... and the hook is not run');
+unlink "$sites/b.pem.ocsp";
+write_file("$sites/a.pem.ocsp", read_file("$sites/deep/c.pem.ocsp"));
+$count = $responder->count;
+is((fetch(@keep))[0], 0, 'a response is gone, another one is not its own');
+is($responder->count, $count + 2, '... these two are asked for');
+ok(is_good("$sites/$_.pem.ocsp", $site{$_}), "... $_") for 'a', 'b';
+like((fetch("$sites/a.pem", "$sites/b.pem", '--output', "$dir/one"))[1],
+     qr/several responses/, 'two responses do not go into one file');
+
+done_testing();
