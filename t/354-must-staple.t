@@ -84,6 +84,7 @@ for my $case (['refuse', 120, 'refused'], ['hang-before', 2, 'silent']) {
     $killed->launch;
     ok(wait_for(sub { $responder->count }, 60), "$what: it asks");
     my $first = $killed->wait_for_refresher;
+    kill 'STOP', $first;    # so that it meets nothing of what follows
     $responder->tell($fault) if $fault eq 'refuse';
     kill 'KILL', $first;
     ok($killed->wait_for_log(qr/STP0120/, 60), '... and is replaced');

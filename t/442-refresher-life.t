@@ -53,11 +53,13 @@ SKIP: {
     }
 }
 
-# The parent is killed.
-for my $mpm (qw(event prefork)) {
+# The parent is killed. mpm-itk goes on top of prefork.
+for my $mpm (qw(event worker prefork itk)) {
     SKIP: {
         skip "no mpm_$mpm here" if !has_httpd_module("mpm_$mpm");
-        my $httpd = server(mpm => $mpm);
+        my $httpd = $mpm eq 'itk'
+            ? server(mpm => 'prefork', modules => ['mpm_itk'])
+            : server(mpm => $mpm);
 
         $httpd->start;
         wait_for_staple($httpd, 'good');

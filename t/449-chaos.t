@@ -17,7 +17,7 @@ use Time::HiRes qw(sleep time);
 my $seconds = $ENV{STAPLE_CHAOS} || 6;
 my $seed = $ENV{STAPLE_CHAOS_SEED} || $$ ^ time;
 my @mpms = grep { has_httpd_module("mpm_$_") }
-    $ENV{STAPLE_CHAOS_MPM} || qw(event worker prefork);
+    $ENV{STAPLE_CHAOS_MPM} || qw(event worker prefork itk);
 
 srand $seed;
 my $ca = Staple::CA->new;
@@ -135,10 +135,15 @@ sub rage
     my ($mpm) = @_;
 
     %leaf = map { $_ => leaf($_) } @steady, @fickle;
+    my $is_itk = $mpm eq 'itk';    # which goes on top of prefork
     $httpd = Staple::Httpd->new(
-        mpm => $mpm, conf => stapling('SSLStaplingStandardCacheTimeout 1',
-                                      'SSLStaplingErrorCacheTimeout 2',
-                                      'SSLStaplingResponderTimeout 1'));
+        mpm => $is_itk ? 'prefork' : $mpm,
+        modules => $is_itk ? ['mpm_itk'] : [],
+        conf => stapling('SSLStaplingStandardCacheTimeout 1',
+                         'SSLStaplingErrorCacheTimeout 2',
+                         'SSLStaplingResponderTimeout 1',
+                         $is_itk ? ('LimitUIDRange 0 65535',
+                                    'LimitGIDRange 0 65535') : ()));
     configure();
     $httpd->start;
     wait_for_staple($httpd, 'good', name => $_) for @steady, @fickle;

@@ -368,6 +368,14 @@ sub _offspring
     return split ' ', read_file("/proc/$pid/task/$pid/children");
 }
 
+# Whether it has ended, and nobody has collected it.
+sub is_zombie
+{
+    my ($pid) = @_;
+
+    return read_file("/proc/$pid/stat") =~ /\) Z /;
+}
+
 sub _is_refresher
 {
     my ($pid) = @_;
@@ -387,7 +395,8 @@ sub children
 sub refresher
 {
     my ($self) = @_;
-    my ($pid) = grep { _is_refresher($_) } $self->_offspring;
+    my ($pid) = grep { _is_refresher($_) && !is_zombie($_) }
+        $self->_offspring;
 
     return $pid;
 }
