@@ -30,9 +30,6 @@
 #define PATIENCE apr_time_from_sec(20)
 #define PAUSE apr_time_from_msec(5)
 
-/* No call may take longer: none waits for anything. */
-#define PROMPT apr_time_from_msec(500)
-
 static apr_pool_t *pool;
 static const char *dir;
 
@@ -41,7 +38,8 @@ typedef struct ends_t {
     int count;
     int of[STAPLE_MESSAGE_NO_START + 1];
     staple_message_end_t last;
-    apr_interval_time_t slowest; /* call of staple_message_run */
+    int steps;         /* calls of staple_message_run */
+    int started_in;    /* the step after which the program was running */
 } ends_t;
 
 static void note_end(void *baton, const staple_message_end_t *end)
@@ -115,11 +113,11 @@ static void tell(staple_message_t *message, int number,
 
 static int step(staple_message_t *message, ends_t *ends)
 {
-    apr_time_t start = apr_time_now();
     int left = staple_message_run(message);
 
-    if (apr_time_now() - start > ends->slowest) {
-        ends->slowest = apr_time_now() - start;
+    ends->steps++;
+    if (left && !ends->count && !ends->started_in) {
+        ends->started_in = ends->steps;
     }
     return left;
 }
@@ -210,7 +208,8 @@ static void test_ends(void)
         ok(run_until(message, &ends, 0), "%s: it ends", cases[i].what);
         is_int((int)ends.last.end, (int)cases[i].end, "... as that");
         is_int(ends.last.exit_status, cases[i].status, "... its status");
-        ok(ends.slowest < PROMPT, "... and no call waited");
+        is_int(ends.started_in, 1, "... and not within the call that started "
+               "it");
         staple_message_destroy(message);
         ok(!has_children(), "... no zombie stays");
     }

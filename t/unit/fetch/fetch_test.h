@@ -165,6 +165,7 @@ void test_failover(void);
 void test_keepalive(void);
 void test_concurrency(void);
 void test_slices(void);
+void test_span(void);
 
 /* neighbours.c */
 void test_neighbours(void);

@@ -37,6 +37,7 @@ int main(void)
     test_keepalive();
     test_concurrency();
     test_slices();
+    test_span();
     test_neighbours();
     test_newcomer();
     test_hanging_names();
