@@ -1,10 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
 # ?metrics is what promtool accepts, a real Prometheus scrapes it in both of
-# its dialects, and the example rules speak up when they should and only then.
+# its dialects, the example rules speak up when they should and only then, and
+# each query of the example dashboard has a result.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use JSON::PP;
 use Staple;
 use Staple::Status;
 use Staple::Work qw(source_dir spawn stop_process free_ports);
@@ -169,7 +171,7 @@ like($open->{body}, qr/\n# EOF\n\z/, '... with its end');
 unlike($open->{body}, qr/^# TYPE \w+_total /m, '... and its names of counters');
 
 SKIP: {
-    skip 'no prometheus', 5 if !tool('prometheus');
+    skip 'no prometheus', 7 if !tool('prometheus');
     my ($port) = free_ports(1);
     my $conf = write_file('prometheus.yml', <<"END");
 global:
@@ -205,6 +207,21 @@ END
     ok(wait_for(sub { $query->('ALERTS{alertname="StapleRevoked"}')
                       =~ /alertstate="firing".*certificate="revoked\.test"/ },
                 10), '... and raises the alarm');
+    # Each query of the dashboard, over as long as there are samples.
+    my $dashboard = JSON::PP::decode_json(read_file(
+        source_dir() . '/docs/examples/grafana-dashboard.json'));
+    my @queries = map { $_->{expr} }
+        map { @{ $_->{targets} } } @{ $dashboard->{panels} };
+    my @empty;
+
+    for my $expr (@queries) {
+        my $here = $expr =~ s/\$__rate_interval/20s/gr;
+
+        push @empty, $expr if !wait_for(sub { $query->($here) =~ /=> \S+ @/ },
+                                        20);
+    }
+    cmp_ok(scalar @queries, '>', 10, 'a dashboard with queries');
+    is(join("\n", @empty), '', '... each of which has a result');
     stop_process($pid, 'TERM', 10);
 }
 
