@@ -65,63 +65,98 @@ my @by_name = (
         sub { replace($_[0], substr read_file($_[0]), 0, 30_000) }],
 );
 
-sub trouble
+# A server as it is when its file is to suffer: nobody is asked any more, so all
+# that is stapled lies in the ring.
+sub victim
 {
     my ($who, %o) = @_;
     my $httpd = Staple::Httpd->new(conf => stapling(), %o,
                                    vhosts => [map { { cert => $_ } } @leaves]);
     my $file = $httpd->dir . '/logs/stapling_cache';
 
-    $responder->good;
     $httpd->start;
     my %served = map {
         ($_->{serial} => wait_for_staple($httpd, 'good',
                                          name => $_->{name})->{der})
     } @leaves;
-    $responder->tell('refuse');
-    ok(wait_for(sub { is_whole($file, \%served) }), "$who: a file");
-    my $visitors = Staple::Visitors->new($ca, [$httpd], names => \@names);
+    return { who => $who, httpd => $httpd, file => $file, served => \%served };
+}
 
+sub is_right { return is_whole($_[0]{file}, $_[0]{served}) }
+
+# All suffer the same at the same time, as each wait is for httpd's monitor.
+sub trouble
+{
+    my @victims = @_;
+
+    $responder->tell('refuse');
+    for my $v (@victims) {
+        ok(wait_for(sub { is_right($v) }), "$v->{who}: a file");
+        $v->{visitors} = Staple::Visitors->new($ca, [$v->{httpd}],
+                                               names => \@names);
+    }
     for (@in_place) {
         my ($what, $act) = @$_;
 
-        $act->($file);
-        ok(wait_for(sub { is_whole($file, \%served) }, 20),
-           "$who: $what: it is put right");
+        for my $v (@victims) {
+            $act->($v->{file});
+        }
+        for my $v (@victims) {
+            ok(wait_for(sub { is_right($v) }, 20),
+               "$v->{who}: $what: it is put right");
+        }
     }
     # Not put right before the next generation reads it, or not quite.
-    $in_place[0][1]->($file);
-    $httpd->graceful;
-    ok(wait_for(sub { is_whole($file, \%served) }, 20),
-       "$who: cut to nothing, and a graceful restart");
-    $httpd->log_ok;
-
+    for my $v (@victims) {
+        $in_place[0][1]->($v->{file});
+        $v->{httpd}->graceful;
+        ok(wait_for(sub { is_right($v) }, 20),
+           "$v->{who}: cut to nothing, and a graceful restart");
+        $v->{httpd}->log_ok;
+    }
     for (@by_name) {
         my ($what, $act) = @$_;
-        my $old = (stat $file)[1];
 
-        $act->($file);
-        ok(wait_for(sub { ((stat $file)[1] // $old) != $old
-                              && is_whole($file, \%served) }, $HOOK),
-           "$who: $what: a new one is made");
+        for my $v (@victims) {
+            $v->{old} = (stat $v->{file})[1];
+            $act->($v->{file});
+        }
+        for my $v (@victims) {
+            ok(wait_for(sub { ((stat $v->{file})[1] // $v->{old}) != $v->{old}
+                                  && is_right($v) }, $HOOK),
+               "$v->{who}: $what: a new one is made");
+        }
     }
-    $httpd->log_ok(qr/STP0120/);
+    $_->{httpd}->log_ok(qr/STP0120/) for @victims;
 
     # What is not a ring is not ours to touch.
-    replace($file, "not yours\n");
-    ok($httpd->wait_for_log(qr/STP0143.*is not a ring file/, $HOOK),
-       "$who: a stranger's file is left alone, and the log says so");
-    is(read_file($file), "not yours\n", "$who: as it was");
-    unlink $file;
-    ok(wait_for(sub { is_whole($file, \%served) }, $HOOK),
-       "$who: when it is gone, there is a ring again");
-    is(scalar(() = $httpd->error_log =~ /STP0143/g), 1,
-       "$who: it was said once");
-    $httpd->log_ok(qr/STP0120/, qr/STP0143/);
+    replace($_->{file}, "not yours\n") for @victims;
+    for my $v (@victims) {
+        ok($v->{httpd}->wait_for_log(qr/STP0143.*is not a ring file/, $HOOK),
+           "$v->{who}: a stranger's file is left alone, and the log says so");
+        is(read_file($v->{file}), "not yours\n", "$v->{who}: as it was");
+        unlink $v->{file};
+    }
+    for my $v (@victims) {
+        ok(wait_for(sub { is_right($v) }, $HOOK),
+           "$v->{who}: when it is gone, there is a ring again");
+        is(scalar(() = $v->{httpd}->error_log =~ /STP0143/g), 1,
+           "$v->{who}: it was said once");
+        $v->{httpd}->log_ok(qr/STP0120/, qr/STP0143/);
+    }
+    end_well($_) for @victims;
+    $responder->tell('listen');
+}
+
+# The visitors have missed nothing, and a stop and start find the file.
+sub end_well
+{
+    my ($v) = @_;
+    my ($who, $httpd, $file) = @$v{qw(who httpd file)};
 
     chmod 0, $file;
-    ok($visitors->wait_for_more(30), "$who: visitors came throughout");
-    my @odd = $visitors->stop->odd;
+    ok($v->{visitors}->wait_for_more(30), "$who: visitors came throughout");
+    my @odd = $v->{visitors}->stop->odd;
     ok(!@odd, "$who: each saw a true staple") or diag(join "\n", @odd);
     chmod 0600, $file;
     ok($httpd->stop, "$who: httpd stops in good order");
@@ -130,20 +165,20 @@ sub trouble
     is(handshake($httpd, name => $_)->{staple}, 'good',
        "$who: $_: stapled from the file after a stop and start") for @names;
     ok($httpd->stop, "$who: httpd stops in good order");
-    $responder->tell('listen');
     unlike($httpd->error_log, qr/exit signal (?!Killed)/,
            "$who: no process got a signal but the refreshers replaced");
     # The last one's death may be told after the file was found in order.
     $httpd->log_ok(qr/STP0120/, qr/exit signal Killed/);
 }
 
-trouble($is_root ? 'root' : 'a user');
+my @victims = victim($is_root ? 'root' : 'a user');
 SKIP: {
     skip 'only root can be another user', 1 if !$is_root;
     skip 'no setpriv here', 1 if !Staple::Work::find_tool('setpriv');
     chmod 0644, map { $_->{key} } @leaves;
-    trouble('a user', as => (Staple::Httpd::account())[0]);
+    push @victims, victim('a user', as => (Staple::Httpd::account())[0]);
 }
+trouble(@victims);
 
 # ----- a disk that is full -----
 
