@@ -44,6 +44,16 @@ static void require(int is_true)
     }
 }
 
+/* What we would ask has the length that its first bytes say. */
+static void check_request(staple_ocsp_hash_e hash)
+{
+    const unsigned char *der;
+    apr_size_t len;
+
+    require(!staple_ocsp_request(subject, hash, &der, &len, pool));
+    require(der[0] == 0x30 && len == der[1] + 2U);
+}
+
 /* The pool's memory is not where LeakSanitizer looks for pointers. */
 static void end(void)
 {
@@ -63,6 +73,8 @@ static void begin(void)
     leaf = pki_read(PAIR_LEAF, pool);
     require(!subject_of(&subject, leaf.cert, issuer.cert,
                                         pool));
+    check_request(STAPLE_OCSP_SHA1);
+    check_request(STAPLE_OCSP_SHA256);
 }
 
 static void check_error(staple_ocsp_reason_e reason)

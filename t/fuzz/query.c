@@ -4,8 +4,8 @@
  * Fuzz target: the query of the status page, which any client may send. It is
  * understood completely, or refused with words.
  *
- * What it needs of httpd stands here: one function, with its rules, and one
- * that is never called.
+ * What it needs of httpd stands here: one function with its rules, and one that
+ * need not do anything.
  */
 
 #include "../../status/status_int.h"
@@ -80,6 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(query.show <= SHOW_TOKEN && query.state <= STAPLE_STATES);
         require(query.page >= 1 && query.page <= 999999 && query.words);
         require(query.show != SHOW_DER || query.id);
+        require(*staple_status_link(&query, query.state,
+                                    query.only_attention, query.page + 1,
+                                    pool));
+    }
+    else {
+        require(strstr(staple_status_queries(pool), "page") != NULL);
     }
     apr_pool_clear(pool);
     return 0;

