@@ -452,8 +452,8 @@ static void note_error(round_t *round, const staple_fetch_answer_t *answer)
     }
 }
 
-static staple_fetch_judgement_e judge(void *baton,
-                                      const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e judge_body(void *baton,
+                                           const staple_fetch_answer_t *answer)
 {
     round_t *round = baton;
     staple_ocsp_verdict_t *verdict = &round->verdict;
@@ -608,7 +608,7 @@ static apr_status_t ask(round_t *round)
     choose_responders(round, &job);
     job.proxy = cert->policy->proxy;
     job.proxy_credentials = cert->policy->proxy_credentials;
-    job.judge = judge;
+    job.judge = judge_body;
     job.done = on_done;
     job.reading = note_reading;
     job.baton = round;

@@ -1,8 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# A healthy responder does not wait for its neighbours: 40 certificates before
+# A healthy responder does not wait for its neighbours: 60 certificates before
 # it in the configuration have responders whose names hang, or that drip; it is
-# stapled before any of them has even failed.
+# stapled, and asked again twice when what is held is due, before any of them has
+# even failed.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -12,7 +13,7 @@ my $missing = Staple::Names::missing();
 
 plan skip_all => $missing if $missing;
 
-my @numbers = 1 .. 40;
+my @numbers = 1 .. 60;
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca, {
     bind => ['127.0.0.1', map { "127.0.1.$_" } @numbers] });
@@ -26,15 +27,20 @@ sub stapled_beside
     my ($what, $names) = @_;
     my $httpd = Staple::Httpd->new(
         names  => $names,
-        conf   => stapling('SSLStaplingResponderTimeout 30', 'StapleWarmup 0'),
+        conf   => stapling('SSLStaplingResponderTimeout 60', 'StapleWarmup 0',
+                           'SSLStaplingStandardCacheTimeout 1'),
         vhosts => [map { { cert => $_ } } @ill, $well]);
 
+    $responder->tell('reset-counters');
     $httpd->start;
     ok($httpd->wait_for_log(qr/STP0204: well\.test/, 60),
        "$what: the neighbour has its response");
     my ($before) = $httpd->error_log =~ /^(.*?)STP0204: well\.test/s;
 
     unlike($before, qr/STP0203/, '... before any of the others has failed');
+    ok(wait_for(sub { $responder->count($well) >= 3 }, 50),
+       '... which is renewed when it is due');
+    unlike($httpd->error_log, qr/STP0203/, '... and still none has failed');
     ok($httpd->stop, '... httpd stops in good order');
     $httpd->log_ok(qr/STP0203/);
 }
