@@ -12,13 +12,15 @@ my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
 my $none = $ca->leaf(name => 'none.test');
+my $must = $ca->leaf(name => 'must.test', ocsp => $responder->url,
+                     must_staple => 1);
 
 sub server
 {
     my (@more) = @_;
     my $httpd = Staple::Httpd->new(
         ports => 2, conf => stapling(status_conf(), @more),
-        vhosts => [{ cert => $leaf }, { cert => $none }]);
+        vhosts => [{ cert => $leaf }, { cert => $none }, { cert => $must }]);
 
     $httpd->start;
     wait_for_staple($httpd, 'good');
@@ -90,6 +92,21 @@ $status->act('refresh', $id);
 is(wait_for_staple($httpd, 'good')->{staple}, 'good',
    'refresh does not wait for the pause after a failure');
 
+# The last response of a must-staple certificate.
+wait_for_staple($httpd, 'good', name => 'must.test');
+my $must_id = $status->cert('must.test')->{id};
+$responder->tell('http 503', $must);
+$answer = $status->act('forget', $must_id);
+is($answer->{status}, 409, 'forget: not the last response of a must-staple one');
+like($answer->{body}, qr/must-staple.*force=yes/s, '... and says how all the same');
+is(handshake($httpd, name => 'must.test')->{staple}, 'good', '... it is there');
+is($status->act('forget', $must_id, field => { force => 'yes' })->{status}, 303,
+   'forced');
+is(wait_for_staple($httpd, 'none', name => 'must.test')->{staple}, 'none',
+   '... it is gone');
+$responder->tell('clear');
+$status->act('refresh', $must_id);
+
 # Without a browser's headers, as a script does it.
 is($status->act('refresh', $id, headers => {
        Origin => undef, 'Sec-Fetch-Site' => undef })->{status}, 303,
@@ -106,6 +123,6 @@ my $which = qr/STP0301: www\.test \(serial $leaf->{serial}\)/;
 like($httpd->error_log, qr/$which: its response is dropped on the status page/,
      'the log says what was done');
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/\[staple:warn\]/);
+$httpd->log_ok(qr/\[staple:warn\]/, qr/STP0203: must\.test/);
 
 done_testing;

@@ -9,7 +9,7 @@ use lib "$FindBin::Bin/lib";
 use Fcntl qw(SEEK_SET);
 use JSON::PP;
 use Staple;
-use Staple::Work qw(build_dir);
+use Staple::Work qw(build_dir work_dir spawn stop_process);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -117,6 +117,20 @@ ok(wait_for(sub { !grep { $_ } @{ words() } }, 30),
 is((ctl('refresh', 'one.test', '--wait', '60s'))[0], 0, '... and all goes on');
 
 is((ctl('refresh'))[0], 3, 'refresh wants to know which');
+
+# watch draws until it is ended, and says what is being asked.
+my $watched = work_dir() . '/watched';
+my $watch = spawn(name => 'watch', log => $watched, cmd => [
+    build_dir() . '/staplectl/staplectl', 'watch', '--ring', $ring]);
+ok(wait_for(sub { (() = read_file($watched) =~ /^STATE /mg) > 1 }, 60),
+   'watch draws the list anew');
+$responder->tell('hang-before', $two);
+is((ctl('refresh', 'two.test'))[0], 0, 'a responder that hangs is asked');
+ok(wait_for(sub { read_file($watched)
+                  =~ /^stapled .* two\.test:\d+ +being asked, for /m }, 60),
+   '... and watch says that it is being asked');
+stop_process($watch, 'TERM', 10);
+$responder->good($two);
 is((ctl('refresh', 'one.test', '--wait', 'soon'))[0], 3, '--wait wants a span');
 is((ctl('refresh', 'other.test'))[0], 3, 'no such certificate');
 
