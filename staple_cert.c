@@ -208,6 +208,19 @@ staple_cert_list(const staple_cert_registry_t *registry)
     return registry->list;
 }
 
+apr_size_t staple_cert_count_stapled(const staple_cert_registry_t *registry)
+{
+    const apr_array_header_t *list = registry->list;
+    apr_size_t count = 0;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        count += APR_ARRAY_IDX(list, i, staple_cert_t *)->scope
+                 == STAPLE_CERT_APPLIES;
+    }
+    return count;
+}
+
 /* mod_ssl's ids are SHA-1 digests and fit; other TLS modules may use longer
  * ones, of which the SHA-256 stands in. */
 static void id_of(const char *id, apr_size_t id_len,

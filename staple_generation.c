@@ -290,19 +290,6 @@ static apr_size_t collect_ids(const apr_array_header_t *list,
     return count;
 }
 
-/* Without the issuers, which have an id of their own. */
-static apr_size_t count_stapled(const apr_array_header_t *list)
-{
-    apr_size_t count = 0;
-    int i;
-
-    for (i = 0; i < list->nelts; i++) {
-        count += APR_ARRAY_IDX(list, i, staple_cert_t *)->scope
-                 == STAPLE_CERT_APPLIES;
-    }
-    return count;
-}
-
 /* Those that were taken over. */
 static apr_size_t count_issuers(const apr_array_header_t *list,
                                 const staple_cache_t *cache)
@@ -390,7 +377,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     assign_slots(list, *cache);
     log_ring(conf, &report, ring.ids_count, s);
     report.seeded -= count_issuers(list, *cache);
-    log_summary(conf, &report, count_stapled(list), s, ptemp);
+    log_summary(conf, &report, staple_cert_count_stapled(registry), s, ptemp);
     return APR_SUCCESS;
 }
 

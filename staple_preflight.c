@@ -289,19 +289,6 @@ static void report_targets(report_t *report)
                                                report->pool);
 }
 
-static apr_size_t count_stapled(const staple_cert_registry_t *registry)
-{
-    const apr_array_header_t *list = staple_cert_list(registry);
-    apr_size_t count = 0;
-    int i;
-
-    for (i = 0; i < list->nelts; i++) {
-        count += APR_ARRAY_IDX(list, i, staple_cert_t *)->scope
-                 == STAPLE_CERT_APPLIES;
-    }
-    return count;
-}
-
 /* What keeps a start from having its file there. */
 static void report_place(report_t *report, const char *path, apr_size_t size)
 {
@@ -317,7 +304,7 @@ static void report_ring(report_t *report)
 {
     const staple_main_conf_t *global
         = staple_config_of(report->conf->server)->main;
-    apr_size_t count = count_stapled(report->conf->registry);
+    apr_size_t count = staple_cert_count_stapled(report->conf->registry);
     apr_size_t need = staple_cache_size_for(count);
 
     printf("\nThe ring\n");

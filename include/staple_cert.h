@@ -180,6 +180,9 @@ staple_cert_t *staple_cert_find(const staple_cert_registry_t *registry,
 const apr_array_header_t *
 staple_cert_list(const staple_cert_registry_t *registry);
 
+/** How many of them OCSP applies to. */
+apr_size_t staple_cert_count_stapled(const staple_cert_registry_t *registry);
+
 #ifdef __cplusplus
 }
 #endif
