@@ -103,6 +103,6 @@ for (@clients) {
 }
 
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP020[23]/);
+$httpd->log_ok(qr/STP020[23]|STP030[23]/);
 
 done_testing;
