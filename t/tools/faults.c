@@ -213,7 +213,7 @@ static void note_what(const char *what)
 {
     size_t i;
 
-    for (i = 0; what[i] && i < sizeof(control->what) - 1; i++) {
+    for (i = 0; i < sizeof(control->what) - 1 && what[i]; i++) {
         control->what[i] = what[i];
     }
     control->what[i] = '\0';

@@ -25,6 +25,7 @@
 
 static apr_pool_t *pool;
 
+__attribute__((noreturn))
 static void fail(const char *what, const char *about)
 {
     fprintf(stderr, "leaves: cannot %s %s\n", what, about);
