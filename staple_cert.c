@@ -741,26 +741,52 @@ static int by_user_rank(const void *a, const void *b)
                                     : compare(one->order, other->order);
 }
 
-/* The names of a certificate's virtual hosts, each once. */
-static void list_hosts(record_t *record, apr_pool_t *p, apr_pool_t *ptemp)
+static int by_user_host(const void *a, const void *b)
 {
-    apr_array_header_t *users = record->users;
-    apr_array_header_t *hosts = apr_array_make(p, users->nelts,
-                                               sizeof(const char *));
-    apr_hash_t *seen = apr_hash_make(ptemp);
-    int i;
+    const user_t *one = a;
+    const user_t *other = b;
+    int order = strcmp(one->host, other->host);
 
-    qsort(users->elts, (apr_size_t)users->nelts, sizeof(user_t), by_user_rank);
+    return order ? order : by_user_rank(a, b);
+}
+
+static void sort_users(apr_array_header_t *users,
+                       int (*order)(const void *, const void *))
+{
+    qsort(users->elts, (apr_size_t)users->nelts, sizeof(user_t), order);
+}
+
+/* Leave of each virtual host what comes first. Sorted rather than looked up, so
+ * that it takes no memory. */
+static void drop_repeated(apr_array_header_t *users)
+{
+    user_t *user = (user_t *)users->elts;
+    int i, kept = 0;
+
+    sort_users(users, by_user_host);
     for (i = 0; i < users->nelts; i++) {
-        const char *host = APR_ARRAY_IDX(users, i, user_t).host;
-
-        if (!apr_hash_get(seen, host, APR_HASH_KEY_STRING)) {
-            apr_hash_set(seen, host, APR_HASH_KEY_STRING, host);
-            APR_ARRAY_PUSH(hosts, const char *) = host;
+        if (!kept || strcmp(user[i].host, user[kept - 1].host)) {
+            user[kept++] = user[i];
         }
     }
+    users->nelts = kept;
+}
+
+/* The names of a certificate's virtual hosts, each once. */
+static void list_hosts(record_t *record, apr_pool_t *p)
+{
+    apr_array_header_t *users = record->users;
+    apr_array_header_t *hosts;
+    int i;
+
+    drop_repeated(users);
+    sort_users(users, by_user_rank);
+    hosts = apr_array_make(p, users->nelts, sizeof(const char *));
+    for (i = 0; i < users->nelts; i++) {
+        APR_ARRAY_PUSH(hosts, const char *)
+            = APR_ARRAY_IDX(users, i, user_t).host;
+    }
     record->cert.hosts = hosts;
-    apr_pool_clear(ptemp);
 }
 
 void staple_cert_registry_finish(staple_cert_registry_t *registry)
@@ -771,7 +797,6 @@ void staple_cert_registry_finish(staple_cert_registry_t *registry)
           sizeof(staple_cert_t *), by_rank);
     for (i = 0; i < registry->list->nelts; i++) {
         list_hosts(record_of(APR_ARRAY_IDX(registry->list, i,
-                                           staple_cert_t *)), registry->pool,
-                   registry->scratch);
+                                           staple_cert_t *)), registry->pool);
     }
 }

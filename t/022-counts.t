@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# What a start costs for each certificate and for each further virtual host of
-# one, in instructions, which unlike times can be repeated. The bounds are those
-# of docs/performance.md.
+# What is done for each certificate, handshake and response, and again and again
+# where there is nothing to do, in instructions and in bytes: these can be
+# repeated, which times cannot. The figures are in docs/performance.md.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -14,28 +14,87 @@ plan(skip_all => 'no valgrind here')
 plan(skip_all => 'a build with sanitizers does not run under valgrind')
     if read_file(build_dir() . '/Makefile') =~ /^STAPLE_CFLAGS =.*-fsanitize/m;
 
-my $program = build_dir() . '/t/tools/certs';
+my $tools = build_dir() . '/t/tools';
 
-# The instructions within staple_cert_add.
-sub count
+# The instructions within some functions.
+sub instructions
 {
-    my (@args) = @_;
-    my $said = `valgrind --tool=callgrind --toggle-collect=staple_cert_add \\
-                --callgrind-out-file=/dev/null $program @args 2>&1`;
+    my ($functions, $program, @args) = @_;
+    my $toggles = join ' ', map { "--toggle-collect=$_" } @$functions;
+    my $said = `valgrind --tool=callgrind $toggles \\
+                --callgrind-out-file=/dev/null $tools/$program @args 2>&1`;
 
     return $said =~ /Collected : (\d+)/ ? $1 : die $said;
 }
 
-my $few = count(10, 0);
-my $more = count(30, 0);
-my $hosts = count(10, 1000);
-my $certificate = ($more - $few) / 20;
-my $host = ($hosts - $few) / 1000;
+# What the last argument's one more costs, when there is much of it: what comes
+# but once is in both counts.
+sub more
+{
+    my ($functions, $few, $many, @args) = @_;
 
-diag(sprintf '%d instructions a certificate, %d a further host', $certificate,
-     $host);
+    return (instructions($functions, @args, $many)
+            - instructions($functions, @args, $few)) / ($many - $few);
+}
+
+# The bytes that certificates and further hosts take.
+sub bytes
+{
+    my (@args) = @_;
+    my $said = `$tools/counts registry @args`;
+
+    return $said =~ /^(\d+)$/ ? $1 : die "no bytes: $said";
+}
+
+sub at_most
+{
+    my ($count, $bound, $what) = @_;
+
+    diag(sprintf '%s: %d', $what, $count);
+    return cmp_ok($count, '<=', $bound, $what);
+}
+
+my @add = ['staple_cert_add'];
+my $few = instructions(@add, 'certs', 10, 0);
+my $certificate = (instructions(@add, 'certs', 30, 0) - $few) / 20;
+
 cmp_ok($certificate, '>', 1000, 'they are counted');
-cmp_ok($certificate, '<=', 400_000, 'a certificate');
-cmp_ok($host, '<=', 10_000, 'a further virtual host of a known certificate');
+at_most($certificate, 300_000, 'a start: a certificate');
+at_most((instructions(@add, 'certs', 10, 1000) - $few) / 1000, 2_000,
+        'a start: a further virtual host of a known certificate');
+
+my $none = bytes(100, 0);
+at_most((bytes(2100, 0) - $none) / 2000, 1024, 'bytes: a certificate');
+at_most((bytes(100, 20_000) - $none) / 20_000, 100,
+        'bytes: a further virtual host');
+
+my @hook = ['staple_cert_find', 'staple_handshake_answer'];
+for my $case ([500, 1_500, 1_000], [2048, 2_200, 1_400],
+              [8192, 4_500, 3_300]) {
+    my ($size, $hook, $read) = @$case;
+
+    at_most(more(@hook, 10, 210, 'counts', 'handshake', $size), $hook,
+            "a handshake with $size bytes");
+    at_most(more(['staple_cache_read'], 10, 210, 'counts', 'handshake', $size),
+            $read, "... of which, reading the ring");
+}
+
+# Of that, OpenSSL's check of one signature is nearly all: some 920,000.
+at_most(more(['staple_rules_is_believed'], 2, 12, 'counts', 'judge'),
+        1_300_000, 'a response is judged, P-256');
+
+# The refresher takes ten steps a second, and its copy of the ring one round.
+for my $case (['staple_refresh_step', 'idle', 600, 'a step with nothing to do'],
+              ['staple_cache_copy_round', 'copy', 1_000,
+               'a round of the copy with nothing to do']) {
+    my ($function, $word, $bound, $what) = @$case;
+    my $small = more([$function], 1, 101, 'counts', $word, 100);
+    my $large = more([$function], 1, 101, 'counts', $word, 500);
+
+    cmp_ok($small, '>', 50, "$what is counted");
+    at_most($large, $bound, "$what, with 500 certificates");
+    cmp_ok(abs($large / $small - 1), '<=', 0.1,
+           sprintf '... and within a tenth the same with 100: %d', $small);
+}
 
 done_testing;
