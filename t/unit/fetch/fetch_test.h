@@ -38,19 +38,21 @@ typedef enum {
 
 /* Lies on a test's stack, zero but for what it is told. */
 typedef struct server_t {
-    /* what it is told */
-    manner_e manner;
+    /* what it is told; manner and fields may change while it is at work */
+    _Atomic manner_e manner;
     int status;              /* of an answer; 0: 200 */
     int get_status;          /* of an answer to GET; 0: as status */
-    const char *fields;      /* header lines */
+    const char *_Atomic fields; /* header lines */
     const char *body;        /* NULL: "good" */
     const char *get_body;    /* to GET; NULL: as body */
     int delay_ms;
     const char *bad_path;    /* a request with this in its target is served in
                                 the manner, all others are answered */
-    /* what it has seen; the lock covers all */
+    /* what it has seen; the lock covers all, and the numbers are looked at
+     * without it */
     pthread_mutex_t lock;
-    int connections, requests, gets, open, at_work, most_at_work, most_open;
+    _Atomic int connections, requests, gets, open, at_work, most_at_work,
+        most_open;
     char last[4096];         /* the last request */
     /* what it is */
     int fd;
@@ -92,9 +94,9 @@ void fill(hole_t *hole);
 typedef struct names_t {
     pthread_mutex_t lock;
     pthread_cond_t freed;
-    int is_free;        /* whether what ends in stuck.test may come back */
-    int stuck;          /* threads that wait in it */
-    int lookups;
+    _Atomic int is_free; /* whether what ends in stuck.test may come back */
+    _Atomic int stuck;   /* threads that wait in it */
+    _Atomic int lookups;
 } names_t;
 
 extern names_t names;
