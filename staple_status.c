@@ -75,6 +75,9 @@ static int send_der(request_rec *r, const moment_t *moment,
 {
     staple_view_t view;
 
+    if (!cert) {
+        return staple_status_no_such_certificate(r);
+    }
     staple_status_read(moment, cert, &view);
     if (!view.der) {
         return staple_status_answer(r, HTTP_NOT_FOUND, "No response is held "

@@ -128,8 +128,8 @@ typedef struct staple_fetch_job_t {
                                 asked for as it stands, with GET */
     apr_size_t request_len;
     const char *proxy;       /* "http://host:port" to go through; NULL: none */
-    const char *proxy_credentials; /* what the proxy wants in Proxy-Authorization
-                                behind "Basic "; sent to it alone; NULL: none */
+    const char *proxy_credentials; /* what the proxy wants to read behind
+                                Proxy-Authorization: Basic; NULL: none */
     apr_interval_time_t timeout; /* one exchange with one responder: resolve,
                                     connect, send and receive */
     staple_fetch_judge_fn *judge;

@@ -55,7 +55,7 @@ static apr_uint32_t next_character(const char *text, apr_size_t *len)
     if (character < 0xc2 || character > 0xf4) {
         return REPLACEMENT;
     }
-    more = (apr_size_t)(1 + (character >= 0xe0) + (character >= 0xf0));
+    more = 1u + (character >= 0xe0) + (character >= 0xf0);
     character &= 0x3fu >> more;
     for (i = 1; i <= more; i++) {
         if ((bytes[i] & 0xc0) != 0x80) {

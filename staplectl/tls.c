@@ -154,8 +154,9 @@ const char *staplectl_tls_ask(const staplectl_target_t *target,
     if (wrong) {
         return wrong;
     }
-    apr_os_sock_get(&fd, socket);
-    wrong = talk(target, fd, deadline, certs, staple, p);
+    wrong = apr_os_sock_get(&fd, socket)
+            ? "the connection has no descriptor"
+            : talk(target, fd, deadline, certs, staple, p);
     apr_socket_close(socket);
     return wrong;
 }

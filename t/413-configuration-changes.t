@@ -122,6 +122,8 @@ $httpd->{conf} .= "SSLStaplingCache shmcb:x(12)\n";
 $httpd->write_conf;
 kill 'USR1', $httpd->pid;
 ok(wait_for(sub { !$httpd->is_alive }, 20), 'a broken configuration ends it');
+# Its last children may still listen for a moment.
+wait_for(sub { !handshake($httpd)->{ok} }, 20);
 $httpd->{conf} = $conf;
 $httpd->write_conf;
 $httpd->start;
