@@ -160,7 +160,7 @@ sub rage
     ok($httpd->stop, "$mpm: httpd stops in good order");
     # What was done to it, and what the responder did, may be told; a crash of
     # ours not.
-    $httpd->log_ok($httpd->cut_off, qr/exit signal Killed/, qr/STP02\d\d/,
+    $httpd->log_ok($httpd->cut_off, qr/exit signal Killed/, qr/STP0[23]\d\d/,
                    qr/STP0120/, qr/AH0004[56]/, qr/AH10392/, qr/\[ssl:/,
                    qr/AH00098/);
     return;
