@@ -141,6 +141,13 @@ static int is_dry_run(void)
     return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
 }
 
+/* With LogLevel staple:trace2 the log tells a story: the hooks in their order,
+ * and between them the states of each exchange (refresh/log.c). */
+static void trace_hook(const server_rec *s, const char *hook)
+{
+    ap_log_error(APLOG_MARK, APLOG_TRACE2, 0, s, "hook: %s", hook);
+}
+
 static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
                     apr_size_t id_len, const char *pem)
 {
@@ -151,6 +158,7 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
     const char *reason;
 
     (void)p;
+    trace_hook(s, "ssl_ocsp_prime");
     staple_sslconf_note_primed(current->start, s);
     if (!conf->use_stapling) { /* prime is called all the same */
         return DECLINED;
@@ -181,6 +189,7 @@ static int on_add_cert_files(server_rec *s, apr_pool_t *p,
 {
     (void)p;
     (void)keys;
+    trace_hook(s, "ssl_add_cert_files");
     staple_sslconf_note_files(current->start, s, certs);
     return DECLINED;
 }
@@ -243,6 +252,8 @@ static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
     else { /* mod_ssl reads what the callback leaves */
         cb(NULL, 0, userdata);
     }
+    ap_log_cerror(APLOG_MARK, APLOG_TRACE2, 0, c, "hook: ssl_ocsp_get_resp, "
+                  "%s: %s", cert->name, outcome);
     /* For on_post_read_request: constant words. */
     ap_set_module_config(c->conn_config, &staple_module, (void *)outcome);
     return OK;
@@ -440,6 +451,7 @@ static apr_status_t start_refresher(apr_pool_t *p)
 
 static int on_monitor(apr_pool_t *p, server_rec *s)
 {
+    trace_hook(s, "monitor");
     if (!current->process) {
         return DECLINED;
     }
@@ -455,8 +467,8 @@ static int on_monitor(apr_pool_t *p, server_rec *s)
 static void on_child_status(server_rec *s, pid_t pid, ap_generation_t gen,
                             int slot, mpm_child_status state)
 {
-    (void)s;
     (void)gen;
+    trace_hook(s, "child_status");
     if (current->process) {
         staple_process_note_child(current->process, slot,
                                   state == MPM_CHILD_STARTED ? pid : 0);
@@ -468,6 +480,7 @@ static void on_child_init(apr_pool_t *p, server_rec *s)
     staple_refresh_warmup_t warmup = warmup_of(staple_config_of(s)->main);
 
     (void)p;
+    trace_hook(s, "child_init");
     if (current->process) {
         staple_generation_only_read(current->cache);
         staple_process_leave(current->process);
@@ -524,6 +537,7 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
 
     (void)plog;
     (void)ptemp;
+    trace_hook(s, "check_config");
     current->server = s;
     /* The main server comes first, and then the virtual hosts from the last of
      * the configuration to the first. */
@@ -636,6 +650,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     if (is_dry_run()) {
         return OK; /* the dry run touches nothing */
     }
+    trace_hook(s, "post_config");
     log_notes(s, ptemp);
     warn_without_mod_ssl(s);
     staple_sslconf_visit_lonely(current->start, s, add_lonely, ptemp, ptemp);

@@ -444,7 +444,7 @@ static int check(staplectl_t *ctl)
     }
     print_json(ctl, STAPLE_REPORT_RESPONSE);
     for (i = 0; i < ctl->entries->nelts; i++) {
-        int severity = staplectl_severity_of(
+        int severity = (int)staplectl_severity_of(
             &APR_ARRAY_IDX(ctl->entries, i, staplectl_entry_t), &ctl->limits,
             ctl->now);
 
