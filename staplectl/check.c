@@ -64,7 +64,7 @@ void staplectl_limits_init(staplectl_limits_t *limits)
 
     memset(limits, 0, sizeof(*limits));
     for (i = 0; i < STAPLE_STATES; i++) {
-        limits->severities[i] = staple_state_severity((staple_state_e)i);
+        limits->severities[i] = (int)staple_state_severity((staple_state_e)i);
     }
 }
 
@@ -78,7 +78,7 @@ int staplectl_severity_parse(staplectl_limits_t *limits, const char *text)
         return 0;
     }
     apr_cpystrn(name, text, (apr_size_t)(equals - text) + 1);
-    state = staple_state_of_name(name);
+    state = (int)staple_state_of_name(name);
     severity = STAPLE_SEVERITY_OK;
     while (severity <= STAPLE_SEVERITY_CRITICAL
            && strcmp(staple_severity_name((staple_severity_e)severity),
@@ -304,5 +304,5 @@ int staplectl_check(const apr_array_header_t *entries,
     for (i = 0; count > 1 && i < sum.groups->nelts; i++) {
         print_group(APR_ARRAY_IDX(sum.groups, i, group_t *));
     }
-    return sum.worst;
+    return (int)sum.worst;
 }

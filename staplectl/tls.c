@@ -147,7 +147,7 @@ const char *staplectl_tls_ask(const staplectl_target_t *target,
 {
     apr_time_t deadline = staple_clock_now() + target->timeout;
     apr_socket_t *socket;
-    apr_os_sock_t fd;
+    apr_os_sock_t fd = -1;
     const char *wrong = reach(target, deadline, &socket, p);
 
     memset(staple, 0, sizeof(*staple));
