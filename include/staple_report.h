@@ -219,7 +219,7 @@ void staple_report_start(staple_report_t *report, const char *source,
 void staple_report_add_ring(staple_report_t *report,
                             const staple_cache_usage_t *usage);
 
-/** What the leader says of the share.
+/** What the refresher says of the share.
  * @param provider what it is called */
 void staple_report_add_share(staple_report_t *report, const char *provider,
                              const staple_cache_share_t *share, apr_pool_t *p);

@@ -122,7 +122,7 @@ have cfssl               | golang-cfssl  |
 END
 }
 
-# For their size not among the others: together 700 MB when installed.
+# For their size not among the others.
 full_needs() {
     cat <<'END'
 have promtool            | prometheus    | golang-github-prometheus
