@@ -106,7 +106,7 @@ static const named_network_t default_networks[] = {
 };
 
 /* The ports of other protocols that browsers do not connect to (WHATWG Fetch,
- * "bad port", compared in November 2026 with that list and with the one of
+ * "bad port", compared in November 2026 with copies of that list and with
  * Chromium's net/base/port_util.cc, which lacks 4190 and 6679), and those of
  * two caches; in order. */
 static const apr_uint16_t default_ports[] = {
