@@ -21,7 +21,7 @@ my @spans = qw(SSLStaplingResponseTimeSkew SSLStaplingResponderTimeout
 my %values;
 
 $values{$_} = [
-    (map { my $word = $_; map { sprintf $_, $word }
+    (map { my $word = $_; map { s{%s}{$word}gr }
            '%s', '"%s"', "'%s'", '%s extra', '%s # why', '"%s" "%s"', "\t%s " }
      qw(on off On OFF oN)), 'maybe', '1'] for @flags;
 $values{$_} = [
