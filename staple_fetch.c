@@ -115,7 +115,7 @@ static int take_turn(staple_fetch_t *fetch, apr_time_t now)
         }
         return 1;
     }
-    if (!APR_RING_EMPTY(&fetch->fresh, staple_fetch_waiter_t, link)) {
+    if (!APR_RING_EMPTY(&fetch->fresh, waiter_t, link)) {
         route(fetch, (job_t *)APR_RING_FIRST(&fetch->fresh));
         return 1;
     }
@@ -254,7 +254,7 @@ int staple_fetch_run(staple_fetch_t *fetch, apr_interval_time_t span)
             break;
         }
         wait = next_step(fetch, until) - now;
-        if (wait < 0 || !APR_RING_EMPTY(&fetch->fresh, staple_fetch_waiter_t,
+        if (wait < 0 || !APR_RING_EMPTY(&fetch->fresh, waiter_t,
                                         link)) {
             wait = 0;
         }
@@ -285,7 +285,7 @@ apr_status_t staple_fetch_submit(staple_fetch_t *fetch,
     if (!job) {
         return APR_ENOMEM;
     }
-    APR_RING_INSERT_TAIL(&fetch->fresh, &job->waiter, staple_fetch_waiter_t,
+    APR_RING_INSERT_TAIL(&fetch->fresh, &job->waiter, waiter_t,
                          link);
     fetch->busy++;
     return APR_SUCCESS;
@@ -296,7 +296,7 @@ static job_t *take_any(staple_fetch_t *fetch)
 {
     waiter_t *waiter = staple_fetch_queue_take_any(&fetch->queue);
 
-    if (!waiter && !APR_RING_EMPTY(&fetch->fresh, staple_fetch_waiter_t,
+    if (!waiter && !APR_RING_EMPTY(&fetch->fresh, waiter_t,
                                    link)) {
         waiter = APR_RING_FIRST(&fetch->fresh);
         APR_RING_REMOVE(waiter, link);
@@ -396,7 +396,7 @@ apr_status_t staple_fetch_create(staple_fetch_t **made,
     fetch->conf = *conf;
     fetch->conf.concurrency = conf->concurrency > 1 ? conf->concurrency : 1;
     fetch->conf.user_agent = apr_pstrdup(pool, conf->user_agent);
-    APR_RING_INIT(&fetch->fresh, staple_fetch_waiter_t, link);
+    APR_RING_INIT(&fetch->fresh, waiter_t, link);
     APR_RING_INIT(&fetch->exchanges, exchange_t, link);
     staple_fetch_queue_init(&fetch->queue, &fetch->conf, &fetch->conns, pool);
     rv = apr_pool_create(&fetch->scratch, pool);

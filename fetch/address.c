@@ -18,8 +18,6 @@
 
 #define MAX STAPLE_FETCH_ENDPOINTS_MAX
 
-typedef staple_fetch_addresses_t addresses_t;
-
 void staple_fetch_address_clear(addresses_t *addresses)
 {
     addresses->count = 0;

@@ -24,20 +24,20 @@ typedef struct staple_fetch_failed_t {
 } staple_fetch_failed_t;
 
 /** Zero it first. */
-typedef struct staple_fetch_addresses_t {
+typedef struct addresses_t {
     staple_fetch_endpoint_t known[STAPLE_FETCH_ENDPOINTS_MAX]; /* in the order
                                 of RFC 8305 */
     int count;               /* of known */
     char preferred[INET6_ADDRSTRLEN]; /* that answered last; "": none */
     staple_fetch_failed_t failed[STAPLE_FETCH_ENDPOINTS_MAX]; /* these outlive
                                 a look-up, which may bring them again */
-} staple_fetch_addresses_t;
+} addresses_t;
 
 /** Forget what a name was resolved to; not what was learned of it. */
-void staple_fetch_address_clear(staple_fetch_addresses_t *addresses);
+void staple_fetch_address_clear(addresses_t *addresses);
 
 /** Add one that a name was resolved to; what has no room is left out. */
-void staple_fetch_address_add(staple_fetch_addresses_t *addresses,
+void staple_fetch_address_add(addresses_t *addresses,
                               const staple_fetch_endpoint_t *endpoint);
 
 /**
@@ -47,15 +47,15 @@ void staple_fetch_address_add(staple_fetch_addresses_t *addresses,
  * @param ordered room for STAPLE_FETCH_ENDPOINTS_MAX
  * @return how many of them, counted from the first, have not failed
  */
-int staple_fetch_address_order(const staple_fetch_addresses_t *addresses,
+int staple_fetch_address_order(const addresses_t *addresses,
                                staple_fetch_endpoint_t *ordered);
 
 /** It has answered: from now on it is the first, and has not failed. */
-void staple_fetch_address_note_answer(staple_fetch_addresses_t *addresses,
+void staple_fetch_address_note_answer(addresses_t *addresses,
                                       const char *ip);
 
 /** It has failed: it is preferred no longer, and comes after all others. */
-void staple_fetch_address_note_failure(staple_fetch_addresses_t *addresses,
+void staple_fetch_address_note_failure(addresses_t *addresses,
                                        const char *ip, apr_time_t now);
 
 #ifdef __cplusplus

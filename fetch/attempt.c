@@ -623,7 +623,7 @@ static int is_tried(const exchange_t *ex,
  * failed. */
 static int take_addresses(exchange_t *ex)
 {
-    const staple_fetch_addresses_t *addresses = &ex->site->addresses;
+    const addresses_t *addresses = &ex->site->addresses;
     staple_fetch_endpoint_t ordered[STAPLE_FETCH_ENDPOINTS_MAX];
     int well = staple_fetch_address_order(addresses, ordered);
     int count = 0;

@@ -18,16 +18,14 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
-typedef staple_fetch_conn_t conn_t;
-
 void staple_fetch_conn_init(staple_fetch_conns_t *conns, apr_pool_t *p,
                             apr_pollset_t *pollset, int most_idle)
 {
     conns->pool = p;
     conns->pollset = pollset;
     conns->most_idle = most_idle;
-    APR_RING_INIT(&conns->live, staple_fetch_conn_t, link);
-    APR_RING_INIT(&conns->dead, staple_fetch_conn_t, link);
+    APR_RING_INIT(&conns->live, conn_t, link);
+    APR_RING_INIT(&conns->dead, conn_t, link);
 }
 
 const char *staple_fetch_conn_peer(char peer[STAPLE_FETCH_PEER_LEN],
@@ -73,12 +71,12 @@ void staple_fetch_conn_close(staple_fetch_conns_t *conns, conn_t *conn)
     conn->state = STAPLE_FETCH_CONN_DEAD;
     conn->owner = NULL;
     APR_RING_REMOVE(conn, link);
-    APR_RING_INSERT_TAIL(&conns->dead, conn, staple_fetch_conn_t, link);
+    APR_RING_INSERT_TAIL(&conns->dead, conn, conn_t, link);
 }
 
 void staple_fetch_conn_free_closed(staple_fetch_conns_t *conns)
 {
-    while (!APR_RING_EMPTY(&conns->dead, staple_fetch_conn_t, link)) {
+    while (!APR_RING_EMPTY(&conns->dead, conn_t, link)) {
         conn_t *conn = APR_RING_FIRST(&conns->dead);
 
         APR_RING_REMOVE(conn, link);
@@ -98,7 +96,7 @@ void staple_fetch_conn_close_idle(staple_fetch_conns_t *conns,
 {
     conn_t *conn, *next;
 
-    APR_RING_FOREACH_SAFE(conn, next, &conns->live, staple_fetch_conn_t,
+    APR_RING_FOREACH_SAFE(conn, next, &conns->live, conn_t,
                           link) {
         if (conn->state == STAPLE_FETCH_CONN_IDLE
             && conn->idle_since <= then) {
@@ -121,8 +119,8 @@ void staple_fetch_conn_keep(staple_fetch_conns_t *conns, conn_t *conn,
     conn->state = STAPLE_FETCH_CONN_IDLE;
     conn->idle_since = now;
     APR_RING_REMOVE(conn, link);
-    APR_RING_INSERT_HEAD(&conns->live, conn, staple_fetch_conn_t, link);
-    APR_RING_FOREACH(other, &conns->live, staple_fetch_conn_t, link) {
+    APR_RING_INSERT_HEAD(&conns->live, conn, conn_t, link);
+    APR_RING_FOREACH(other, &conns->live, conn_t, link) {
         if (other->state == STAPLE_FETCH_CONN_IDLE) {
             oldest = other;
             count++;
@@ -138,7 +136,7 @@ conn_t *staple_fetch_conn_find(const staple_fetch_conns_t *conns,
 {
     conn_t *conn;
 
-    APR_RING_FOREACH(conn, &conns->live, staple_fetch_conn_t, link) {
+    APR_RING_FOREACH(conn, &conns->live, conn_t, link) {
         if (conn->state == STAPLE_FETCH_CONN_IDLE
             && !strcmp(conn->peer, peer)) {
             return conn;
@@ -153,7 +151,7 @@ int staple_fetch_conn_count(const staple_fetch_conns_t *conns,
     const conn_t *conn;
     int count = 0;
 
-    APR_RING_FOREACH(conn, &conns->live, staple_fetch_conn_t, link) {
+    APR_RING_FOREACH(conn, &conns->live, conn_t, link) {
         count += conn->owner && !strcmp(conn->peer, peer);
     }
     return count;
@@ -203,7 +201,7 @@ apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
     staple_fetch_conn_peer(conn->peer, conn->ip, port);
     conn->state = STAPLE_FETCH_CONN_CONNECTING;
     conn->owner = owner;
-    APR_RING_INSERT_TAIL(&conns->live, conn, staple_fetch_conn_t, link);
+    APR_RING_INSERT_TAIL(&conns->live, conn, conn_t, link);
     if (rv != APR_SUCCESS) {
         watched = staple_fetch_conn_watch(conns, conn, APR_POLLOUT);
         if (watched != APR_SUCCESS) {

@@ -35,9 +35,9 @@ typedef enum {
 } staple_fetch_conn_e;
 
 /** A connection; the client_data of its events. */
-typedef struct staple_fetch_conn_t staple_fetch_conn_t;
-struct staple_fetch_conn_t {
-    APR_RING_ENTRY(staple_fetch_conn_t) link; /* in live, or in dead */
+typedef struct conn_t conn_t;
+struct conn_t {
+    APR_RING_ENTRY(conn_t) link; /* in live, or in dead */
     apr_pool_t *pool;
     apr_socket_t *socket;
     apr_pollfd_t pfd;       /* reqevents: 0 while not in the pollset */
@@ -48,7 +48,7 @@ struct staple_fetch_conn_t {
     char ip[INET6_ADDRSTRLEN];
     char peer[STAPLE_FETCH_PEER_LEN]; /* ip and port: which ones are alike */
 };
-APR_RING_HEAD(staple_fetch_conn_ring_t, staple_fetch_conn_t);
+APR_RING_HEAD(staple_fetch_conn_ring_t, conn_t);
 
 /** All connections of an engine. */
 typedef struct staple_fetch_conns_t {
@@ -76,34 +76,34 @@ const char *staple_fetch_conn_peer(char peer[STAPLE_FETCH_PEER_LEN],
 apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
                                     const staple_fetch_endpoint_t *endpoint,
                                     apr_uint16_t port,
-                                    staple_fetch_conn_t **made);
+                                    conn_t **made);
 
 /** How an attempt that was in progress has ended. */
-apr_status_t staple_fetch_conn_result(const staple_fetch_conn_t *conn);
+apr_status_t staple_fetch_conn_result(const conn_t *conn);
 
 /** Lend a connection that is there. */
-void staple_fetch_conn_lend(staple_fetch_conn_t *conn, void *owner);
+void staple_fetch_conn_lend(conn_t *conn, void *owner);
 
 /** Wait for these events of it; 0: for none. */
 apr_status_t staple_fetch_conn_watch(staple_fetch_conns_t *conns,
-                                     staple_fetch_conn_t *conn,
+                                     conn_t *conn,
                                      apr_int16_t events);
 
 /** Take it from its owner, for whoever is next; too many, and the one that
  * stood idle longest goes. */
 void staple_fetch_conn_keep(staple_fetch_conns_t *conns,
-                            staple_fetch_conn_t *conn, apr_time_t now);
+                            conn_t *conn, apr_time_t now);
 
 /** Close it; its memory goes with the next staple_fetch_conn_free_closed. */
 void staple_fetch_conn_close(staple_fetch_conns_t *conns,
-                             staple_fetch_conn_t *conn);
+                             conn_t *conn);
 
 /** Close those that stand idle since `then`, or before. */
 void staple_fetch_conn_close_idle(staple_fetch_conns_t *conns,
                                   apr_time_t then);
 
 /** An idle connection to that peer; NULL: there is none. */
-staple_fetch_conn_t *
+conn_t *
 staple_fetch_conn_find(const staple_fetch_conns_t *conns, const char *peer);
 
 /** How many to that peer are owned. */

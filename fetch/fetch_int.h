@@ -40,11 +40,6 @@ extern "C" {
 #endif
 
 typedef struct exchange_t exchange_t;
-typedef staple_fetch_conn_t conn_t;
-typedef staple_fetch_site_t site_t;
-typedef staple_fetch_responder_t responder_t;
-typedef staple_fetch_waiter_t waiter_t;
-typedef staple_fetch_failure_t failure_t;
 
 /** A job that waits or is under way: one block of malloc, the strings behind
  * it in there. */
@@ -145,7 +140,7 @@ struct staple_fetch_t {
     int busy;                  /* jobs that wait or are under way */
     struct staple_fetch_waiter_ring_t fresh; /* jobs to be routed */
     struct exchanges_t exchanges;
-    staple_fetch_queue_t queue;
+    queue_t queue;
     staple_fetch_conns_t conns;
     staple_fetch_dns_t *dns;
     apr_pool_t *scratch;       /* for routing, cleared each time */

@@ -230,7 +230,7 @@ void staple_fetch_job_pass_on(staple_fetch_t *fetch, job_t *job,
     }
     if (++job->tried < job->ask.urls_count) {
         APR_RING_INSERT_TAIL(&fetch->fresh, &job->waiter,
-                             staple_fetch_waiter_t, link);
+                             waiter_t, link);
         return;
     }
     end_failed(fetch, job, rejected);

@@ -64,13 +64,6 @@
 
 #define REMEMBERED_MAX 4096 /* responders, and sites, before idle ones go */
 
-typedef staple_fetch_queue_t queue_t;
-typedef staple_fetch_site_t site_t;
-typedef staple_fetch_responder_t responder_t;
-typedef staple_fetch_waiter_t waiter_t;
-typedef staple_fetch_health_t health_t;
-typedef staple_fetch_failure_t failure_t;
-
 /* ---- health ---- */
 
 /* What a failure counts: whoever hangs up at once has cost nothing, so a few
@@ -204,7 +197,7 @@ static void forget_idle(queue_t *queue)
         responder = value;
         if (!responder->active
             && APR_RING_EMPTY(&responder->waiters,
-                              staple_fetch_waiter_t, link)) {
+                              waiter_t, link)) {
             responder->site->users--;
             apr_hash_set(queue->responders, responder->key,
                          APR_HASH_KEY_STRING, NULL);
@@ -242,7 +235,7 @@ static site_t *make_site(queue_t *queue, const char *key,
     site->is_proxied = is_proxied;
     site->is_address = target->is_address;
     site->window = PROBES;
-    APR_RING_INIT(&site->waiting, staple_fetch_responder_t, link);
+    APR_RING_INIT(&site->waiting, responder_t, link);
     if (site->is_address) {
         staple_fetch_queue_set_endpoints(
             queue, site, &endpoint,
@@ -299,7 +292,7 @@ responder_t *staple_fetch_queue_responder(queue_t *queue,
     memcpy(responder->key, key, len);
     responder->site = site;
     site->users++;
-    APR_RING_INIT(&responder->waiters, staple_fetch_waiter_t, link);
+    APR_RING_INIT(&responder->waiters, waiter_t, link);
     apr_hash_set(queue->responders, responder->key, APR_HASH_KEY_STRING,
                  responder);
     return responder;
@@ -312,15 +305,15 @@ void staple_fetch_queue_add(queue_t *queue, responder_t *responder,
 {
     site_t *site = responder->site;
 
-    if (APR_RING_EMPTY(&site->waiting, staple_fetch_responder_t, link)) {
-        APR_RING_INSERT_TAIL(&queue->waiting, site, staple_fetch_site_t, link);
+    if (APR_RING_EMPTY(&site->waiting, responder_t, link)) {
+        APR_RING_INSERT_TAIL(&queue->waiting, site, site_t, link);
         queue->waiting_sites++;
     }
-    if (APR_RING_EMPTY(&responder->waiters, staple_fetch_waiter_t, link)) {
+    if (APR_RING_EMPTY(&responder->waiters, waiter_t, link)) {
         APR_RING_INSERT_TAIL(&site->waiting, responder,
-                             staple_fetch_responder_t, link);
+                             responder_t, link);
     }
-    APR_RING_INSERT_TAIL(&responder->waiters, waiter, staple_fetch_waiter_t,
+    APR_RING_INSERT_TAIL(&responder->waiters, waiter, waiter_t,
                          link);
 }
 
@@ -331,13 +324,13 @@ waiter_t *staple_fetch_queue_take(queue_t *queue, responder_t *responder)
 
     APR_RING_REMOVE(waiter, link);
     APR_RING_REMOVE(responder, link);
-    if (!APR_RING_EMPTY(&responder->waiters, staple_fetch_waiter_t, link)) {
+    if (!APR_RING_EMPTY(&responder->waiters, waiter_t, link)) {
         APR_RING_INSERT_TAIL(&site->waiting, responder,
-                             staple_fetch_responder_t, link);
+                             responder_t, link);
     }
     APR_RING_REMOVE(site, link);
-    if (!APR_RING_EMPTY(&site->waiting, staple_fetch_responder_t, link)) {
-        APR_RING_INSERT_TAIL(&queue->waiting, site, staple_fetch_site_t, link);
+    if (!APR_RING_EMPTY(&site->waiting, responder_t, link)) {
+        APR_RING_INSERT_TAIL(&queue->waiting, site, site_t, link);
     }
     else {
         queue->waiting_sites--;
@@ -428,12 +421,12 @@ static responder_t *find_turn(const queue_t *queue, apr_time_t now,
 {
     site_t *site;
 
-    APR_RING_FOREACH(site, &queue->waiting, staple_fetch_site_t, link) {
+    APR_RING_FOREACH(site, &queue->waiting, site_t, link) {
         int has_room = has_site_room(queue, site, now, is_generous);
         responder_t *responder;
 
         APR_RING_FOREACH(responder, &site->waiting,
-                         staple_fetch_responder_t, link) {
+                         responder_t, link) {
             if ((has_room && has_responder_room(queue, responder))
                 || is_hopeless(responder, now)) {
                 return responder;
@@ -558,7 +551,7 @@ void staple_fetch_queue_init(queue_t *queue, const staple_fetch_conf_t *conf,
     queue->half = conf->concurrency > 1 ? conf->concurrency / 2 : 1;
     queue->sites = apr_hash_make(p);
     queue->responders = apr_hash_make(p);
-    APR_RING_INIT(&queue->waiting, staple_fetch_site_t, link);
+    APR_RING_INIT(&queue->waiting, site_t, link);
 }
 
 static void free_values(apr_hash_t *hash)

@@ -120,7 +120,7 @@ void test_all_ill(void)
     stop(&second);
 }
 
-static const char *order_of(const staple_fetch_addresses_t *addresses)
+static const char *order_of(const addresses_t *addresses)
 {
     staple_fetch_endpoint_t ordered[STAPLE_FETCH_ENDPOINTS_MAX];
     int well = staple_fetch_address_order(addresses, ordered);
@@ -134,7 +134,7 @@ static const char *order_of(const staple_fetch_addresses_t *addresses)
     return text;
 }
 
-static void know(staple_fetch_addresses_t *addresses, const char *ips)
+static void know(addresses_t *addresses, const char *ips)
 {
     staple_fetch_endpoint_t endpoint = { 0, "" };
 
@@ -148,7 +148,7 @@ static void know(staple_fetch_addresses_t *addresses, const char *ips)
 /* One letter an address; what stands behind the bar has failed. */
 void test_address_order(void)
 {
-    staple_fetch_addresses_t addresses = { 0 };
+    addresses_t addresses = { 0 };
 
     know(&addresses, "abc");
     is_str(order_of(&addresses), "abc", "nothing is known: as resolved");
