@@ -18,7 +18,8 @@ static const struct {
     staple_severity_e severity;
     const char *meaning;
 } states[STAPLE_STATES] = {
-    { "refused", "missing, clients refuse", STAPLE_SEVERITY_CRITICAL,
+    { "refused", "no staple: must-staple clients refuse",
+      STAPLE_SEVERITY_CRITICAL,
       "Nothing is stapled, and the certificate is must-staple: clients refuse "
       "it." },
     { "revoked", "revoked", STAPLE_SEVERITY_CRITICAL,
@@ -46,7 +47,7 @@ static const struct {
     { "waiting", "not fetched yet", STAPLE_SEVERITY_WARNING,
       "Nothing is stapled yet: the first exchange with the responder has not "
       "ended." },
-    { "failing", "stapled, failing", STAPLE_SEVERITY_WARNING,
+    { "failing", "stapled, renewal failing", STAPLE_SEVERITY_WARNING,
       "A valid response is stapled, but the last attempts to renew it "
       "failed." },
     { "stapled", "stapled", STAPLE_SEVERITY_OK,

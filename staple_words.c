@@ -144,6 +144,9 @@ const char *staple_words_outcome_text(const staple_cache_state_t *state,
                                state->detail & 15), NULL);
     case STAPLE_FETCH_HTTP_STATUS:
         return apr_psprintf(p, "HTTP status %d", state->detail);
+    case STAPLE_FETCH_TIMEOUT:
+        return state->wait_took == NOT_ENDED ? "no answer in time"
+                                             : "no whole answer in time";
     case STAPLE_FETCH_OK:
         if (state->url_index == NO_URL) {
             return "found in the share";

@@ -34,31 +34,34 @@ typedef struct entry_t {
 #define BETWEEN "the responder, or a proxy or portal on the way"
 
 #define ASK "run: curl -v {url}"
-#define TELL_CA "tell the CA if it does not pass by itself"
+#define TELL_CA "tell the CA if it goes on"
+#define LET_OUT "allow outbound TCP to {host} in the firewall, or set " \
+                "SSLOCSPProxyURL"
 #define CLOCK "compare this server's clock with another (run: date -u); if " \
               "it is right, tell the CA"
 #define CHAIN "check that the issuer in SSLCertificateFile or " \
-              "SSLCertificateChainFile is the right one, then tell the CA"
+              "SSLCertificateChainFile is the right one; if it is, tell the CA"
 
 static const entry_t outcomes[] = {
     { STAPLE_FETCH_BAD_URL, { "the certificate",
-      "only http:// URLs can be asked; set SSLStaplingForceURL to one" } },
+      "it names a URL that is not http://; set SSLStaplingForceURL to the "
+      "responder's http:// URL" } },
     { STAPLE_FETCH_DENIED, { CONFIGURATION,
-      "StapleDenyResponder denies its address; allow it there if it may be "
-      "asked" } },
+      "StapleDenyResponder denies the responder's address; take that address "
+      "out of it, if it may be asked" } },
     { STAPLE_FETCH_NO_NAME, { "the name service",
-      "run: getent hosts {host}; then look at /etc/resolv.conf" } },
+      "run: getent hosts {name}; if that prints nothing, check "
+      "/etc/resolv.conf" } },
     { STAPLE_FETCH_REFUSED, { "the responder, or a firewall that rejects",
-      ASK "; allow outbound TCP to {host}, or set SSLOCSPProxyURL" } },
+      "run: curl -I {url}; if that is refused as well, " LET_OUT } },
     { STAPLE_FETCH_UNREACHABLE, { "the network",
       "run: ip route; if this server has no way out, set SSLOCSPProxyURL" } },
     { STAPLE_FETCH_CONNECT_TIMEOUT,
       { "the network, often a firewall that drops packets",
-        "allow outbound TCP to {host}, or set SSLOCSPProxyURL; to try, "
-        ASK } },
+        ASK "; if that hangs as well, " LET_OUT } },
     { STAPLE_FETCH_TIMEOUT, { RESPONDER,
-      "it began to answer and did not end in time; "
-      "SSLStaplingResponderTimeout gives it more time" } },
+      "it begins to answer and does not end in time; give it more time with "
+      "SSLStaplingResponderTimeout" } },
     { STAPLE_FETCH_RESET, { BETWEEN, ASK } },
     { STAPLE_FETCH_NOT_HTTP, { BETWEEN, ASK } },
     { STAPLE_FETCH_HTTP_STATUS, { BETWEEN, ASK "; " TELL_CA } },
@@ -66,9 +69,9 @@ static const entry_t outcomes[] = {
     { STAPLE_FETCH_TRUNCATED, { BETWEEN, ASK } },
     { STAPLE_FETCH_BAD_REDIRECT, { BETWEEN, ASK } },
     { STAPLE_FETCH_STOPPED, { SERVER,
-      "it was restarting; the next exchange comes by itself" } },
+      "it was restarting; it asks again by itself" } },
     { STAPLE_FETCH_SYSTEM, { SERVER,
-      "look at its memory and file descriptors (run: ulimit -n), and at the "
+      "it lacks memory or file descriptors; run: ulimit -n; then read the "
       "error log" } },
     { -1, { "", "" } }
 };
@@ -77,21 +80,22 @@ static const entry_t reasons[] = {
     { STAPLE_OCSP_NOT_DER, { BETWEEN, ASK } },
     { STAPLE_OCSP_TRAILING, { BETWEEN, ASK } },
     { STAPLE_OCSP_MALFORMED_REQUEST, { RESPONDER,
-      "try StapleCertIDHash sha256; if that does not help, tell the CA" } },
+      "set StapleCertIDHash sha256; if that does not help, tell the CA" } },
     { STAPLE_OCSP_INTERNAL_ERROR, { RESPONDER, TELL_CA } },
     { STAPLE_OCSP_TRY_LATER, { RESPONDER, TELL_CA } },
     { STAPLE_OCSP_SIG_REQUIRED, { CA,
-      "it wants signed requests, which no server sends; tell the CA" } },
+      "its responder wants signed requests, which no server sends; tell the "
+      "CA" } },
     { STAPLE_OCSP_UNAUTHORIZED, { CA,
-      "it does not know the certificate yet (was it just issued?), or it is "
-      "the wrong responder: look at SSLStaplingForceURL" } },
+      "its responder does not know the certificate; wait an hour if it was "
+      "just issued, else check SSLStaplingForceURL" } },
     { STAPLE_OCSP_STATUS_OTHER, { RESPONDER, TELL_CA } },
     { STAPLE_OCSP_NOT_BASIC, { RESPONDER, TELL_CA } },
     { STAPLE_OCSP_CRITICAL_EXT, { CA, "tell the CA" } },
     { STAPLE_OCSP_OTHER_CERT, { RESPONDER, CHAIN } },
     { STAPLE_OCSP_NO_SIGNER, { CA, CHAIN } },
     { STAPLE_OCSP_WEAK_SIGNATURE, { CA,
-      "tell the CA; clients would not trust such a signature either" } },
+      "clients do not trust such a signature either; tell the CA" } },
     { STAPLE_OCSP_BAD_SIGNATURE, { BETWEEN, CHAIN } },
     { STAPLE_OCSP_SIGNER_NOT_ISSUED, { CA, CHAIN } },
     { STAPLE_OCSP_SIGNER_NO_EKU, { CA, "tell the CA" } },
@@ -102,27 +106,27 @@ static const entry_t reasons[] = {
     { STAPLE_OCSP_EXPIRED, { "the CA, or this server's clock", CLOCK } },
     { STAPLE_OCSP_TOO_OLD, { "the CA, or this server's configuration",
       "SSLStaplingResponseMaxAge is shorter than the age of what the "
-      "responder gives" } },
-    { -1, { CA, "the CA says that it does not know the certificate: it was "
-                "just issued, or the issuer in the chain is the wrong one; "
-                "tell the CA" } }
+      "responder gives; raise it" } },
+    { -1, { CA, "its responder says that it does not know the certificate; "
+                "wait an hour if it was just issued, else check that the "
+                "issuer in the chain is the right one" } }
 };
 
 /* A connection that was taken and on which not one byte came is no slow
  * responder: more time would not help. */
 static const staple_state_advice_t silent = {
     "the responder, or what stands before it",
-    "it takes connections and sends nothing; to try, " ASK "; tell the CA if "
-    "it stays so"
+    "it takes connections and sends nothing; " ASK "; if that hangs as well, "
+    "tell the CA"
 };
 
 /* What a state asks for, whatever the last exchange said. */
 static const staple_state_advice_t of_states[STAPLE_STATES] = {
     [STAPLE_STATE_REVOKED] = { "the certificate",
-        "clients that check refuse it; have a new one issued" },
+        "have a new one issued; clients that check refuse this one" },
     [STAPLE_STATE_INVALID] = { "what is held or was sent",
-        "compare the chain in SSLCertificateFile with that of the CA, then ask "
-        "for a new response" },
+        "compare the chain in SSLCertificateFile with that of the CA, then run: "
+        "staplectl refresh --all" },
     [STAPLE_STATE_NO_ROOM] = { CONFIGURATION,
         "raise the size in SSLStaplingCache, or set StapleCacheGrow on" },
     [STAPLE_STATE_TOO_OLD] = { CA,
@@ -130,12 +134,13 @@ static const staple_state_advice_t of_states[STAPLE_STATES] = {
         "five days, or set StapleMaxAge if no client minds" },
     [STAPLE_STATE_PENDING] = { SERVER, "wait a moment" },
     [STAPLE_STATE_WAITING] = { SERVER,
-        "wait a moment; if it stays so, look at the error log" }
+        "wait a moment; if nothing changes, read the error log" }
 };
 
 /* Where the exchanges do not fail and the state is bad all the same. */
 static const staple_state_advice_t nothing_newer = { RESPONDER,
-    "what it gives is nearly over; it is asked again in time, but tell the CA"
+    "it gives only a response that soon ends; it is asked again in time, but "
+    "tell the CA"
 };
 
 static const staple_state_advice_t *find_advice(const entry_t *entry,
@@ -156,8 +161,7 @@ advice_of_failure(const staple_cache_state_t *exchange)
         return find_advice(reasons, staple_words_reason(exchange));
     }
     staple_words_phases(exchange, &phases);
-    if (exchange->outcome == STAPLE_FETCH_TIMEOUT && phases.connect >= 0
-        && phases.wait < 0) {
+    if (exchange->outcome == STAPLE_FETCH_TIMEOUT && phases.wait < 0) {
         return &silent;
     }
     return find_advice(outcomes, exchange->outcome);
@@ -178,6 +182,15 @@ static const char *host_of(const char *url, apr_pool_t *p)
     end = start + strcspn(start, "/?#");
     return end > start ? apr_pstrmemdup(p, start, (apr_size_t)(end - start))
                        : SOME_HOST;
+}
+
+/* The same without the port: "[2001:db8::1]:80" is an address in brackets. */
+static const char *name_of(const char *url, apr_pool_t *p)
+{
+    const char *host = host_of(url, p);
+
+    return *host == '[' ? apr_pstrmemdup(p, host + 1, strcspn(host + 1, "]"))
+                        : apr_pstrmemdup(p, host, strcspn(host, ":"));
 }
 
 /* A URL as one word of a shell. */
@@ -213,6 +226,8 @@ static staple_state_advice_t fill_in(const staple_state_advice_t *advice,
                                 url ? shell_word(url, p) : SOME_URL, p);
         filled.remedy = replace(filled.remedy, "{host}",
                                 url ? host_of(url, p) : SOME_HOST, p);
+        filled.remedy = replace(filled.remedy, "{name}",
+                                url ? name_of(url, p) : "RESPONDER", p);
     }
     return filled;
 }

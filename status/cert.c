@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The page of one certificate: what it is, how it fares, and the response that
+ * The page of one certificate: what it is, its status, and the response that
  * is held with everything in it. The forms for the actions stand here and
  * nowhere else, with the token that proves where they come from.
  */
@@ -150,7 +150,7 @@ static void put_numbers(request_rec *r, const staple_view_t *view,
 {
     const staple_number_t *number = staple_report_cert_numbers;
 
-    ap_rputs("<section class=\"card rows\"><h2>How it fares</h2>\n", r);
+    ap_rputs("<section class=\"card rows\"><h2>Status</h2>\n", r);
     for (; number->name; number++) {
         apr_int64_t value = staple_number_of(number, &view->numbers);
 

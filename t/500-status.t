@@ -67,7 +67,7 @@ my %view = (page => $status->page, auto => $status->page('auto'),
             metrics => $status->page('metrics&detail'));
 for my $cert (@{ $json->{certificates} }) {
     my $name = $cert->{name};
-    my $words = $cert->{state} eq 'refused' ? 'missing, clients refuse'
+    my $words = $cert->{state} eq 'refused' ? 'no staple: must-staple clients refuse'
                 : $cert->{state} =~ tr/_/ /r;
     my ($row) = $view{page}
         =~ /(<a class="name" href="\?id=$cert->{id}.*?<\/tr>)/s;
@@ -132,7 +132,7 @@ is($status->ask('der=' . $status->cert('mute.test')->{id})->{status}, 404,
 
 # mod_status.
 my $section = $status->ask(undef, path => '/server-status')->{body};
-like($section, qr/3 of 5 certificates need attention.*<dt>must\.test: missing/s,
+like($section, qr/3 of 5 certificates need attention.*<dt>must\.test: no staple/s,
      'mod_status has a section');
 like($status->ask('auto', path => '/server-status')->{body},
      qr/^StapleAttention: 3$/m, 'and its lines');

@@ -40,7 +40,7 @@ my ($table) = read_file(source_dir() . '/staple_state.c')
     =~ /\bstates\[STAPLE_STATES\] = \{\n(.*?)^\};/ms;
 my (@states, @rows);
 
-while ($table =~ /\{\s"(\w+)",\s"([^"]+)",\sSTAPLE_SEVERITY_(\w+),\s*
+while ($table =~ /\{\s"(\w+)",\s+"([^"]+)",\s+STAPLE_SEVERITY_(\w+),\s*
                   ((?:"[^"]*"\s*)+)\}/gx) {
     my ($name, $text, $severity) = ($1, $2, lc $3);
     my $meaning = join '', $4 =~ /"([^"]*)"/g;

@@ -194,16 +194,23 @@ static void test_advice(void)
     exchange.last_attempt = NOW;
     exchange.failing = 1;
     exchange.outcome = STAPLE_FETCH_TIMEOUT;
-    exchange.wait_took = 0xffff;
+    exchange.connect_took = exchange.wait_took = 0xffff;
+    is_str(staple_words_outcome_text(&exchange, pool), "no answer in time",
+           "no byte came, whoever found that out");
     advice = staple_state_advise_failure(&exchange, "http://o.test/a?b&c",
                                          pool);
-    ok(strstr(advice.remedy, "sends nothing") != NULL, "no byte came");
+    ok(strstr(advice.remedy, "sends nothing") != NULL, "... and a remedy");
     ok(strstr(advice.remedy, "curl -v 'http://o.test/a?b&c'") != NULL,
        "a command that can be pasted");
     exchange.wait_took = 10;
     advice = staple_state_advise_failure(&exchange, NULL, pool);
     ok(strstr(advice.remedy, "SSLStaplingResponderTimeout") != NULL,
        "it began to answer");
+    exchange.outcome = STAPLE_FETCH_NO_NAME;
+    advice = staple_state_advise_failure(&exchange, "http://o.test:8080/a",
+                                         pool);
+    ok(strstr(advice.remedy, "getent hosts o.test;") != NULL,
+       "a name is looked up without a port");
     exchange.failing = 0;
     advice = staple_state_advise_failure(&exchange, NULL, pool);
     is_str(advice.remedy, "", "nothing fails");
