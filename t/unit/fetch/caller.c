@@ -93,7 +93,7 @@ staple_fetch_job_t job_for(const char *const *urls, int count,
     job.urls_count = count;
     job.request = der;
     job.request_len = sizeof(der);
-    job.timeout = 5 * SECOND;
+    job.timeout = AMPLE;
     job.judge = accept_good;
     job.done = note;
     job.baton = result;
@@ -119,7 +119,7 @@ void run(staple_fetch_t *fetch)
 {
     int i;
 
-    for (i = 0; i < 150 && staple_fetch_run(fetch, MSEC(200)); i++) {
+    for (i = 0; i < 600 && staple_fetch_run(fetch, MSEC(200)); i++) {
     }
 }
 

@@ -24,7 +24,7 @@ void test_keepalive(void)
 
     start(&server);
     for (i = 0; i < 10; i++) {
-        submit(fetch, url_of(server.port, "/"), &results[i], SECOND);
+        submit(fetch, url_of(server.port, "/"), &results[i], AMPLE);
     }
     run(fetch);
     for (i = 0; i < 10; i++) {
@@ -40,7 +40,7 @@ void test_keepalive(void)
     for (good = i = 0; i < 3; i++) {
         result_t result = { 0 };
 
-        submit(fetch, url_of(stale.port, "/"), &result, SECOND);
+        submit(fetch, url_of(stale.port, "/"), &result, AMPLE);
         run(fetch);
         good += result.outcome == STAPLE_FETCH_OK && result.calls == 1;
     }
@@ -54,7 +54,7 @@ void test_keepalive(void)
     for (good = i = 0; i < 20; i++) {
         result_t result = { 0 };
 
-        submit(fetch, url_of(closing.port, "/"), &result, SECOND);
+        submit(fetch, url_of(closing.port, "/"), &result, AMPLE);
         run(fetch);
         good += result.outcome == STAPLE_FETCH_OK;
     }

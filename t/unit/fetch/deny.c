@@ -41,7 +41,7 @@ void test_denied(void)
         result_t result = { 0 };
 
         submit(fetch, apr_psprintf(pool, forms[i], server.port), &result,
-               SECOND);
+               AMPLE);
         run(fetch);
         is_int(result.outcome, STAPLE_FETCH_DENIED,
                apr_psprintf(pool, "denied: %s", forms[i]));
@@ -229,7 +229,7 @@ void test_denied_redirect(void)
     conf.refusal = deny_second;
     conf.refusal_baton = &target.port;
     staple_fetch_create(&fetch, &conf, pool);
-    submit(fetch, url_of(server.port, "/"), &result, SECOND);
+    submit(fetch, url_of(server.port, "/"), &result, AMPLE);
     run(fetch);
     is_int(result.outcome, STAPLE_FETCH_DENIED, "denied after a redirect");
     is_int(target.connections, 0, "... and not asked");

@@ -15,6 +15,7 @@
 
 #define SECOND apr_time_from_sec(1)
 #define MSEC(n) apr_time_from_msec(n)
+#define AMPLE (30 * SECOND) /* for what is answered, on a busy machine too */
 
 /* ---- server.c: servers ---- */
 

@@ -105,10 +105,10 @@ void test_pool(void)
     apr_pool_create(&pool, NULL);
     fetch = engine(2, NULL);
     for (i = 0; i < 8; i++) {
-        submit(fetch, url_of(server.port, "/"), &results[i], SECOND);
+        submit(fetch, url_of(server.port, "/"), &results[i], AMPLE);
     }
     staple_fetch_run(fetch, MSEC(20));
-    submit(fetch, url_of(server.port, "/"), &results[0], SECOND);
+    submit(fetch, url_of(server.port, "/"), &results[0], AMPLE);
     apr_pool_destroy(pool);
     pool = outer;
     for (i = 0; i < 8; i++) {
@@ -132,7 +132,7 @@ void test_submit_from_done(void)
     job = job_for(&url, 1, &second);
     first.fetch = fetch;
     first.next = &job;
-    submit(fetch, "bad", &first, SECOND);
+    submit(fetch, "bad", &first, AMPLE);
     began = apr_time_now();
     is_int(staple_fetch_run(fetch, 60 * SECOND), 0,
            "a run ends when all is done");
@@ -165,7 +165,7 @@ void test_descriptors(void)
     submit(fetch, url_of(server.port, "/"), &result, MSEC(200));
     run(fetch);
     is_int(result.outcome, STAPLE_FETCH_SYSTEM, "no descriptor is left");
-    submit(fetch, url_of(server.port, "/"), &later, 5 * SECOND);
+    submit(fetch, url_of(server.port, "/"), &later, AMPLE);
     staple_fetch_run(fetch, MSEC(50));
     for (i = 0; i < count; i++) {
         close(fds[i]);
@@ -211,7 +211,7 @@ static void run_many(staple_fetch_t *fetch, const server_t *server,
 
     for (i = 0; i < count; i++) {
         submit(fetch, url_of(server->port, i % 2 ? "/a" : "/b"), result,
-               5 * SECOND);
+               AMPLE);
         if (i % 100 == 99) {
             run(fetch);
         }
