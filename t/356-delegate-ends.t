@@ -62,7 +62,7 @@ END
 my $httpd = Staple::Httpd->new(
     conf   => stapling('StapleResponseFile {dir}/r.der'),
     vhosts => [{ cert => $leaf }]);
-my $until = time + 6;
+my $until = time + 15;
 delegate($until);
 openssl('ocsp', '-index', "$dir/index.txt", '-CA', $issuer, '-rsigner',
         "$dir/delegate.pem", '-rkey', "$dir/delegate.key", '-issuer', $issuer,

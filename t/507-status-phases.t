@@ -14,7 +14,12 @@ use IO::Socket::INET;
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
-my $dead = 'http://127.0.0.1:1/';
+
+# Two ports that are taken, and at which nobody listens.
+my @taken = map { IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+                                        Proto => 'tcp') // die "no port: $!\n" }
+    1 .. 2;
+my ($dead, $refusing) = map { 'http://127.0.0.1:' . $_->sockport . '/' } @taken;
 
 # A port to which connecting takes long: its queue is full until `drain`.
 package Full {
@@ -63,7 +68,7 @@ my %leaf = map { $_->[0] => $ca->leaf(name => "$_->[0].test",
                                       ocsp => $_->[1]) }
     ['slow' => $responder->url],
     ['second' => [$dead, $responder->url('/two/')]],
-    ['refused' => $dead],
+    ['refused' => $refusing],
     ['full' => $full ? 'http://127.0.0.1:' . $full->port . '/' : $dead];
 my $forced = $ca->leaf(name => 'forced.test', ocsp => $dead);
 $responder->tell('slow 1200', $leaf{slow});
@@ -108,13 +113,13 @@ my $slow = views('slow.test');
 cmp_ok(took($slow, 'wait'), '>=', 1, 'a slow answer is waited for');
 cmp_ok(took($slow, $_), '<', took($slow, 'wait'), "... and not in $_")
     for 'resolve', 'connect';
-like($slow->{one}, qr/resolve \d+ ms, connect \d+ ms, wait \d\.\d s/,
+like($slow->{one}, qr/resolve \d+ ms, connect [\d.]+ m?s, wait \d+(?:\.\d)? s/,
      '... on the page');
-like($slow->{one}, qr{<dt>Waiting took</dt><dd>\d\.\d s</dd>},
+like($slow->{one}, qr{<dt>Waiting took</dt><dd>\d+(?:\.\d)? s</dd>},
      '... on its own page');
-like($slow->{line}, qr/\twait_took=\d\.\d{3}\t/, '... in the lines');
+like($slow->{line}, qr/\twait_took=\d+\.\d{3}\t/, '... in the lines');
 like($slow->{metrics},
-     qr/^staple_certificate_wait_took_seconds\{[^}]*\} [1-9]\.\d{3}$/m,
+     qr/^staple_certificate_wait_took_seconds\{[^}]*\} \d+\.\d{3}$/m,
      '... in the metrics');
 
 SKIP: {
@@ -127,7 +132,7 @@ SKIP: {
 }
 
 my $refused = views('refused.test');
-cmp_ok(took($refused, 'resolve'), '>=', 0, 'refused: it was resolved');
+ok(defined took($refused, 'resolve'), 'refused: it was resolved');
 is(took($refused, $_), undef, "... but there was no $_") for 'connect', 'wait';
 like($refused->{one}, qr/connect -, wait -/, '... as the page says');
 unlike($refused->{metrics}, qr/^staple_certificate_wait_took_seconds\{/m,
@@ -159,7 +164,7 @@ wait_for(sub { # the file of the ring is a copy
     return $shown =~ /^  responder +http/m;
 });
 like($shown, qr/^  responder +\Q$url\E$/m, 'staplectl names it');
-like($shown, qr/^  took +resolve \d+ ms, connect \d+ ms, wait [\d.]+ m?s$/m,
+like($shown, qr/^  took +resolve \d+ ms, connect [\d.]+ m?s, wait [\d.]+ m?s$/m,
      '... and says what took how long');
 (undef, $shown) = run(build_dir() . '/staplectl/staplectl', 'show', '-r', $ring,
                       'second.test');

@@ -5,8 +5,8 @@
 #
 # The one idea: whatever a test does or however it dies, the END block of the
 # process that began it ends every process by its id and removes the directory.
-# Environment: STAPLE_KEEP=1 keeps the directory, STAPLE_PATIENCE=4 makes every
-# deadline four times as long; STAPLE_SRCDIR and STAPLE_BUILDDIR say where
+# Environment: STAPLE_KEEP=1 keeps the directory, STAPLE_PATIENCE=10 makes every
+# deadline ten times as long, not three times; STAPLE_SRCDIR and STAPLE_BUILDDIR say where
 # things are and where they were built.
 
 package Staple::Work;
@@ -175,7 +175,7 @@ sub stop_process
 sub wait_for
 {
     my ($condition, $seconds) = @_;
-    my $end = time + ($seconds // 10) * ($ENV{STAPLE_PATIENCE} || 1);
+    my $end = time + ($seconds // 10) * ($ENV{STAPLE_PATIENCE} || 3);
     my $value;
 
     while (!($value = $condition->()) && time < $end) {
