@@ -11,7 +11,7 @@
 
 #include "lint.h"
 
-#include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 #include <strings.h>
 
@@ -165,53 +165,66 @@ static const struct {
     { "SSLStaplingEnable", "SSLUseStapling" }
 };
 
-static int least(int a, int b, int c)
-{
-    int ab = a < b ? a : b;
+/* A name that others are compared with: of each letter, in any case, where it
+ * stands in the name, a bit a place. */
+typedef struct pattern_t {
+    int len; /* 1 .. NAME_MAX_LEN */
+    apr_uint64_t places[UCHAR_MAX + 1];
+} pattern_t;
 
-    return ab < c ? ab : c;
+static void compile(pattern_t *pattern, const char *name)
+{
+    const unsigned char *c = (const unsigned char *)name;
+    apr_uint64_t place = 1;
+
+    memset(pattern, 0, sizeof(*pattern));
+    for (; *c; c++, place <<= 1) {
+        pattern->places[apr_tolower(*c)] |= place;
+        pattern->places[apr_toupper(*c)] |= place;
+        pattern->len++;
+    }
 }
 
-/* How many letters to insert, remove or change (Levenshtein), in any case. */
-static int distance(const char *a, const char *b)
+/*
+ * How many letters to insert, remove or change (Levenshtein). Of the table of
+ * these numbers, a column for each letter of the other name, only the steps
+ * from one row to the next are kept, all of a column in two words: a bit for
+ * each step up and one for each step down (G. Myers, "A fast bit-vector
+ * algorithm for approximate string matching", J. ACM 46(3), 1999, with the top
+ * row growing by one in each column, because the whole names are compared).
+ */
+static int distance(const pattern_t *pattern, const char *other)
 {
-    int row[NAME_MAX_LEN + 1];
-    int b_len = (int)strlen(b);
-    int i, j;
+    const apr_uint64_t last = (apr_uint64_t)1 << (pattern->len - 1);
+    apr_uint64_t up = ~(apr_uint64_t)0, down = 0;
+    int steps = pattern->len;
 
-    for (j = 0; j <= b_len; j++) {
-        row[j] = j;
+    for (; *other; other++) {
+        apr_uint64_t equal = pattern->places[(unsigned char)*other];
+        apr_uint64_t level = (((equal & up) + up) ^ up) | equal;
+        apr_uint64_t right_up = down | ~(level | up);
+        apr_uint64_t right_down = up & level;
+
+        steps += !!(right_up & last) - !!(right_down & last);
+        right_up = right_up << 1 | 1;
+        equal |= down;
+        up = right_down << 1 | ~(equal | right_up);
+        down = right_up & equal;
     }
-    for (i = 1; *a; i++, a++) {
-        int diagonal = row[0];
-
-        row[0] = i;
-        for (j = 1; j <= b_len; j++) {
-            int above = row[j];
-
-            row[j] = least(above + 1, row[j - 1] + 1,
-                           diagonal + (apr_tolower(*a)
-                                       != apr_tolower(b[j - 1])));
-            diagonal = above;
-        }
-    }
-    return row[b_len];
+    return steps;
 }
 
-/* The known name that is less than so many steps away, or NULL. Most are not by
- * their length alone, and to count the steps is slow. */
+/* The known name that is less than so many steps away, or NULL. */
 static const char *nearest(const char *name, int limit)
 {
     const staplectl_directive_t *directive;
     const char *best = NULL;
-    int len = (int)strlen(name);
+    pattern_t pattern;
 
+    compile(&pattern, name);
     for (directive = staplectl_directives; directive->name; directive++) {
-        int d = abs(len - (int)strlen(directive->name));
+        int d = distance(&pattern, directive->name);
 
-        if (d < limit) {
-            d = distance(name, directive->name);
-        }
         if (d < limit) {
             limit = d;
             best = directive->name;
@@ -224,7 +237,7 @@ const char *staplectl_directive_nearest(const char *name)
 {
     apr_size_t i;
 
-    if (strlen(name) > NAME_MAX_LEN) {
+    if (!*name || strlen(name) > NAME_MAX_LEN) {
         return NULL;
     }
     for (i = 0; i < sizeof(misnomers) / sizeof(*misnomers); i++) {
