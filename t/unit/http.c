@@ -808,7 +808,8 @@ static void replay_seeds(void)
     int count = 0;
 
     if (!dir) {
-        ok(1, "# SKIP no seeds at %s", path);
+        ok(!srcdir, "the fuzzer's corpus at %s%s", path,
+           srcdir ? "" : " # SKIP STAPLE_SRCDIR is not set");
         return;
     }
     while ((entry = readdir(dir)) != NULL) {

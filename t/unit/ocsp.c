@@ -939,7 +939,8 @@ static void test_corpus(apr_pool_t *p)
     apr_dir_t *dir;
 
     if (apr_dir_open(&dir, path, p)) {
-        ok(1, "corpus # SKIP no %s from here", path);
+        ok(!srcdir, "the fuzzer's corpus at %s%s", path,
+           srcdir ? "" : " # SKIP STAPLE_SRCDIR is not set");
         return;
     }
     while (!apr_dir_read(&entry, APR_FINFO_NAME, dir)) {
