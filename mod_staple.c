@@ -111,6 +111,7 @@ static staple_cert_policy_t policy_of(const staple_server_conf_t *conf)
         policy.proxy_credentials = conf->proxy->credentials;
     }
     policy.greatest_age = conf->greatest_age;
+    policy.revoked_recheck = conf->revoked_recheck;
     policy.hash = (staple_cert_hash_e)conf->cert_id_hash;
     policy.fetch_issuer = conf->fetch_issuer;
     policy.response_files = conf->response_files

@@ -65,6 +65,7 @@ void *staple_config_create(apr_pool_t *p, server_rec *s)
     conf->proxy = NULL;
     conf->cert_id_hash = STAPLE_UNSET;
     conf->greatest_age = STAPLE_UNSET;
+    conf->revoked_recheck = STAPLE_UNSET;
     conf->response_files = NULL;
     conf->fetch_issuer = STAPLE_UNSET;
     conf->notes = NULL;
@@ -96,6 +97,7 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
     MERGE_PTR(proxy);
     MERGE(cert_id_hash);
     MERGE(greatest_age);
+    MERGE(revoked_recheck);
     MERGE_PTR(response_files);
     MERGE(fetch_issuer);
     MERGE_OWN(notes);
@@ -127,6 +129,7 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
     DEFAULT(conf, fake_try_later, 0);
     DEFAULT(conf, cert_id_hash, STAPLE_CERT_HASH_AUTO);
     DEFAULT(conf, greatest_age, STAPLE_RULES_STAPLE_AGE);
+    DEFAULT(conf, revoked_recheck, STAPLE_RULES_RECHECK);
     DEFAULT(conf, fetch_issuer, 1);
 }
 
@@ -163,6 +166,10 @@ typedef struct span_rule_t {
     apr_size_t offset; /* of an apr_interval_time_t */
     staple_value_span_t span;
 } span_rule_t;
+
+typedef struct age_rule_t {
+    apr_size_t offset; /* of an apr_interval_time_t in the server's record */
+} age_rule_t;
 
 typedef struct word_rule_t {
     record_e record;
@@ -468,12 +475,13 @@ static const char *set_message_cmd(cmd_parms *cmd, void *dummy, int argc,
 
 static const char *set_age(cmd_parms *cmd, void *dummy, const char *arg)
 {
-    staple_server_conf_t *conf = staple_config_of(cmd->server);
+    const age_rule_t *rule = cmd->info;
     const char *words = NULL;
-    staple_value_e value;
+    staple_value_e value = staple_value_age(field_at(cmd, IN_SERVER,
+                                                     rule->offset),
+                                            arg, &words, cmd->pool);
 
     (void)dummy;
-    value = staple_value_age(&conf->greatest_age, arg, &words, cmd->pool);
     return conclude(cmd, value, words);
 }
 
@@ -525,6 +533,9 @@ static const span_rule_t error_timeout = {
 };
 static const span_rule_t warmup = { IN_MAIN, AT_MAIN(warmup), STRICT("0") };
 
+static const age_rule_t greatest_age = { AT(greatest_age) };
+static const age_rule_t revoked_recheck = { AT(revoked_recheck) };
+
 static const count_rule_t fetch_concurrency = {
     AT_MAIN(fetch_concurrency), 1, 1024
 };
@@ -570,9 +581,13 @@ const command_rec staple_config_commands[] = {
     AP_INIT_TAKE1("StapleFetchConcurrency", set_count,
                   INFO(fetch_concurrency), RSRC_CONF,
                   "How many exchanges with responders run at a time"),
-    AP_INIT_TAKE1("StapleMaxAge", set_age, NULL, RSRC_CONF,
+    AP_INIT_TAKE1("StapleMaxAge", set_age, INFO(greatest_age), RSRC_CONF,
                   "The age at which a response is not stapled any more ('10d', "
                   "'off')"),
+    AP_INIT_TAKE1("StapleRevokedRecheck", set_age, INFO(revoked_recheck),
+                  RSRC_CONF,
+                  "How soon the CA is asked again about a certificate that it "
+                  "has revoked ('1h', 'off')"),
     AP_INIT_TAKE1("StapleFetchIssuer", set_word, INFO(fetch_issuer), RSRC_CONF,
                   "Fetch the issuer's certificate where the chain lacks it "
                   "('on', 'off')"),

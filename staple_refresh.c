@@ -97,14 +97,14 @@ static apr_time_t plan_afresh(staple_refresh_t *refresh,
                               const staple_cert_t *cert, apr_time_t now)
 {
     held_t held = staple_refresh_read_held(refresh, cert, now);
-    apr_time_t fetched_at = held.meta.fetched_at < now ? held.meta.fetched_at
-                                                       : now;
 
-    return staple_refresh_is_valid(&held)
-           ? staple_rules_due(cert->policy, cert->id,
-                              held.meta.this_update, held.meta.next_update,
-                              fetched_at, -1)
-           : now;
+    if (!staple_refresh_is_valid(&held)) {
+        return now;
+    }
+    if (held.meta.fetched_at > now) {
+        held.meta.fetched_at = now;
+    }
+    return staple_rules_due(cert->policy, cert->id, &held.meta, -1);
 }
 
 /* What was crashed at again and again is left alone for a while. */

@@ -65,6 +65,20 @@ static void count_exchange(const staple_view_t *view,
     numbers->wait_took = phases.wait;
 }
 
+/* Seldom, so it is read again rather than kept with each response. It stands
+ * after the response has ended, too: what the CA has said is not undone. */
+static void count_revocation(const staple_view_t *view,
+                             staple_cert_numbers_t *numbers)
+{
+    int reason = -1;
+
+    if (view->der && view->meta.status == STAPLE_OCSP_REVOKED) {
+        staple_report_read_revocation(view->der, view->der_len,
+                                      &numbers->revoked, &reason);
+    }
+    numbers->revoked_reason = reason;
+}
+
 /* A responder's error has no validity. */
 static void count_held(const staple_view_t *view,
                        staple_cert_numbers_t *numbers)
@@ -95,26 +109,29 @@ void staple_report_judge(staple_view_t *view, apr_time_t now)
     numbers->missed = (apr_int64_t)view->served.missed;
     count_exchange(view, numbers);
     count_held(view, numbers);
+    count_revocation(view, numbers);
 }
 
 /* ----- why ----- */
 
+/* "keyCompromise, 1" */
+static const char *reason_text(int crl_reason, apr_pool_t *p)
+{
+    const char *text = staple_ocsp_crl_reason_text(crl_reason);
+
+    return crl_reason < 0 ? text
+                          : apr_psprintf(p, "%s, %d", text, crl_reason);
+}
+
 static const char *revocation_text(const staple_view_t *view, apr_pool_t *p)
 {
-    const staple_report_response_t *response = view->response;
+    apr_time_t revoked_at = view->numbers.revoked;
 
-    if (!response) {
-        response = staple_report_read_response(view->der, view->der_len, p);
-    }
-    if (!response) {
-        return "the CA revoked it";
-    }
-    return apr_pstrcat(p, "the CA revoked it", response->revoked_at
+    return apr_pstrcat(p, "the CA revoked it", revoked_at
                        ? " at " : "; it says that it never issued it",
-                       response->revoked_at
-                       ? staple_words_when_text(response->revoked_at, p) : "",
+                       revoked_at ? staple_words_when_text(revoked_at, p) : "",
                        " (reason: ",
-                       staple_ocsp_crl_reason_text(response->crl_reason), ")",
+                       reason_text((int)view->numbers.revoked_reason, p), ")",
                        NULL);
 }
 
@@ -126,7 +143,10 @@ static const char *leftover_text(const staple_view_t *view, apr_time_t now,
 
     return until && until <= now
            ? apr_pstrcat(p, "; the last response ended at ",
-                         staple_words_when_text(until, p), NULL)
+                         staple_words_when_text(until, p),
+                         view->numbers.revoked ? " and said that " : "",
+                         view->numbers.revoked ? revocation_text(view, p) : "",
+                         NULL)
            : "";
 }
 

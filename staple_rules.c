@@ -161,32 +161,54 @@ int staple_rules_is_overdue(const staple_cert_policy_t *policy,
 
 /* ----- when to ask ----- */
 
+/* By the response's own times. */
+static apr_time_t due_by_validity(const staple_cert_policy_t *policy,
+                                  const unsigned char *id,
+                                  const staple_cache_meta_t *meta)
+{
+    apr_time_t from = meta->this_update, fetched_at = meta->fetched_at;
+    apr_time_t end = end_of(policy, from, meta->next_update);
+    apr_time_t until = lesser(end, from + planned_age(policy));
+    apr_interval_time_t validity = greater(until - from, 0);
+    apr_time_t due = from + validity / 2
+                     + shift(id, validity, fetched_at - from);
+
+    if (due > fetched_at) {
+        return due;
+    }
+    return until < end ? ask_overdue(due, fetched_at)
+                       : ask_again(from, until, fetched_at);
+}
+
+/* Not sooner than this after it was obtained. */
+static apr_interval_time_t gap_after(const staple_cert_policy_t *policy,
+                                     const staple_cache_meta_t *meta)
+{
+    apr_time_t end = end_of(policy, meta->this_update, meta->next_update);
+    apr_time_t until = lesser(end, meta->this_update + planned_age(policy));
+
+    return shortest_gap(greater(until - meta->this_update, 0),
+                        end - meta->fetched_at);
+}
+
 apr_time_t staple_rules_due(const staple_cert_policy_t *policy,
                             const unsigned char *id,
-                            apr_time_t this_update, apr_time_t next_update,
-                            apr_time_t fetched_at,
+                            const staple_cache_meta_t *meta,
                             apr_interval_time_t fresh_for)
 {
-    apr_time_t end = end_of(policy, this_update, next_update);
-    apr_time_t until = lesser(end, this_update + planned_age(policy));
-    apr_interval_time_t validity = greater(until - this_update, 0);
-    apr_time_t due;
+    apr_time_t fetched_at = meta->fetched_at;
+    apr_time_t due = due_by_validity(policy, id, meta);
 
-    due = this_update + validity / 2
-          + shift(id, validity, fetched_at - this_update);
-    if (due <= fetched_at && until < end) {
-        due = ask_overdue(due, fetched_at);
-    }
-    else if (due <= fetched_at) {
-        due = ask_again(this_update, until, fetched_at);
-    }
-    if (!next_update) {
+    if (!meta->next_update) {
         due = lesser(due, fetched_at + NO_NEXT_UPDATE_AGE);
     }
     if (fresh_for > 0) { /* 0 forbids caches to keep it, and means no date */
         due = lesser(due, fetched_at + fresh_for);
     }
-    due = greater(due, fetched_at + shortest_gap(validity, end - fetched_at));
+    if (meta->status == STAPLE_OCSP_REVOKED && policy->revoked_recheck > 0) {
+        due = lesser(due, fetched_at + policy->revoked_recheck);
+    }
+    due = greater(due, fetched_at + gap_after(policy, meta));
     if (policy->refresh_age >= 0) { /* the administrator's word is the last */
         due = lesser(due, fetched_at + greater(policy->refresh_age,
                                                SECONDS(1)));

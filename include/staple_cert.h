@@ -66,6 +66,7 @@ typedef struct staple_cert_policy_t {
     apr_interval_time_t greatest_age;  /* StapleMaxAge; 0: no limit */
     int outlives_age;                /* whether a response is served all the
                                         same when it is older: must-staple */
+    apr_interval_time_t revoked_recheck; /* StapleRevokedRecheck; 0: off */
     staple_cert_hash_e hash;         /* StapleCertIDHash */
     const apr_array_header_t *response_files; /* const char *, absolute:
                                         StapleResponseFile; empty: none */

@@ -81,6 +81,8 @@ typedef struct staple_server_conf_t {
     int cert_id_hash;            /* StapleCertIDHash: a staple_cert_hash_e */
     apr_interval_time_t greatest_age; /* StapleMaxAge; STAPLE_VALUE_AGE_OFF: no
                                     limit */
+    apr_interval_time_t revoked_recheck; /* StapleRevokedRecheck;
+                                    STAPLE_VALUE_AGE_OFF: as any other */
     apr_array_header_t *response_files; /* StapleResponseFile: const char *,
                                     absolute; NULL: unset */
     int fetch_issuer;            /* StapleFetchIssuer */

@@ -35,7 +35,8 @@ extern "C" {
 typedef enum {
     STAPLE_MESSAGE_RENEWED,   /* a newer response is stapled */
     STAPLE_MESSAGE_ERRORED,   /* attempts have begun to fail */
-    STAPLE_MESSAGE_RECOVERED, /* the first success after that */
+    STAPLE_MESSAGE_RECOVERED, /* the first success after that, or good again
+                                 after a revocation */
     STAPLE_MESSAGE_REVOKED,   /* the certificate was revoked */
     STAPLE_MESSAGE_EXPIRING   /* little is left of the response, and attempts
                                  fail; or nothing is left */

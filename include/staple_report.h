@@ -70,6 +70,7 @@ typedef struct staple_cert_numbers_t {
     apr_int64_t stapled, attention, must_staple;
     apr_int64_t this_update, next_update, serve_until, fetched;
     apr_int64_t last_attempt, last_success, next_due, not_after;
+    apr_int64_t revoked, revoked_reason;
     apr_int64_t served, missed, attempts, failures, failing;
     apr_int64_t resolve_took, connect_took, wait_took;
 } staple_cert_numbers_t;
@@ -260,6 +261,12 @@ const char *staple_report_share_text(const staple_report_t *report,
 /** Read what a response says of itself; NULL: it is no basic response. */
 const staple_report_response_t *staple_report_read_response(
     const unsigned char *der, apr_size_t len, apr_pool_t *p);
+
+/** The same for what it says of a revocation alone, without a pool.
+ * @param revoked_at 0: none
+ * @param crl_reason -1: none */
+void staple_report_read_revocation(const unsigned char *der, apr_size_t len,
+                                   apr_time_t *revoked_at, int *crl_reason);
 
 /** A line of it; a section begins where value is NULL. Printable ASCII. */
 typedef struct staple_response_line_t {

@@ -32,6 +32,9 @@ extern "C" {
  * whatever its nextUpdate says (Firefox's mozilla::pkix). */
 #define STAPLE_RULES_STAPLE_AGE apr_time_from_sec(864000)
 
+/** StapleRevokedRecheck where it is not set. */
+#define STAPLE_RULES_RECHECK apr_time_from_sec(3600)
+
 /** Set in staple_cache_meta_t.flags: the response is a responder's error, kept
  * because SSLStaplingReturnResponderErrors asks for it; next_update is when it
  * stops being served. */
@@ -53,15 +56,15 @@ extern "C" {
  * once. What is valid for longer than StapleMaxAge (10 days, where that is off)
  * is planned as if it ended then; and where it is not renewed in time, it is
  * asked for again after an hour, and then after as long as it is overdue, a day
- * at most.
+ * at most. One that says revoked, StapleRevokedRecheck after it was obtained at
+ * the latest.
  * @param id STAPLE_ID_LEN bytes, from which the spread is taken
- * @param fetched_at when the response was obtained
+ * @param meta of the response: its times, when it was obtained, its status
  * @param fresh_for what Cache-Control or Expires says; 0 or -1: nothing
  */
 apr_time_t staple_rules_due(const staple_cert_policy_t *policy,
                             const unsigned char *id,
-                            apr_time_t this_update, apr_time_t next_update,
-                            apr_time_t fetched_at,
+                            const staple_cache_meta_t *meta,
                             apr_interval_time_t fresh_for);
 
 /**

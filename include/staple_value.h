@@ -71,7 +71,7 @@ staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,
 #define STAPLE_VALUE_AGE_OFF ((apr_interval_time_t)0)
 
 /**
- * StapleMaxAge: "off", or a time from an hour to ten years, which may be days
+ * StapleMaxAge and StapleRevokedRecheck: "off", or a time from an hour to ten years, which may be days
  * ("10d") as well.
  * @param age in microseconds, or STAPLE_VALUE_AGE_OFF
  */

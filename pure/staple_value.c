@@ -206,8 +206,8 @@ staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,
         return STAPLE_VALUE_TAKEN;
     }
     *words = apr_psprintf(p, "'%s' is neither off nor a time between 1h and "
-                          "ten years; write days (10d), or a number with s, "
-                          "min or h", arg);
+                          "ten years; write a number with s, min or h, or "
+                          "days (10d)", arg);
     return STAPLE_VALUE_REFUSED;
 }
 

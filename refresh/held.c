@@ -91,6 +91,41 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
                                      now);
 }
 
+staple_cache_meta_t staple_refresh_meta_of(const staple_ocsp_verdict_t *verdict,
+                                           apr_time_t now)
+{
+    staple_cache_meta_t meta;
+
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = verdict->this_update;
+    meta.next_update = verdict->next_update;
+    meta.fetched_at = now;
+    meta.status = (apr_uint32_t)verdict->status;
+    return meta;
+}
+
+int staple_refresh_is_revocation(const held_t *held)
+{
+    return held->is_there && held->meta.status == STAPLE_OCSP_REVOKED;
+}
+
+/* Revoked and not revoked any more are told once, however often the CA says
+ * so, and whether what said it has ended meanwhile or not. */
+static void tell_of_revocation(staple_refresh_t *refresh,
+                               const staple_cert_t *cert, const held_t *held,
+                               const staple_ocsp_verdict_t *verdict,
+                               apr_pool_t *ptemp)
+{
+    int is_revoked = verdict->status == STAPLE_OCSP_REVOKED;
+
+    if (is_revoked && !staple_refresh_is_revocation(held)) {
+        staple_refresh_log_revoked(refresh, cert, verdict, ptemp);
+    }
+    else if (!is_revoked && staple_refresh_is_revocation(held)) {
+        staple_refresh_log_unrevoked(refresh, cert, verdict, ptemp);
+    }
+}
+
 /* Store what was obtained unless what is held is as good; returns whether it
  * was stored. */
 int staple_refresh_store_wanted(staple_refresh_t *refresh,
@@ -106,20 +141,12 @@ int staple_refresh_store_wanted(staple_refresh_t *refresh,
     if (!staple_refresh_is_improvement(cert, held, verdict, now)) {
         return 0;
     }
-    memset(&meta, 0, sizeof(meta));
-    meta.this_update = verdict->this_update;
-    meta.next_update = verdict->next_update;
-    meta.fetched_at = now;
-    meta.status = (apr_uint32_t)verdict->status;
+    meta = staple_refresh_meta_of(verdict, now);
     if (staple_refresh_store(refresh, cert, response->der, response->len,
                              &meta)) {
         return 0;
     }
-    if (verdict->status == STAPLE_OCSP_REVOKED
-        && !(staple_refresh_is_valid(held)
-             && held->meta.status == STAPLE_OCSP_REVOKED)) {
-        staple_refresh_log_revoked(refresh, cert, verdict, ptemp);
-    }
+    tell_of_revocation(refresh, cert, held, verdict, ptemp);
     return 1;
 }
 

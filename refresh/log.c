@@ -223,6 +223,24 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
            apr_psprintf(ptemp, "revoked at %s (reason: %s)", when, why), ptemp);
 }
 
+void staple_refresh_log_unrevoked(staple_refresh_t *refresh,
+                                  const staple_cert_t *cert,
+                                  const staple_ocsp_verdict_t *verdict,
+                                  apr_pool_t *ptemp)
+{
+    const char *until = staple_words_time_text(
+        staple_rules_until(cert->policy, verdict), ptemp);
+
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0,
+                 site_of(cert, refresh->conf.server), "STP0270: %s (%s): the "
+                 "CA had revoked the certificate with serial %s and says now "
+                 "that it is good, as after a hold; that is stapled, until %s",
+                 cert->name, hosts_text(cert, ptemp), cert->serial, until);
+    notify(refresh, cert, STAPLE_MESSAGE_RECOVERED,
+           apr_pstrcat(ptemp, "not revoked any more; valid until ", until,
+                       NULL), ptemp);
+}
+
 void staple_refresh_log_failure(server_rec *s, const round_t *round,
                                 const held_t *held,
                                 const staple_fetch_answer_t *answer,

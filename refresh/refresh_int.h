@@ -187,6 +187,9 @@ int staple_refresh_is_believed(const staple_refresh_t *refresh, int thread,
 /** Whether a valid response, and no error, is served. */
 int staple_refresh_is_valid(const held_t *held);
 
+/** Whether what is held, valid still or not, says revoked: that was told. */
+int staple_refresh_is_revocation(const held_t *held);
+
 /** Whether a valid response is held for a certificate. */
 int staple_refresh_is_held(staple_refresh_t *refresh, const staple_cert_t *cert,
                            apr_time_t now);
@@ -197,8 +200,13 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   const staple_ocsp_verdict_t *verdict,
                                   apr_time_t now);
 
+/** What is kept beside a believed response that is obtained now. */
+staple_cache_meta_t staple_refresh_meta_of(const staple_ocsp_verdict_t *verdict,
+                                           apr_time_t now);
+
 /**
- * Store a believed response if it is wanted, and tell of a revocation.
+ * Store a believed response if it is wanted; tell of a revocation, and of its
+ * end.
  * @return whether it was stored
  */
 int staple_refresh_store_wanted(staple_refresh_t *refresh,
@@ -305,6 +313,11 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                                 const staple_cert_t *cert,
                                 const staple_ocsp_verdict_t *verdict,
                                 apr_pool_t *ptemp);
+/** The CA says good again of what it had revoked. */
+void staple_refresh_log_unrevoked(staple_refresh_t *refresh,
+                                  const staple_cert_t *cert,
+                                  const staple_ocsp_verdict_t *verdict,
+                                  apr_pool_t *ptemp);
 void staple_refresh_log_expired(server_rec *s, const staple_cert_t *cert);
 void staple_refresh_log_set_aside(server_rec *s, const staple_cert_t *cert);
 void staple_refresh_log_no_request(server_rec *s, const staple_cert_t *cert,

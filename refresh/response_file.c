@@ -185,14 +185,14 @@ static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
                             apr_time_t now)
 {
     staple_cert_policy_t policy = *task->cert->policy;
+    staple_cache_meta_t meta = staple_refresh_meta_of(verdict, now);
 
     if (!task->cert->urls->nelts) {
         policy.refresh_age = -1;
+        policy.revoked_recheck = 0;
     }
     staple_refresh_set_due(task, staple_rules_due(&policy, task->cert->id,
-                                                  verdict->this_update,
-                                                  verdict->next_update, now,
-                                                  -1));
+                                                  &meta, -1));
     if (task->alarm != ALARM_NONE) {
         staple_refresh_log_file_taken(task->refresh->conf.server, task->cert,
                                       verdict);

@@ -150,6 +150,21 @@ static void note_overdue(const round_t *round,
     }
 }
 
+/* By the times of what came; and by the status of what is held now, which may
+ * be another: a revocation that is newer stays. */
+static apr_time_t due_after(const round_t *round,
+                            const staple_fetch_answer_t *answer,
+                            const held_t *held, apr_time_t now)
+{
+    const staple_cert_t *cert = round->task->cert;
+    staple_cache_meta_t meta = staple_refresh_meta_of(&round->verdict, now);
+
+    if (staple_refresh_is_valid(held)) {
+        meta.status = held->meta.status;
+    }
+    return staple_rules_due(cert->policy, cert->id, &meta, answer->fresh_for);
+}
+
 static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                     staple_cache_state_t *state, apr_time_t now)
 {
@@ -158,19 +173,17 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     const staple_cert_t *cert = task->cert;
     held_t held = staple_refresh_read_held(refresh, cert, now);
     int was_failing = state->failing > 0 || task->alarm != ALARM_NONE;
+    int was_revoked = staple_refresh_is_revocation(&held);
     believed_t response = { &round->verdict, answer->body, answer->body_len };
     int is_new;
 
     is_new = staple_refresh_store_wanted(refresh, cert, &held, &response,
-                                         round->pool);
+                                         round->pool)
+             && !was_revoked; /* of that was told */
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
-    staple_refresh_set_due(
-        task, staple_rules_due(cert->policy, cert->id,
-                               round->verdict.this_update,
-                               round->verdict.next_update, now,
-                               answer->fresh_for));
     held = staple_refresh_read_held(refresh, cert, now);
+    staple_refresh_set_due(task, due_after(round, answer, &held, now));
     staple_refresh_log_success(refresh->conf.server, round, answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
@@ -196,10 +209,10 @@ static void confirm_held(round_t *round, const staple_fetch_answer_t *answer,
 
     round->verdict.status = (staple_ocsp_status_e)held.meta.status;
     note_exchange(round, answer, now, 1, state);
-    staple_refresh_set_due(
-        task, staple_rules_due(cert->policy, cert->id, held.meta.this_update,
-                               held.meta.next_update, now,
-                               answer->fresh_for));
+    held.meta.fetched_at = now;
+    staple_refresh_set_due(task, staple_rules_due(cert->policy, cert->id,
+                                                  &held.meta,
+                                                  answer->fresh_for));
     staple_refresh_log_success(task->refresh->conf.server, round, answer,
                                held.until, task->alarm != ALARM_NONE, 0);
     task->alarm = ALARM_NONE;

@@ -102,25 +102,34 @@ static const char *serial_text(OCSP_SINGLERESP *single, apr_pool_t *p)
     return staple_x509_serial_text(serial, p);
 }
 
+/* 0 and -1 where it does not say revoked, or does not say when or why. */
+static void read_revocation(OCSP_SINGLERESP *single, apr_time_t *revoked_at,
+                            int *crl_reason)
+{
+    ASN1_GENERALIZEDTIME *at = NULL;
+    int status;
+
+    *revoked_at = 0;
+    *crl_reason = -1;
+    status = single ? OCSP_single_get0_status(single, crl_reason, &at, NULL,
+                                              NULL) : -1;
+    if (status == V_OCSP_CERTSTATUS_REVOKED) {
+        staple_ocsp_read_time(at, revoked_at);
+    }
+}
+
 static staple_report_response_t *read_basic(OCSP_BASICRESP *basic,
                                             apr_pool_t *p)
 {
     staple_report_response_t *response = apr_pcalloc(p, sizeof(*response));
     OCSP_SINGLERESP *single = OCSP_resp_get0(basic, 0);
-    ASN1_GENERALIZEDTIME *revoked_at = NULL;
-    int reason = -1;
 
     response->responder = responder_text(basic, p);
     response->algorithm = algorithm_text(basic, p);
     staple_ocsp_read_time(OCSP_resp_get0_produced_at(basic),
                           &response->produced_at);
     response->serial = single ? serial_text(single, p) : "";
-    if (single
-        && OCSP_single_get0_status(single, &reason, &revoked_at, NULL, NULL)
-           == V_OCSP_CERTSTATUS_REVOKED) {
-        staple_ocsp_read_time(revoked_at, &response->revoked_at);
-    }
-    response->crl_reason = reason;
+    read_revocation(single, &response->revoked_at, &response->crl_reason);
     return response;
 }
 
@@ -135,6 +144,19 @@ const staple_report_response_t *staple_report_read_response(
     OCSP_RESPONSE_free(whole);
     ERR_clear_error();
     return response;
+}
+
+void staple_report_read_revocation(const unsigned char *der, apr_size_t len,
+                                   apr_time_t *revoked_at, int *crl_reason)
+{
+    OCSP_RESPONSE *whole = d2i_OCSP_RESPONSE(NULL, &der, (long)len);
+    OCSP_BASICRESP *basic = whole ? OCSP_response_get1_basic(whole) : NULL;
+
+    read_revocation(basic ? OCSP_resp_get0(basic, 0) : NULL, revoked_at,
+                    crl_reason);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(whole);
+    ERR_clear_error();
 }
 
 /* ----- in full: who signed ----- */

@@ -32,6 +32,7 @@ const staple_cert_policy_t *staplectl_usual_policy(apr_pool_t *p)
     policy->times.default_age = STAPLE_RULES_DEFAULT_AGE;
     policy->greatest_age = STAPLE_RULES_STAPLE_AGE;
     policy->refresh_age = -1;
+    policy->revoked_recheck = STAPLE_RULES_RECHECK;
     policy->return_errors = 1; /* what is flagged as one is served */
     policy->response_files = apr_array_make(p, 0, sizeof(const char *));
     return policy;

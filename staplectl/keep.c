@@ -73,9 +73,7 @@ static int is_due(const item_t *item, apr_time_t now)
 
     return !item->held.this_update
            || now >= staple_rules_due(cert->policy, cert->id,
-                                      item->held.this_update,
-                                      item->held.next_update,
-                                      item->held.fetched_at, -1);
+                                      &item->held, -1);
 }
 
 /* ----- what is put there ----- */

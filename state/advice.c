@@ -123,7 +123,8 @@ static const staple_state_advice_t silent = {
 /* What a state asks for, whatever the last exchange said. */
 static const staple_state_advice_t of_states[STAPLE_STATES] = {
     [STAPLE_STATE_REVOKED] = { "the certificate",
-        "have a new one issued; clients that check refuse this one" },
+        "have a new one issued, or, if the CA only holds it (certificateHold), "
+        "have it lift the hold; clients that check refuse this one" },
     [STAPLE_STATE_INVALID] = { "what is held or was sent",
         "compare the chain in SSLCertificateFile with that of the CA, then run: "
         "staplectl refresh --all" },

@@ -36,7 +36,7 @@ my @bad = (
     (map { [['StapleWarmup'], $_, qr/second|ms|min/i] }
         qw(abc -1 -5s 5x 10sec 1e3 0x10 1.5 99999999999999999999 s),
         '"5 s"', '" "'),
-    (map { [['StapleMaxAge'], $_, qr/off.*10d/i] } qw(abc -1 0 59min 5000d 1y on)),
+    (map { [[qw(StapleMaxAge StapleRevokedRecheck)], $_, qr/off.*10d/i] } qw(abc -1 0 59min 5000d 1y on)),
     (map { [['SSLOCSPProxyURL'], $_, qr{http://host:port}] }
         qw(https://proxy.test/ ldap://proxy.test/ socks5://proxy.test)),
     (map { [['SSLStaplingCache'], "shmcb:$_", qr/parenthes|size|byte/i] }

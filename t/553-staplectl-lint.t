@@ -86,6 +86,7 @@ StapleCertIDHash sha256                          #= kept
 StapleDenyResponder loopback 10.0.0.0/8 fc00::/7 #= kept
 StapleFetchConcurrency 1024                      #= kept
 StapleMaxAge 10d                                 #= kept
+StapleRevokedRecheck 6h                          #= kept
 StapleMessageCmd /usr/bin/true a b               #= kept
 StapleMustStaple require                         #= kept
 StapleResponseFile a.der b.der                   #= kept

@@ -132,6 +132,7 @@ my %values = (
                        'loopback nonsense', ''],
     StapleWarmup => [qw(0 500ms 5s x)],
     StapleMaxAge => [qw(10d off Off 36h 600min 864000 0 1 59min 5000d 10days x)],
+    StapleRevokedRecheck => [qw(1h off 59min 2d 3600 x)],
     StapleStatusActions => [qw(on yes)],
     StapleMessageCmd => ['/bin/true', '/bin/true a b', ''],
     StapleResponseFile => ['a b c', ''],

@@ -66,6 +66,9 @@ for my $name (sort keys %of) {
     my $value = $default =~ /SECONDS\((\d+)\)/ ? $1
                 : $table{$name} =~ /^set_(?:word|flag)$/ ? $word{$default}
                 : $default;
+    # An age is written in days or hours.
+    $value = $value % 86400 ? $value / 3600 . 'h' : $value / 86400 . 'd'
+        if $table{$name} eq 'set_age';
 
     like($entry{$name}, qr/^- Default: `$name $value`$/m,
          "$name: the default in the manual is the code's, $value");

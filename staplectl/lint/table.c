@@ -101,6 +101,10 @@ const staplectl_directive_t staplectl_directives[] = {
       "a response of a greater age is not stapled, except for a must-staple "
       "certificate",
       "a response is stapled however old it is, to the end of its validity" },
+    { "StapleRevokedRecheck", STAPLE, VHOST, OTHER(AGE), NEVER, NULL,
+      "so soon the CA is asked again about a certificate that it has revoked",
+      "a revocation is asked for again at the middle of its validity, as any "
+      "other response" },
     { "StapleFetchIssuer", STAPLE, VHOST, ON_OFF, NEVER, NULL,
       "the issuer's certificate is fetched where the chain lacks it, which is "
       "the default",

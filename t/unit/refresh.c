@@ -44,6 +44,34 @@ static void fill_id(unsigned char id[STAPLE_ID_LEN], int n)
     }
 }
 
+static apr_time_t due_of_status(const staple_cert_policy_t *policy,
+                                const unsigned char *id,
+                                staple_ocsp_status_e status)
+{
+    staple_cache_meta_t meta;
+
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = meta.fetched_at = T0;
+    meta.next_update = T0 + S(4 * DAY);
+    meta.status = (apr_uint32_t)status;
+    return staple_rules_due(policy, id, &meta, -1);
+}
+
+/* Of one that says good, with thisUpdate T0. */
+static apr_time_t due_of(const staple_cert_policy_t *policy,
+                         const unsigned char *id, apr_time_t fetched_at,
+                         apr_time_t next_update, apr_interval_time_t fresh_for)
+{
+    staple_cache_meta_t meta;
+
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = T0;
+    meta.next_update = next_update;
+    meta.fetched_at = fetched_at;
+    meta.status = STAPLE_OCSP_GOOD;
+    return staple_rules_due(policy, id, &meta, fresh_for);
+}
+
 /* Seconds after T0 (thisUpdate) throughout; spans in seconds, -1: none. */
 static const struct due_case_t {
     const char *name;
@@ -116,10 +144,9 @@ static void test_due(void)
             apr_time_t due;
 
             fill_id(id, n);
-            due = staple_rules_due(&policy, id, T0,
-                                   c->next ? T0 + S(c->next) : 0,
-                                   T0 + S(c->fetched),
-                                   c->fresh_for < 0 ? -1 : S(c->fresh_for));
+            due = due_of(&policy, id, T0 + S(c->fetched),
+                         c->next ? T0 + S(c->next) : 0,
+                         c->fresh_for < 0 ? -1 : S(c->fresh_for));
             if (due < T0 + S(c->earliest) || due > T0 + S(c->latest)) {
                 diag("due %f s after thisUpdate", (double)(due - T0) / 1e6);
                 inside = 0;
@@ -141,8 +168,7 @@ static void test_spread_ahead(void)
 
     for (n = 0; n < 1000; n++) {
         fill_id(id, n);
-        due = staple_rules_due(&policy, id, T0, T0 + S(4 * DAY),
-                               T0 + S(DAY), -1);
+        due = due_of(&policy, id, T0 + S(DAY), T0 + S(4 * DAY), -1);
         first = !n || due < first ? due : first;
         last = due > last ? due : last;
     }
@@ -159,14 +185,39 @@ static void test_spread(void)
 
     for (n = 0; n < 1000; n++) {
         fill_id(id, n);
-        due = staple_rules_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1);
+        due = due_of(&policy, id, T0, T0 + S(4 * DAY), -1);
         first = !n || due < first ? due : first;
         last = due > last ? due : last;
     }
     ok(last - first > S(15 * HOUR), "due times of many certificates spread "
        "over more than 15 of the 19.2 hours that there are");
-    ok(due == staple_rules_due(&policy, id, T0, T0 + S(4 * DAY), T0, -1),
+    ok(due == due_of(&policy, id, T0, T0 + S(4 * DAY), -1),
        "the same certificate is due at the same moment");
+}
+
+/* StapleRevokedRecheck. */
+static void test_due_revoked(void)
+{
+    staple_cert_policy_t policy = default_policy();
+    unsigned char id[STAPLE_ID_LEN];
+    apr_time_t usual;
+
+    fill_id(id, 1);
+    usual = due_of_status(&policy, id, STAPLE_OCSP_GOOD);
+    ok(due_of_status(&policy, id, STAPLE_OCSP_REVOKED) == usual,
+       "revoked, without a recheck: due as any other");
+    policy.revoked_recheck = S(HOUR);
+    ok(due_of_status(&policy, id, STAPLE_OCSP_REVOKED) == T0 + S(HOUR),
+       "revoked, to be rechecked: due after an hour");
+    ok(due_of_status(&policy, id, STAPLE_OCSP_GOOD) == usual,
+       "good: due as ever");
+    policy.revoked_recheck = S(400 * DAY);
+    ok(due_of_status(&policy, id, STAPLE_OCSP_REVOKED) == usual,
+       "a recheck that is later than the middle puts nothing off");
+    policy.revoked_recheck = S(HOUR);
+    policy.refresh_age = S(60);
+    ok(due_of_status(&policy, id, STAPLE_OCSP_REVOKED) == T0 + S(60),
+       "a cache timeout that is sooner holds for it, too");
 }
 
 static const struct backoff_case_t {
@@ -600,9 +651,8 @@ static range_t due_range(long validity, long fetched)
         unsigned char id[STAPLE_ID_LEN];
 
         fill_id(id, n);
-        widen(&range, (double)(staple_rules_due(&policy, id, T0,
-                                                T0 + S(validity),
-                                                T0 + S(fetched), -1) - T0)
+        widen(&range, (double)(due_of(&policy, id, T0 + S(fetched),
+                                      T0 + S(validity), -1) - T0)
                       / 1e6, n);
     }
     return range;
@@ -794,6 +844,7 @@ int main(int argc, char **argv)
         return print_tables();
     }
     test_due();
+    test_due_revoked();
     test_spread();
     test_spread_ahead();
     test_urgent();

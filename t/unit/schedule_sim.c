@@ -188,14 +188,23 @@ static int ask(client_t *c, apr_time_t now, staple_ocsp_verdict_t *verdict)
     return 1;
 }
 
+static staple_cache_meta_t meta_of(const staple_ocsp_verdict_t *verdict,
+                                   apr_time_t now)
+{
+    staple_cache_meta_t meta;
+
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = verdict->this_update;
+    meta.next_update = verdict->next_update;
+    meta.fetched_at = now;
+    meta.status = (apr_uint32_t)verdict->status;
+    return meta;
+}
+
 static void hold(client_t *c, const staple_ocsp_verdict_t *verdict,
                  apr_time_t now)
 {
-    memset(&c->held, 0, sizeof(c->held));
-    c->held.this_update = verdict->this_update;
-    c->held.next_update = verdict->next_update;
-    c->held.fetched_at = now;
-    c->held.status = (apr_uint32_t)verdict->status;
+    c->held = meta_of(verdict, now);
     c->is_held = 1;
 }
 
@@ -214,13 +223,14 @@ static void renew(client_t *c, apr_time_t now)
     apr_interval_time_t remaining = 0;
 
     if (ask(c, now, &verdict)) {
+        staple_cache_meta_t meta = meta_of(&verdict, now);
+
         c->failing = 0;
         if (!c->is_held
             || staple_rules_is_better(&policy, &c->held, &verdict, now)) {
             hold(c, &verdict, now);
         }
-        c->due = staple_rules_due(&policy, c->cert.id, verdict.this_update,
-                                  verdict.next_update, now, -1);
+        c->due = staple_rules_due(&policy, c->cert.id, &meta, -1);
         return;
     }
     if (c->is_held && staple_rules_may_serve(&policy, &c->held, now)) {
