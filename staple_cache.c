@@ -192,11 +192,32 @@ const unsigned char *staple_cache_id(const staple_cache_t *cache, int slot)
 }
 
 /* A file may hold anything, so no name is believed to end. */
-const char *staple_cache_name(const staple_cache_t *cache, int slot)
+static void read_label(const label_t *label, staple_cache_about_t *about)
 {
+    about->name = label->name[STAPLE_CACHE_NAME_LEN - 1] ? "" : label->name;
+    about->not_after = label->not_after;
+    about->traits = label->traits;
+}
+
+void staple_cache_about(const staple_cache_t *cache, int slot,
+                        staple_cache_about_t *about)
+{
+    static const label_t none;
     const slot_t *s = slot_of(cache, slot);
 
-    return s && !s->name[STAPLE_CACHE_NAME_LEN - 1] ? s->name : "";
+    read_label(s ? &s->label : &none, about);
+}
+
+apr_size_t staple_cache_others(const staple_cache_t *cache)
+{
+    return cache->others_count;
+}
+
+void staple_cache_other(const staple_cache_t *cache, apr_size_t i,
+                        staple_cache_other_t *other)
+{
+    other->id = cache->others[i].id;
+    read_label(&cache->others[i].label, &other->about);
 }
 
 int staple_cache_find(const staple_cache_t *cache,

@@ -20,6 +20,7 @@
 
 #include "staple_generation.h"
 #include "staple_share.h"
+#include "staple_state.h"
 
 APLOG_USE_MODULE(staple);
 
@@ -263,31 +264,81 @@ static const char *name_of(const staple_cert_t *cert, apr_pool_t *p)
            ? apr_pstrmemdup(p, host, len - end) : host;
 }
 
-/* The certificates that have something to staple, as ids for the ring and
- * names for whoever reads its file. */
-static apr_size_t collect_ids(const apr_array_header_t *list,
-                              unsigned char (**ids)[STAPLE_ID_LEN],
-                              const char ***names, apr_pool_t *p)
+/* What the ring says of a certificate to whoever reads its file. */
+static staple_cache_about_t about(const staple_cert_t *cert, apr_pool_t *p)
 {
-    apr_size_t count = 0;
-    int i;
+    staple_cache_about_t about;
+    staple_state_traits_t traits;
 
-    *ids = apr_pcalloc(p, 2 * ((apr_size_t)list->nelts + 1) * STAPLE_ID_LEN);
-    *names = apr_pcalloc(p, 2 * ((apr_size_t)list->nelts + 1)
-                            * sizeof(**names));
+    staple_state_traits_of(&traits, cert);
+    about.name = name_of(cert, p);
+    about.not_after = cert->not_after;
+    about.traits = staple_state_pack(&traits);
+    return about;
+}
+
+/* What the ring is made of, with room for all certificates and their issuers
+ * in each array. */
+typedef struct members_t {
+    unsigned char (*ids)[STAPLE_ID_LEN];
+    staple_cache_about_t *about;
+    apr_size_t count;
+    staple_cache_other_t *others;
+    apr_size_t others_count;
+} members_t;
+
+static void add_member(members_t *members, const staple_cert_t *cert,
+                       apr_pool_t *p)
+{
+    members->about[members->count] = about(cert, p);
+    memcpy(members->ids[members->count++], cert->id, STAPLE_ID_LEN);
+    if (!cert->subject) {
+        members->about[members->count].name
+            = apr_pstrcat(p, "issuer of ", cert->name, NULL);
+        staple_cert_issuer_id(cert->id, members->ids[members->count++]);
+    }
+}
+
+static void add_other(members_t *members, const staple_cert_t *cert,
+                      apr_pool_t *p)
+{
+    staple_cache_other_t *other = &members->others[members->others_count++];
+
+    other->id = cert->id;
+    other->about = about(cert, p);
+}
+
+/* The certificates that have something to staple get a slot, the others are
+ * listed: first those that somebody should look at. */
+static void collect(members_t *members, const apr_array_header_t *list,
+                    apr_pool_t *p)
+{
+    apr_size_t most = 2 * ((apr_size_t)list->nelts + 1);
+    int i, are_bad;
+
+    memset(members, 0, sizeof(*members));
+    members->ids = apr_pcalloc(p, most * STAPLE_ID_LEN);
+    members->about = apr_pcalloc(p, most * sizeof(*members->about));
+    members->others = apr_pcalloc(p, most * sizeof(*members->others));
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->scope == STAPLE_CERT_APPLIES) {
-            (*names)[count] = name_of(cert, p);
-            memcpy((*ids)[count++], cert->id, STAPLE_ID_LEN);
-        }
-        if (cert->scope == STAPLE_CERT_APPLIES && !cert->subject) {
-            (*names)[count] = apr_pstrcat(p, "issuer of ", cert->name, NULL);
-            staple_cert_issuer_id(cert->id, (*ids)[count++]);
+            add_member(members, cert, p);
         }
     }
-    return count;
+    for (are_bad = 1; are_bad >= 0; are_bad--) {
+        for (i = 0; i < list->nelts; i++) {
+            const staple_cert_t *cert = APR_ARRAY_IDX(list, i,
+                                                      staple_cert_t *);
+            int is_bad = cert->is_must_staple
+                         || cert->scope == STAPLE_CERT_NO_ISSUER;
+
+            if (cert->scope != STAPLE_CERT_APPLIES && is_bad == are_bad) {
+                add_other(members, cert, p);
+            }
+        }
+    }
 }
 
 /* Those that were taken over. */
@@ -349,8 +400,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     const apr_array_header_t *list = staple_cert_list(registry);
     retained_t *retained = retained_get();
     staple_cache_kept_t before = retained->kept;
-    unsigned char (*ids)[STAPLE_ID_LEN];
-    const char **names;
+    members_t members;
     staple_cache_report_t report;
     staple_cache_conf_t ring;
     apr_status_t rv = APR_SUCCESS;
@@ -360,9 +410,12 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     ring.path = conf->cache.path;
     ring.size = conf->cache.size;
     ring.may_grow = conf->cache_grow;
-    ring.ids_count = collect_ids(list, &ids, &names, ptemp);
-    ring.ids = (const unsigned char (*)[STAPLE_ID_LEN])ids;
-    ring.names = names;
+    collect(&members, list, ptemp);
+    ring.ids = (const unsigned char (*)[STAPLE_ID_LEN])members.ids;
+    ring.about = members.about;
+    ring.ids_count = members.count;
+    ring.others = members.others;
+    ring.others_count = members.others_count;
     ring.previous = before.ring.base ? &before : NULL;
     if (ring.ids_count) {
         rv = staple_cache_create(cache, &ring, &report, p);

@@ -31,7 +31,7 @@ static staple_state_e state_of(const staple_view_t *view, apr_time_t now)
 
     memset(&facts, 0, sizeof(facts));
     facts.now = now;
-    facts.cert = view->cert;
+    facts.traits = &view->traits;
     facts.policy = view->policy;
     facts.exchange = view->has_exchange ? &view->exchange : NULL;
     facts.held = view->der ? &view->meta : NULL;
@@ -98,13 +98,16 @@ void staple_report_judge(staple_view_t *view, apr_time_t now)
     const staple_cert_t *cert = view->cert;
     staple_cert_numbers_t *numbers = &view->numbers;
 
+    if (cert) {
+        staple_state_traits_of(&view->traits, cert);
+    }
     view->state = state_of(view, now);
     view->is_stapled = is_served(view->state);
     view->url = cert ? staple_words_url(&view->exchange, cert->urls) : NULL;
     numbers->stapled = view->is_stapled;
     numbers->attention = staple_state_needs_attention(view->state);
-    numbers->must_staple = cert && cert->is_must_staple;
-    numbers->not_after = cert ? cert->not_after : 0;
+    numbers->must_staple = view->traits.is_must_staple;
+    numbers->not_after = view->traits.not_after;
     numbers->served = (apr_int64_t)view->served.served;
     numbers->missed = (apr_int64_t)view->served.missed;
     count_exchange(view, numbers);
@@ -153,18 +156,16 @@ static const char *leftover_text(const staple_view_t *view, apr_time_t now,
 /* Whether the certificate itself has expired. */
 static int has_ended(const staple_view_t *view, apr_time_t now)
 {
-    const staple_cert_t *cert = view->cert;
-
-    return cert && cert->not_after && cert->not_after <= now;
+    return view->traits.not_after && view->traits.not_after <= now;
 }
 
 /* Why nobody is asked, or has answered, about a certificate. */
 static const char *silence_text(const staple_view_t *view, apr_time_t now)
 {
-    const staple_cert_t *cert = view->cert;
+    const staple_state_traits_t *traits = &view->traits;
 
-    if (cert && cert->scope != STAPLE_CERT_APPLIES && !view->has_slot) {
-        return staple_cert_scope_text(cert->scope);
+    if (traits->scope != STAPLE_CERT_APPLIES && !view->has_slot) {
+        return staple_cert_scope_text(traits->scope);
     }
     if (has_ended(view, now)) {
         return "the certificate itself has expired, so no responder is asked";
@@ -175,7 +176,7 @@ static const char *silence_text(const staple_view_t *view, apr_time_t now)
     if (view->exchange.last_attempt) {
         return "its response was dropped, or did not fit into the ring";
     }
-    return cert && !cert->urls->nelts
+    return traits->is_known && !traits->has_urls
            ? "none of its files (StapleResponseFile) holds a response that is "
              "valid"
            : "no exchange with its responder has ended yet";
@@ -211,11 +212,11 @@ static const char *error_text(const staple_view_t *view)
                           : "the responder does not know the certificate";
 }
 
-static const char *not_applicable_text(const staple_cert_t *cert)
+static const char *not_applicable_text(const staple_state_traits_t *traits)
 {
-    return cert->urls_refused && !cert->urls->nelts
+    return traits->has_refused_urls && !traits->has_urls
            ? "what it names as its OCSP responder is no URL"
-           : staple_cert_scope_text(cert->scope);
+           : staple_cert_scope_text(traits->scope);
 }
 
 static const char *cause_of(const staple_view_t *view, apr_time_t now,
@@ -244,7 +245,7 @@ static const char *cause_of(const staple_view_t *view, apr_time_t now,
     case STAPLE_STATE_PENDING:
         return "a response from before the start waits to be verified";
     case STAPLE_STATE_NOT_APPLICABLE:
-        return not_applicable_text(view->cert);
+        return not_applicable_text(&view->traits);
     case STAPLE_STATE_STAPLED:
     case STAPLE_STATES:
         break;
@@ -271,10 +272,10 @@ static staple_state_advice_t advice_of(const staple_view_t *view,
     if (is_missing && has_ended(view, now)) {
         return ended;
     }
-    if (is_missing && view->cert && !view->has_slot
-        && view->cert->scope != STAPLE_CERT_APPLIES) {
-        return view->cert->scope == STAPLE_CERT_NO_ISSUER ? no_issuer
-                                                          : no_source;
+    if (is_missing && !view->has_slot
+        && view->traits.scope != STAPLE_CERT_APPLIES) {
+        return view->traits.scope == STAPLE_CERT_NO_ISSUER ? no_issuer
+                                                           : no_source;
     }
     return staple_state_advise(view->state, &view->exchange, view->url, p);
 }

@@ -99,6 +99,52 @@ const char *staple_severity_name(staple_severity_e severity)
     return names[severity];
 }
 
+/* ----- what a certificate is ----- */
+
+/* Bits, in files: never renumber. The scope follows from bit 8 on. */
+#define KNOWN 1u
+#define MUST_STAPLE 2u
+#define HAS_URLS 4u
+#define HAS_REFUSED_URLS 8u
+#define SCOPE_SHIFT 8
+
+void staple_state_traits_of(staple_state_traits_t *traits,
+                            const staple_cert_t *cert)
+{
+    traits->is_known = 1;
+    traits->is_must_staple = cert->is_must_staple;
+    traits->has_urls = cert->urls->nelts > 0;
+    traits->has_refused_urls = cert->urls_refused > 0;
+    traits->scope = cert->scope;
+    traits->not_after = cert->not_after;
+}
+
+apr_uint32_t staple_state_pack(const staple_state_traits_t *traits)
+{
+    return (traits->is_known ? KNOWN : 0)
+           | (traits->is_must_staple ? MUST_STAPLE : 0)
+           | (traits->has_urls ? HAS_URLS : 0)
+           | (traits->has_refused_urls ? HAS_REFUSED_URLS : 0)
+           | (apr_uint32_t)traits->scope << SCOPE_SHIFT;
+}
+
+void staple_state_unpack(staple_state_traits_t *traits,
+                         const staple_cache_about_t *about)
+{
+    apr_uint32_t scope = about->traits >> SCOPE_SHIFT;
+
+    memset(traits, 0, sizeof(*traits));
+    if (!(about->traits & KNOWN) || scope >= STAPLE_CERT_SCOPES) {
+        return;
+    }
+    traits->is_known = 1;
+    traits->is_must_staple = (about->traits & MUST_STAPLE) != 0;
+    traits->has_urls = (about->traits & HAS_URLS) != 0;
+    traits->has_refused_urls = (about->traits & HAS_REFUSED_URLS) != 0;
+    traits->scope = (staple_cert_scope_e)scope;
+    traits->not_after = about->not_after;
+}
+
 /* ----- which state it is ----- */
 
 /* Something is held that a handshake gets, or would get. */
@@ -127,14 +173,15 @@ static staple_state_e judge_held(const staple_state_facts_t *facts)
  * itself has ended, or where nobody is asked. */
 static int is_waiting(const staple_state_facts_t *facts)
 {
-    const staple_cert_t *cert = facts->cert;
+    const staple_state_traits_t *traits = facts->traits;
 
     if (facts->held || !facts->exchange || facts->exchange->last_attempt
         || !facts->has_slot) {
         return 0;
     }
-    return !cert || (cert->urls->nelts
-                     && (!cert->not_after || cert->not_after > facts->now));
+    return !traits->is_known
+           || (traits->has_urls
+               && (!traits->not_after || traits->not_after > facts->now));
 }
 
 /* A valid response is held and is too old, and that is all there is to it: the
@@ -149,7 +196,7 @@ static int is_too_old(const staple_state_facts_t *facts)
 /* Nothing is held that may be served. */
 static staple_state_e judge_missing(const staple_state_facts_t *facts)
 {
-    if (facts->cert && facts->cert->is_must_staple) {
+    if (facts->traits->is_must_staple) {
         return STAPLE_STATE_REFUSED;
     }
     if (is_too_old(facts)) {
@@ -176,15 +223,15 @@ static int is_untrue(staple_ocsp_reason_e reason)
 
 staple_state_e staple_state_judge(const staple_state_facts_t *facts)
 {
-    const staple_cert_t *cert = facts->cert;
+    const staple_state_traits_t *traits = facts->traits;
 
-    if (cert && !facts->held && cert->scope != STAPLE_CERT_APPLIES
-        && cert->scope != STAPLE_CERT_NO_ISSUER) {
-        return cert->is_must_staple ? STAPLE_STATE_REFUSED
-                                    : STAPLE_STATE_NOT_APPLICABLE;
+    if (!facts->held && traits->scope != STAPLE_CERT_APPLIES
+        && traits->scope != STAPLE_CERT_NO_ISSUER) {
+        return traits->is_must_staple ? STAPLE_STATE_REFUSED
+                                      : STAPLE_STATE_NOT_APPLICABLE;
     }
     if (!facts->has_slot) {
-        return cert && cert->scope == STAPLE_CERT_NO_ISSUER
+        return traits->scope == STAPLE_CERT_NO_ISSUER
                ? judge_missing(facts) : STAPLE_STATE_NO_ROOM;
     }
     if (facts->held && is_untrue(facts->reason)) {

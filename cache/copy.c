@@ -261,7 +261,7 @@ static void picture_slot(const staple_cache_t *cache, apr_uint32_t i,
     staple_cache_served(cache, (int)i, &sum);
     word_put(&image->served_count, sum.served);
     word_put(&image->missed_count, sum.missed);
-    memcpy(image->name, slot->name, sizeof(image->name));
+    image->label = slot->label;
 }
 
 /*
@@ -402,18 +402,22 @@ static apr_status_t put_header(copy_t *copy, apr_time_t now)
 
 /* ----- a round ----- */
 
-static apr_status_t put_buckets(copy_t *copy)
+/* What never changes, besides the header. */
+static apr_status_t put_constants(copy_t *copy)
 {
     const staple_cache_t *cache = copy->cache;
+    apr_status_t rv = put_bytes(copy, cache->buckets,
+                                cache->buckets_count * sizeof(*cache->buckets),
+                                cache->header->buckets_offset);
 
-    return put_bytes(copy, cache->buckets,
-                     cache->buckets_count * sizeof(*cache->buckets),
-                     cache->header->buckets_offset);
+    return rv ? rv : put_bytes(copy, cache->others,
+                               cache->others_count * sizeof(*cache->others),
+                               cache->header->others_offset);
 }
 
 static apr_status_t put_all(copy_t *copy, int with_counts, apr_time_t now)
 {
-    apr_status_t rv = copy->is_known ? APR_SUCCESS : put_buckets(copy);
+    apr_status_t rv = copy->is_known ? APR_SUCCESS : put_constants(copy);
 
     if (!rv) {
         rv = put_slots(copy, with_counts);

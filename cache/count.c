@@ -3,7 +3,8 @@
 /*
  * What is counted and asked for beside the records: what handshakes got and
  * what an administrator wants of the refresher, which any process writes into
- * the counters; and how the share fares, which the writer writes into the ring.
+ * the counters; how the share fares, and failures by kind, which the writer
+ * writes into the ring.
  *
  * The one idea: each number is one word, added to or exchanged whole. So
  * nobody waits for anybody, and whoever is killed leaves a number that is
@@ -93,6 +94,22 @@ void staple_cache_share(const staple_cache_t *cache, staple_cache_share_t *sum)
     sum->last_status = (apr_status_t)word_get(&header->share_last_status);
     sum->is_silent = (int)(since & 1);
     sum->since = (apr_time_t)(since >> 1);
+}
+
+/* ---- Failures by kind. ---- */
+
+void staple_cache_count_failure(staple_cache_t *cache, unsigned int kind)
+{
+    if (kind < STAPLE_CACHE_FAILURES) {
+        count_add(&cache->header->failures[kind], 1);
+    }
+}
+
+apr_uint64_t staple_cache_failures(const staple_cache_t *cache,
+                                   unsigned int kind)
+{
+    return kind < STAPLE_CACHE_FAILURES
+           ? word_get(&cache->header->failures[kind]) : 0;
 }
 
 /* ---- Requests. ---- */

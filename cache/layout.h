@@ -10,13 +10,14 @@
  * benchmark and the program that prints a ring may include this; everybody
  * else has staple_cache.h.
  *
- *   0            448         slots_offset + 208 n     data_offset
- *   +------------+------------------+----------------+--------------------+
- *   | header     | slots[n]         | buckets[2 n]   | data, a cyclic log |
- *   +------------+------------------+----------------+--------------------+
+ *   0         832         + 232 n       + 8 n         + 96 m
+ *   +---------+-----------+-------------+-------------+--------------------+
+ *   | header  | slots[n]  | buckets[2n] | others[m]   | data, a cyclic log |
+ *   +---------+-----------+-------------+-------------+--------------------+
  *
  * All is made of fixed-width integers in the machine's order, at offsets that
- * follow from the number of slots and the size of the segment. No pointers.
+ * follow from the numbers of slots and others and the size of the segment. No
+ * pointers.
  */
 
 #include <stdatomic.h>
@@ -32,7 +33,7 @@ extern "C" {
 #define STAPLE_CACHE_MAGIC "STAPLRNG"
 
 /** Goes up with every change of what is laid out here. */
-#define STAPLE_CACHE_VERSION 4
+#define STAPLE_CACHE_VERSION 5
 
 /** Reads differently on a machine of another byte order. */
 #define STAPLE_CACHE_BYTE_ORDER 0x01020304u
@@ -48,7 +49,7 @@ extern "C" {
 #define STAPLE_CACHE_ASKED 6
 
 /** Words of a staple_cache_state_t. */
-#define STAPLE_CACHE_STATE_WORDS 10
+#define STAPLE_CACHE_STATE_WORDS 11
 
 /** Bytes of the id that a record repeats. */
 #define STAPLE_CACHE_ID_MARK 16
@@ -60,7 +61,7 @@ typedef _Atomic apr_uint64_t staple_cache_word_t;
  * The start of a segment. The first two cache lines are written before anybody
  * else can see the segment and never again; then one for the writer, one for
  * the thread that copies to the file, three for the journal and for what the
- * writer says of its share.
+ * writer says of its share, and six for failures by kind.
  */
 typedef struct staple_cache_header_t {
     char magic[8];
@@ -81,7 +82,9 @@ typedef struct staple_cache_header_t {
                                of STAPLE_CACHE_BLOCK, 0 but in tests */
     apr_uint64_t generation;
     apr_int64_t created;
-    apr_uint64_t reserved[2];
+    apr_uint64_t others_offset;
+    apr_uint32_t others;       /* how many */
+    apr_uint32_t reserved;
     apr_uint64_t sum; /* over all of the above */
 
     /* Positions: count bytes ever written, only grow, never wrap in practice
@@ -121,16 +124,29 @@ typedef struct staple_cache_header_t {
     staple_cache_word_t share_last_error;
     staple_cache_word_t share_last_status;
     staple_cache_word_t share_since; /* << 1 | is_silent: they change as one */
-    apr_uint64_t unused_last[2];
+    apr_uint64_t unused_last[1];
+
+    /* Since the file was begun. */
+    staple_cache_word_t failures[STAPLE_CACHE_FAILURES];
 } staple_cache_header_t;
 
-_Static_assert(sizeof(staple_cache_header_t) == 448, "header layout");
+_Static_assert(sizeof(staple_cache_header_t) == 832, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, sum) == 120, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, head) == 128, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, copy_round) == 192, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, asked) == 208, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, journal_slot) == 256,
                "header layout");
+_Static_assert(offsetof(staple_cache_header_t, failures) == 448,
+               "header layout");
+
+/** What is known of a certificate when the segment is made; never changes. */
+typedef struct staple_cache_label_t {
+    char name[STAPLE_CACHE_NAME_LEN]; /* ends in 0 */
+    apr_int64_t not_after;
+    apr_uint32_t traits;
+    apr_uint32_t unused;
+} staple_cache_label_t;
 
 /**
  * One certificate. A mark is a record's position + 1: positions are multiples
@@ -153,13 +169,22 @@ typedef struct staple_cache_slot_t {
      * last copied. What is counted now is in the counters. */
     staple_cache_word_t served_count;
     staple_cache_word_t missed_count;
-    char name[STAPLE_CACHE_NAME_LEN]; /* never changes; ends in 0 */
+    staple_cache_label_t label;
 } staple_cache_slot_t;
 
-_Static_assert(sizeof(staple_cache_slot_t) == 208, "slot layout");
+_Static_assert(sizeof(staple_cache_slot_t) == 232, "slot layout");
 _Static_assert(offsetof(staple_cache_slot_t, state) == 64, "slot layout");
-_Static_assert(offsetof(staple_cache_slot_t, served_count) == 144,
+_Static_assert(offsetof(staple_cache_slot_t, served_count) == 152,
                "slot layout");
+_Static_assert(offsetof(staple_cache_slot_t, label) == 168, "slot layout");
+
+/** A certificate without a slot; never changes. */
+typedef struct staple_cache_listed_t {
+    unsigned char id[STAPLE_ID_LEN];
+    staple_cache_label_t label;
+} staple_cache_listed_t;
+
+_Static_assert(sizeof(staple_cache_listed_t) == 96, "layout of others");
 _Static_assert(sizeof(staple_cache_state_t)
                == STAPLE_CACHE_STATE_WORDS * sizeof(apr_uint64_t),
                "a state is copied by words and has no padding");

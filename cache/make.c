@@ -119,6 +119,15 @@ apr_size_t staple_cache_size_useful(apr_size_t size, apr_size_t certificates)
     return size > most ? (apr_size_t)most : size;
 }
 
+/* Where a segment grows in any case. */
+static apr_size_t room_for_others(const staple_cache_conf_t *conf)
+{
+    apr_size_t count = conf->others_count < STAPLE_CACHE_OTHERS_MAX
+                       ? conf->others_count : STAPLE_CACHE_OTHERS_MAX;
+
+    return count ? count * sizeof(listed_t) + STAPLE_CACHE_BLOCK : 0;
+}
+
 /* How many of the certificates, in their order, fit which size. */
 static apr_size_t plan(const staple_cache_conf_t *conf, const carried_t *all,
                        staple_cache_report_t *report)
@@ -140,13 +149,36 @@ static apr_size_t plan(const staple_cache_conf_t *conf, const carried_t *all,
     report->size_wanted = (apr_size_t)need;
     report->size_granted = size;
     if (conf->may_grow && need > size) {
-        report->size_granted = (apr_size_t)need;
+        report->size_granted = (apr_size_t)(need + room_for_others(conf));
     }
     if (report->size_granted >= need) {
         fit = conf->ids_count;
     }
     report->left_out = conf->ids_count - fit;
     return fit;
+}
+
+/* How many without a slot are listed: as many as there is room for beside what
+ * responses are expected to take. */
+static apr_uint32_t plan_others(const staple_cache_conf_t *conf,
+                                const carried_t *all, apr_size_t fit,
+                                const staple_cache_report_t *report)
+{
+    apr_uint64_t records = 0, longest = 0, need, room;
+    apr_size_t wanted = conf->others_count + conf->ids_count - fit, i;
+
+    for (i = 0; i < fit; i++) {
+        records += all[i].bytes;
+        longest = all[i].bytes > longest ? all[i].bytes : longest;
+    }
+    need = staple_cache_need(fit, records, longest);
+    room = report->size_granted > need + STAPLE_CACHE_BLOCK
+           ? (report->size_granted - need - STAPLE_CACHE_BLOCK)
+             / sizeof(listed_t)
+           : 0;
+    wanted = wanted < STAPLE_CACHE_OTHERS_MAX ? wanted
+                                              : STAPLE_CACHE_OTHERS_MAX;
+    return (apr_uint32_t)(wanted < room ? wanted : room);
 }
 
 /* ---- The new segment. ---- */
@@ -163,18 +195,25 @@ static void enter_bucket(staple_cache_t *cache, apr_uint32_t slot)
 }
 
 /* Of a name that is too long the end is kept: it says whose the host is. */
-void staple_cache_write_name(slot_t *slot, const char *name)
+void staple_cache_write_name(label_t *label, const char *name)
 {
     apr_size_t len = strlen(name);
 
-    if (len < sizeof(slot->name)) {
-        memcpy(slot->name, name, len);
+    if (len < sizeof(label->name)) {
+        memcpy(label->name, name, len);
         return;
     }
-    apr_cpystrn(slot->name, STAPLE_CACHE_NAME_CUT, sizeof(slot->name));
-    len -= sizeof(slot->name) - sizeof(STAPLE_CACHE_NAME_CUT);
-    apr_cpystrn(slot->name + sizeof(STAPLE_CACHE_NAME_CUT) - 1, name + len,
-                sizeof(slot->name));
+    apr_cpystrn(label->name, STAPLE_CACHE_NAME_CUT, sizeof(label->name));
+    len -= sizeof(label->name) - sizeof(STAPLE_CACHE_NAME_CUT);
+    apr_cpystrn(label->name + sizeof(STAPLE_CACHE_NAME_CUT) - 1, name + len,
+                sizeof(label->name));
+}
+
+static void write_label(label_t *label, const staple_cache_about_t *about)
+{
+    staple_cache_write_name(label, about->name);
+    label->not_after = about->not_after;
+    label->traits = about->traits;
 }
 
 static void init_slot(staple_cache_t *cache, apr_uint32_t i,
@@ -184,17 +223,38 @@ static void init_slot(staple_cache_t *cache, apr_uint32_t i,
     slot_t *slot = &cache->slots[i];
 
     memcpy(slot->id, conf->ids[i], STAPLE_ID_LEN);
-    if (conf->names) {
-        staple_cache_write_name(slot, conf->names[i]);
+    if (conf->about) {
+        write_label(&slot->label, &conf->about[i]);
     }
     word_put(&slot->state_sum, state_sum(slot, no_state));
     enter_bucket(cache, i);
+}
+
+/* Those that are to have no slot come first, then those for which there was
+ * none. */
+static void list_other(staple_cache_t *cache, apr_uint32_t i,
+                       const staple_cache_conf_t *conf)
+{
+    listed_t *listed = &cache->others[i];
+    apr_size_t left_out;
+
+    if (i < conf->others_count) {
+        memcpy(listed->id, conf->others[i].id, STAPLE_ID_LEN);
+        write_label(&listed->label, &conf->others[i].about);
+        return;
+    }
+    left_out = cache->slots_count + (i - conf->others_count);
+    memcpy(listed->id, conf->ids[left_out], STAPLE_ID_LEN);
+    if (conf->about) {
+        write_label(&listed->label, &conf->about[left_out]);
+    }
 }
 
 /* What a segment is to be. */
 typedef struct shape_t {
     apr_size_t size;
     apr_uint32_t slots;
+    apr_uint32_t others;
     apr_uint64_t start;
     apr_uint64_t generation;
 } shape_t;
@@ -206,7 +266,7 @@ static void format(staple_cache_t *cache, void *base, const shape_t *shape,
     header_t *header = base;
     apr_uint32_t i;
 
-    staple_cache_lay_out(header, shape->slots, shape->size);
+    staple_cache_lay_out(header, shape->slots, shape->others, shape->size);
     header->start = shape->start;
     header->generation = shape->generation;
     header->created = apr_time_now();
@@ -218,6 +278,9 @@ static void format(staple_cache_t *cache, void *base, const shape_t *shape,
     position_put(&header->tail, shape->start);
     for (i = 0; i < shape->slots; i++) {
         init_slot(cache, i, conf);
+    }
+    for (i = 0; i < shape->others; i++) {
+        list_other(cache, i, conf);
     }
 }
 
@@ -246,15 +309,20 @@ static apr_size_t seed(staple_cache_t *cache, const carried_t *all,
     return seeded;
 }
 
-/* How the share has fared so far; how it fares now is not known yet. */
-static void seed_share(staple_cache_t *cache, const staple_cache_t *from)
+/* What is counted of the whole goes on. How the share has fared so far is
+ * known; how it fares now is not known yet. */
+static void seed_counts(staple_cache_t *cache, const staple_cache_t *from)
 {
     staple_cache_share_t sum;
+    unsigned int i;
 
     staple_cache_share(from, &sum);
     sum.since = 0;
     sum.is_silent = 0;
     staple_cache_count_share(cache, &sum);
+    for (i = 0; i < STAPLE_CACHE_FAILURES; i++) {
+        word_put(&cache->header->failures[i], staple_cache_failures(from, i));
+    }
 }
 
 /* ---- The old segment. ---- */
@@ -365,7 +433,7 @@ static apr_status_t make(staple_cache_t *cache,
                          staple_cache_report_t *report, apr_pool_t *ptemp)
 {
     carried_t *all = carry_all(conf, from, ptemp);
-    shape_t shape = { 0, (apr_uint32_t)plan(conf, all, report), start, 1 };
+    shape_t shape = { 0, (apr_uint32_t)plan(conf, all, report), 0, start, 1 };
     void *base = staple_cache_private(report->size_granted);
     staple_cache_usage_t usage;
 
@@ -377,13 +445,14 @@ static apr_status_t make(staple_cache_t *cache,
         staple_cache_usage(from, &usage);
     }
     shape.size = report->size_granted;
+    shape.others = plan_others(conf, all, shape.slots, report);
     shape.generation += usage.generation;
     format(cache, base, &shape, conf);
     report->seeded = seed(cache, all, report->seed == STAPLE_CACHE_SEED_FILE);
     report->dropped = usage.records > report->seeded
                       ? usage.records - report->seeded : 0;
     if (from) {
-        seed_share(cache, from);
+        seed_counts(cache, from);
     }
     return publish(cache, report);
 }

@@ -6,58 +6,67 @@
  *
  * The one idea: an old segment is never worked with. It is copied, word by
  * word, into a new one of the present layout, which is then checked and read
- * like any other; so the rest of the room knows one layout. A layout that is
- * to come adds one function here, from the layout before it to itself.
+ * like any other; so the rest of the room knows one layout.
  *
- * 3 to 4: a state has a tenth word, and a name 8 bytes less. The positions of
- * records do not depend on where the data area begins, and their sums do not
- * depend on the layout: the log is copied as it is.
+ * Layouts 3 and 4 had a shorter header, whose end began after the words of a
+ * state, slots of 208 bytes, in which the name had what those words left, and
+ * nothing of certificates without a slot. The positions of records do not
+ * depend on where the data area begins, and their sums do not depend on the
+ * layout: the log is copied as it is.
  */
 
 #include "segment.h"
 
 #include <sys/mman.h>
 
-/* ---- Layout 3. ---- */
+#define OLDEST 3
+#define HEADER_SIZE 448
+#define SLOT_SIZE 208
 
-#define STATE_WORDS_3 9
-#define NAME_LEN_3 56
+/* Offsets in such a header. */
+#define JOURNAL_SUM 264
+#define JOURNAL 272
 
-typedef struct slot_3_t {
+/* Offsets in such a slot. */
+#define STATE 64
+
+/* What layouts 3 and 4 differ in. */
+static unsigned int state_words_of(apr_uint32_t version)
+{
+    return version == 3 ? 9 : 10;
+}
+
+/* The beginning of a slot has never changed. */
+typedef struct old_slot_t {
     word_t served;
     word_t pending;
     unsigned char id[STAPLE_ID_LEN];
     _Atomic apr_uint32_t seq;
     _Atomic apr_uint32_t wanted;
     word_t state_sum;
-    word_t state[STATE_WORDS_3];
-    word_t served_count;
-    word_t missed_count;
-    char name[NAME_LEN_3];
-} slot_3_t;
+} old_slot_t;
 
-/* What follows the counters of the writer in its header. */
-typedef struct tail_3_t {
-    apr_uint64_t claim_and_requests[8];
-    word_t journal_slot;
-    word_t journal_sum;
-    word_t journal[STATE_WORDS_3];
-    word_t share[10];
-    apr_uint64_t unused[3];
-} tail_3_t;
+_Static_assert(sizeof(old_slot_t) == STATE, "slots of older layouts");
 
-#define TAIL_OFFSET_3 192
+/* A segment that is read. */
+typedef struct old_t {
+    const char *base;
+    const header_t *header; /* as far as sum, and the words of the writer */
+    unsigned int words;     /* of a state */
+} old_t;
 
-_Static_assert(sizeof(slot_3_t) == 208, "slots of layout 3");
-_Static_assert(TAIL_OFFSET_3 + sizeof(tail_3_t) == sizeof(header_t),
-               "headers of layout 3 and 4 have the same size");
+static const word_t *words_at(const char *base, apr_size_t offset)
+{
+    return (const word_t *)(base + offset);
+}
 
-static apr_uint64_t sum_3(const unsigned char *id, const word_t *words)
+static apr_uint64_t old_sum(const old_t *old, const unsigned char *id,
+                            const word_t *words)
 {
     apr_uint64_t sum = hash_id(id);
     unsigned int i;
 
-    for (i = 0; i < STATE_WORDS_3; i++) {
+    for (i = 0; i < old->words; i++) {
         sum = scramble(sum + word_get(&words[i]), 0x9FB21C651E98DF25u);
     }
     return sum;
@@ -65,18 +74,18 @@ static apr_uint64_t sum_3(const unsigned char *id, const word_t *words)
 
 /* A state is in its slot, or in the journal if a writer was killed. One whose
  * sum is wrong becomes the state of a certificate that was never asked for. */
-static void copy_state_3(slot_t *to, const slot_3_t *from,
-                         const tail_3_t *tail)
+static void copy_state(slot_t *to, const old_t *old, const old_slot_t *from)
 {
     int in_journal = atomic_load(&from->seq) % 2;
-    const word_t *words = in_journal ? tail->journal : from->state;
-    apr_uint64_t sum = word_get(in_journal ? &tail->journal_sum
+    const word_t *words = in_journal ? words_at(old->base, JOURNAL)
+                                     : words_at((const char *)from, STATE);
+    apr_uint64_t sum = word_get(in_journal ? words_at(old->base, JOURNAL_SUM)
                                            : &from->state_sum);
     state_words_t state;
     unsigned int i;
 
     memset(state, 0, sizeof(state));
-    for (i = 0; sum == sum_3(from->id, words) && i < STATE_WORDS_3; i++) {
+    for (i = 0; sum == old_sum(old, from->id, words) && i < old->words; i++) {
         state[i] = word_get(&words[i]);
     }
     for (i = 0; i < STAPLE_CACHE_STATE_WORDS; i++) {
@@ -85,25 +94,33 @@ static void copy_state_3(slot_t *to, const slot_3_t *from,
     word_put(&to->state_sum, state_sum(to, state));
 }
 
-static void copy_slot_3(slot_t *to, const slot_3_t *from, const tail_3_t *tail)
+static void copy_slot(slot_t *to, const old_t *old, const old_slot_t *from)
 {
+    apr_size_t behind = STATE + old->words * sizeof(word_t);
+    const word_t *counts = words_at((const char *)from, behind);
+    const char *name = (const char *)(counts + 2);
+
     word_put(&to->served, word_get(&from->served));
     word_put(&to->pending, word_get(&from->pending));
     memcpy(to->id, from->id, sizeof(to->id));
     wanted_put(to, atomic_load(&from->wanted));
-    copy_state_3(to, from, tail);
-    word_put(&to->served_count, word_get(&from->served_count));
-    word_put(&to->missed_count, word_get(&from->missed_count));
-    if (!from->name[NAME_LEN_3 - 1]) {
-        staple_cache_write_name(to, from->name);
+    copy_state(to, old, from);
+    word_put(&to->served_count, word_get(&counts[0]));
+    word_put(&to->missed_count, word_get(&counts[1]));
+    if (!((const char *)from)[SLOT_SIZE - 1]) {
+        staple_cache_write_name(&to->label, name);
     }
 }
 
-static void copy_header_3(header_t *to, const header_t *from,
-                          const tail_3_t *tail)
+static void copy_header(header_t *to, const old_t *old)
 {
-    staple_cache_lay_out(to, from->slots, staple_cache_data_offset(from->slots)
-                                          + from->data_size);
+    const header_t *from = old->header;
+    const word_t *share = words_at(old->base, JOURNAL
+                                              + old->words * sizeof(word_t));
+
+    staple_cache_lay_out(to, from->slots, 0,
+                         staple_cache_data_offset(from->slots)
+                         + from->data_size);
     to->start = from->start;
     to->generation = from->generation;
     to->created = from->created;
@@ -114,40 +131,40 @@ static void copy_header_3(header_t *to, const header_t *from,
     word_put(&to->stored, word_get(&from->stored));
     word_put(&to->moved, word_get(&from->moved));
     word_put(&to->refused, word_get(&from->refused));
-    memcpy(&to->share_hits, tail->share, sizeof(tail->share));
+    memcpy(&to->share_hits, share, 10 * sizeof(*share));
 }
 
 /* Into memory that is all 0; the old header has been checked. */
-static void copy_3(char *to, const char *from)
+static void copy_all(char *to, const old_t *old)
 {
-    const header_t *old = (const header_t *)from;
-    const tail_3_t *tail = (const tail_3_t *)(from + TAIL_OFFSET_3);
-    const slot_3_t *slots = (const slot_3_t *)(from + old->slots_offset);
+    const header_t *from = old->header;
     header_t *header = (header_t *)to;
     apr_uint32_t i;
 
-    copy_header_3(header, old, tail);
-    for (i = 0; i < old->slots; i++) {
-        copy_slot_3((slot_t *)(to + header->slots_offset) + i, &slots[i],
-                    tail);
+    copy_header(header, old);
+    for (i = 0; i < from->slots; i++) {
+        copy_slot((slot_t *)(to + header->slots_offset) + i, old,
+                  (const old_slot_t *)(old->base + from->slots_offset
+                                       + (apr_size_t)i * SLOT_SIZE));
     }
-    memcpy(to + header->buckets_offset, from + old->buckets_offset,
-           old->buckets * sizeof(apr_uint32_t));
-    memcpy(to + header->data_offset, from + old->data_offset,
-           (apr_size_t)old->data_size);
+    memcpy(to + header->buckets_offset, old->base + from->buckets_offset,
+           from->buckets * sizeof(apr_uint32_t));
+    memcpy(to + header->data_offset, old->base + from->data_offset,
+           (apr_size_t)from->data_size);
 }
 
-static const char *update_3(void **base, apr_size_t *size)
+static const char *update(void **base, apr_size_t *size)
 {
-    const header_t *old = *base;
-    apr_size_t length = (apr_size_t)(staple_cache_data_offset(old->slots)
-                                     + old->data_size);
+    const header_t *header = *base;
+    old_t old = { *base, *base, state_words_of(header->version) };
+    apr_size_t length = (apr_size_t)(staple_cache_data_offset(header->slots)
+                                     + header->data_size);
     void *copy = staple_cache_private(length);
 
     if (!copy) {
         return "is of an older version, for which there is no memory";
     }
-    copy_3(copy, *base);
+    copy_all(copy, &old);
     munmap(*base, *size);
     *base = copy;
     *size = length;
@@ -156,16 +173,17 @@ static const char *update_3(void **base, apr_size_t *size)
 
 /* ---- All of them. ---- */
 
-apr_uint32_t staple_cache_slot_size(apr_uint32_t version)
+staple_cache_sizes_t staple_cache_sizes(apr_uint32_t version)
 {
-    switch (version) {
-    case 3:
-        return sizeof(slot_3_t);
-    case STAPLE_CACHE_VERSION:
-        return sizeof(slot_t);
-    default:
-        return 0;
+    static const staple_cache_sizes_t present = { sizeof(header_t),
+                                                  sizeof(slot_t) };
+    static const staple_cache_sizes_t old = { HEADER_SIZE, SLOT_SIZE };
+    static const staple_cache_sizes_t none;
+
+    if (version == STAPLE_CACHE_VERSION) {
+        return present;
     }
+    return version >= OLDEST && version < STAPLE_CACHE_VERSION ? old : none;
 }
 
 const char *staple_cache_update(void **base, apr_size_t *size)
@@ -174,5 +192,5 @@ const char *staple_cache_update(void **base, apr_size_t *size)
     const char *why = staple_cache_check_header(header, *size);
 
     return why || header->version == STAPLE_CACHE_VERSION
-           ? why : update_3(base, size);
+           ? why : update(base, size);
 }

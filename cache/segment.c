@@ -5,8 +5,8 @@
  * be, what its header says and whether that can be true, its mapping, and who
  * may write it.
  *
- * The one idea: all of the layout follows from two numbers, how many slots
- * there are and how many bytes. So a header is checked by laying it out anew
+ * The one idea: all of the layout follows from three numbers, how many slots
+ * there are, how many others, and how many bytes. So a header is checked by laying it out anew
  * and comparing, and what was bound once is never read from it again.
  */
 
@@ -30,13 +30,32 @@ apr_uint64_t staple_cache_record_bytes(apr_size_t der_len)
     return record_bytes(der_len);
 }
 
-static apr_uint64_t data_offset(apr_uint64_t slots, apr_uint64_t slot_size)
+/* What stands ahead of the data. */
+typedef struct front_t {
+    staple_cache_sizes_t sizes;
+    apr_uint64_t slots, others;
+} front_t;
+
+static apr_uint64_t others_offset(const front_t *front)
 {
-    apr_uint64_t end = sizeof(header_t)
-                       + slots * (slot_size + 2 * sizeof(apr_uint32_t));
+    return front->sizes.header
+           + front->slots * (front->sizes.slot + 2 * sizeof(apr_uint32_t));
+}
+
+static apr_uint64_t data_offset(const front_t *front)
+{
+    apr_uint64_t end = others_offset(front)
+                       + front->others * sizeof(listed_t);
 
     return (end + STAPLE_CACHE_BLOCK - 1)
            / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
+}
+
+static front_t front_of(apr_uint64_t slots)
+{
+    front_t front = { staple_cache_sizes(STAPLE_CACHE_VERSION), slots, 0 };
+
+    return front;
 }
 
 apr_uint64_t staple_cache_need(apr_size_t n, apr_uint64_t records,
@@ -44,8 +63,9 @@ apr_uint64_t staple_cache_need(apr_size_t n, apr_uint64_t records,
 {
     apr_uint64_t spare = records / SPARE_PART
                          / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
+    front_t front = front_of(n);
 
-    return data_offset(n, sizeof(slot_t)) + records + spare + longest;
+    return data_offset(&front) + records + spare + longest;
 }
 
 apr_size_t staple_cache_size_for(apr_size_t certificates)
@@ -106,39 +126,43 @@ const char *staple_cache_parse_spec(staple_cache_spec_t *spec, const char *arg,
 
 /* ---- What the header says. ---- */
 
-/* Of all layouts that can be read, only the size of a slot differs. */
 static void lay_out(header_t *header, apr_uint32_t version,
-                    apr_uint32_t slots, apr_uint64_t size)
+                    const front_t *front, apr_uint64_t size)
 {
-    apr_uint32_t slot_size = staple_cache_slot_size(version);
-
     memcpy(header->magic, STAPLE_CACHE_MAGIC, sizeof(header->magic));
     header->version = version;
     header->byte_order = STAPLE_CACHE_BYTE_ORDER;
-    header->header_size = sizeof(header_t);
-    header->slot_size = slot_size;
+    header->header_size = front->sizes.header;
+    header->slot_size = front->sizes.slot;
     header->record_size = sizeof(record_t);
     header->id_len = STAPLE_ID_LEN;
     header->segment_size = size;
-    header->slots = slots;
-    header->buckets = 2 * slots;
-    header->slots_offset = sizeof(header_t);
-    header->buckets_offset = sizeof(header_t)
-                             + (apr_uint64_t)slots * slot_size;
-    header->data_offset = data_offset(slots, slot_size);
+    header->slots = (apr_uint32_t)front->slots;
+    header->buckets = 2 * header->slots;
+    header->slots_offset = front->sizes.header;
+    header->buckets_offset = front->sizes.header
+                             + front->slots * front->sizes.slot;
+    header->data_offset = data_offset(front);
     header->data_size = (size - header->data_offset)
                         / STAPLE_CACHE_BLOCK * STAPLE_CACHE_BLOCK;
+    header->others = (apr_uint32_t)front->others;
+    header->others_offset = front->others ? others_offset(front) : 0;
 }
 
 void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
-                          apr_uint64_t size)
+                          apr_uint32_t others, apr_uint64_t size)
 {
-    lay_out(header, STAPLE_CACHE_VERSION, slots, size);
+    front_t front = front_of(slots);
+
+    front.others = others;
+    lay_out(header, STAPLE_CACHE_VERSION, &front, size);
 }
 
 apr_uint64_t staple_cache_data_offset(apr_uint32_t slots)
 {
-    return data_offset(slots, sizeof(slot_t));
+    front_t front = front_of(slots);
+
+    return data_offset(&front);
 }
 
 apr_uint64_t staple_cache_sum(const unsigned char id[STAPLE_ID_LEN],
@@ -171,7 +195,7 @@ apr_uint64_t staple_cache_header_sum(const header_t *header)
 
 /* Whether a header that is whole fits this many bytes. */
 static const char *check_layout(const header_t *header, apr_uint64_t length,
-                                apr_uint32_t slot_size)
+                                const front_t *front)
 {
     const apr_size_t fixed = offsetof(header_t, generation);
     header_t should;
@@ -180,21 +204,24 @@ static const char *check_layout(const header_t *header, apr_uint64_t length,
         return length < header->segment_size ? "is truncated"
                                              : "is longer than it should be";
     }
-    if (header->slots > length / slot_size
-        || data_offset(header->slots, slot_size) + STAPLE_CACHE_BLOCK > length
+    if (front->slots > length / front->sizes.slot
+        || front->others > STAPLE_CACHE_OTHERS_MAX
+        || data_offset(front) + STAPLE_CACHE_BLOCK > length
         || header->start % STAPLE_CACHE_BLOCK) {
         return "has an impossible header";
     }
     memset(&should, 0, sizeof(should));
-    lay_out(&should, header->version, header->slots, length);
+    lay_out(&should, header->version, front, length);
     should.start = header->start;
-    return memcmp(header, &should, fixed) ? "has an impossible header" : NULL;
+    return memcmp(header, &should, fixed)
+           || header->others_offset != should.others_offset
+           ? "has an impossible header" : NULL;
 }
 
 const char *staple_cache_check_header(const header_t *header,
                                       apr_uint64_t length)
 {
-    apr_uint32_t slot_size;
+    front_t front;
 
     if (length < sizeof(header->magic)
         || memcmp(header->magic, STAPLE_CACHE_MAGIC, sizeof(header->magic))) {
@@ -207,14 +234,16 @@ const char *staple_cache_check_header(const header_t *header,
         return "has a damaged header, or is from a machine of another byte "
                "order";
     }
-    slot_size = staple_cache_slot_size(header->version);
-    if (!slot_size) {
+    front.sizes = staple_cache_sizes(header->version);
+    if (!front.sizes.slot) {
         return "was written by another version of the module";
     }
     if (header->sum != staple_cache_header_sum(header)) {
         return "has a damaged header";
     }
-    return check_layout(header, length, slot_size);
+    front.slots = header->slots;
+    front.others = header->others;
+    return check_layout(header, length, &front);
 }
 
 /* ---- Mappings. ---- */
@@ -236,9 +265,11 @@ void staple_cache_bind(staple_cache_t *cache, void *base, apr_size_t length)
     cache->header = header;
     cache->slots = (slot_t *)(bytes + header->slots_offset);
     cache->buckets = (apr_uint32_t *)(bytes + header->buckets_offset);
+    cache->others = (listed_t *)(bytes + header->others_offset);
     cache->data = (word_t *)(bytes + header->data_offset);
     cache->slots_count = header->slots;
     cache->buckets_count = header->buckets;
+    cache->others_count = header->others;
     cache->data_size = header->data_size;
     cache->blocks = header->data_size / STAPLE_CACHE_BLOCK;
     cache->start = header->start;

@@ -33,6 +33,8 @@ extern "C" {
 
 typedef staple_cache_header_t header_t;
 typedef staple_cache_record_t record_t;
+typedef staple_cache_label_t label_t;
+typedef staple_cache_listed_t listed_t;
 
 /**
  * What is known of a segment is kept here, in private memory, once it has been
@@ -46,9 +48,11 @@ struct staple_cache_t {
     header_t *header;
     slot_t *slots;
     apr_uint32_t *buckets; /* slot + 1; 0: empty. Never changes */
+    listed_t *others;
     word_t *data;
     apr_uint32_t slots_count;
     apr_uint32_t buckets_count;
+    apr_uint32_t others_count;
     apr_uint64_t data_size;
     apr_uint64_t blocks; /* in the data area */
     apr_uint64_t start;
@@ -200,11 +204,11 @@ apr_uint64_t staple_cache_live_bytes(const staple_cache_t *cache,
 
 /* ---- cache/segment.c ---- */
 
-/** Fill in what follows from the number of slots and the size. */
+/** Fill in what follows from the numbers of slots and others and the size. */
 void staple_cache_lay_out(header_t *header, apr_uint32_t slots,
-                          apr_uint64_t size);
+                          apr_uint32_t others, apr_uint64_t size);
 
-/** Where the data begin that follow so many slots. */
+/** Where the data begin that follow so many slots, and no others. */
 apr_uint64_t staple_cache_data_offset(apr_uint32_t slots);
 
 /** Let a cache have a segment whose header is right. From here on the header's
@@ -219,8 +223,8 @@ void *staple_cache_private(apr_size_t size);
 
 /* ---- cache/make.c ---- */
 
-/** Into a slot that is all 0. */
-void staple_cache_write_name(slot_t *slot, const char *name);
+/** Into a label that is all 0. */
+void staple_cache_write_name(label_t *label, const char *name);
 
 /* ---- cache/count.c ---- */
 
@@ -233,8 +237,13 @@ apr_size_t staple_cache_counters_size(apr_size_t slots);
 
 /* ---- cache/older.c ---- */
 
-/** Bytes of a slot in a layout that can be read; 0: it cannot. */
-apr_uint32_t staple_cache_slot_size(apr_uint32_t version);
+/** What layouts that can be read differ in, besides the words of a state. */
+typedef struct staple_cache_sizes_t {
+    apr_uint32_t header; /* bytes */
+    apr_uint32_t slot;   /* bytes; 0: the layout cannot be read */
+} staple_cache_sizes_t;
+
+staple_cache_sizes_t staple_cache_sizes(apr_uint32_t version);
 
 /**
  * Make what was read into private memory a segment of the present layout.

@@ -100,7 +100,37 @@ typedef struct staple_cache_state_t {
     unsigned char peer[16];  /* IPv6, or IPv4 mapped into it */
     apr_time_t begun_at;     /* an exchange that has not ended, with the URL of
                                 url_index, began then; 0: there is none */
+    apr_uint64_t since;      /* the caller's: since when it is as it is */
 } staple_cache_state_t;
+
+/** Bytes of a name in the ring, the final 0 included. */
+#define STAPLE_CACHE_NAME_LEN 48
+
+/** What a name begins with whose beginning had no room. */
+#define STAPLE_CACHE_NAME_CUT ".."
+
+/** What is known of a certificate when the segment is made, for programs that
+ * know nothing else of it. In a file, any bytes may stand there. */
+typedef struct staple_cache_about_t {
+    const char *name;      /* what people call it: at most
+                              STAPLE_CACHE_NAME_LEN - 1 characters, the end of
+                              what is longer; "": no name is known. Lives as
+                              long as the mapping */
+    apr_time_t not_after;  /* when it ends; 0: not known */
+    apr_uint32_t traits;   /* the caller's */
+} staple_cache_about_t;
+
+/** A certificate that is to have no slot, and that is listed all the same. */
+typedef struct staple_cache_other_t {
+    const unsigned char *id;
+    staple_cache_about_t about;
+} staple_cache_other_t;
+
+/** How many of them are listed at most. */
+#define STAPLE_CACHE_OTHERS_MAX 1024
+
+/** How many kinds of failures are counted. */
+#define STAPLE_CACHE_FAILURES 48
 
 /** One generation's segment as this process sees it. */
 typedef struct staple_cache_t staple_cache_t;
@@ -120,9 +150,12 @@ typedef struct staple_cache_conf_t {
     int may_grow;          /* whether a segment too small for ids may grow */
     const unsigned char (*ids)[STAPLE_ID_LEN]; /* distinct, in order of
                               configuration: slot i belongs to ids[i] */
-    const char *const *names; /* what people call them, in the same order; or
-                              NULL. Of one that has no room the end is kept */
+    const staple_cache_about_t *about; /* of each, in the same order; or NULL */
     apr_size_t ids_count;
+    const staple_cache_other_t *others; /* in the order in which they are to be
+                              listed. Those of ids that have no room follow. It
+                              is never for their sake that a segment grows */
+    apr_size_t others_count;
     const staple_cache_kept_t *previous; /* the generation before; or NULL */
 } staple_cache_conf_t;
 
@@ -297,19 +330,17 @@ int staple_cache_find(const staple_cache_t *cache,
 /** The id of a slot; the bytes live as long as the mapping. */
 const unsigned char *staple_cache_id(const staple_cache_t *cache, int slot);
 
-/** Bytes of a name in the ring, the final 0 included. */
-#define STAPLE_CACHE_NAME_LEN 48
+/** What is known of the certificate of a slot; all 0 and "" where there is no
+ * such slot. */
+void staple_cache_about(const staple_cache_t *cache, int slot,
+                        staple_cache_about_t *about);
 
-/** What a name begins with whose beginning had no room. */
-#define STAPLE_CACHE_NAME_CUT ".."
+/** Certificates without a slot that are listed. */
+apr_size_t staple_cache_others(const staple_cache_t *cache);
 
-/**
- * What people call the certificate of a slot, for programs that know nothing
- * else of it; lives as long as the mapping. In a file, any bytes may stand
- * there.
- * @return at most STAPLE_CACHE_NAME_LEN - 1 characters; "": no name is known
- */
-const char *staple_cache_name(const staple_cache_t *cache, int slot);
+/** One of them, 0 .. staple_cache_others - 1. */
+void staple_cache_other(const staple_cache_t *cache, apr_size_t i,
+                        staple_cache_other_t *other);
 
 /**
  * Copy the newest confirmed response of a slot. Takes no lock, writes
@@ -409,6 +440,14 @@ typedef struct staple_cache_share_t {
  */
 void staple_cache_count_share(staple_cache_t *cache,
                               const staple_cache_share_t *more);
+
+/** Count a failure of one of STAPLE_CACHE_FAILURES kinds, which are the
+ * caller's; others are not counted. In the writer. */
+void staple_cache_count_failure(staple_cache_t *cache, unsigned int kind);
+
+/** How many there were, generations before this one included. Lock-free. */
+apr_uint64_t staple_cache_failures(const staple_cache_t *cache,
+                                   unsigned int kind);
 
 /** What was counted so far. Lock-free; each number is whole, all of them
  * together are a snapshot only while nobody counts. */

@@ -121,7 +121,9 @@ typedef struct staple_report_response_t {
  * staple_report_judge and staple_report_explain fill in the rest. */
 typedef struct staple_view_t {
     /* What is known. */
-    const staple_cert_t *cert; /* NULL: only what is held is known */
+    const staple_cert_t *cert; /* NULL: nobody has read it */
+    staple_state_traits_t traits; /* of a certificate that nobody has read;
+                                  else filled in */
     const staple_cert_policy_t *policy; /* by which it is served */
     const unsigned char *id;   /* STAPLE_ID_LEN bytes */
     const char *host;          /* what the ring calls it, or its first virtual

@@ -71,10 +71,29 @@ staple_state_e staple_state_of_name(const char *name);
 /** "ok", "warning" or "critical". */
 const char *staple_severity_name(staple_severity_e severity);
 
+/** What is known of a certificate itself, whatever is held: of a certificate
+ * that was read, or out of a ring, which keeps it in its signs. */
+typedef struct staple_state_traits_t {
+    int is_known;       /* 0: all the rest is 0, and says nothing */
+    int is_must_staple;
+    int has_urls;       /* whether there is a responder to ask */
+    int has_refused_urls; /* whether URLs in it are left out: they are none */
+    staple_cert_scope_e scope;
+    apr_time_t not_after; /* 0: not known */
+} staple_state_traits_t;
+
+void staple_state_traits_of(staple_state_traits_t *traits,
+                            const staple_cert_t *cert);
+
+/** The signs in which the ring keeps them, and back. Any signs give traits. */
+apr_uint32_t staple_state_pack(const staple_state_traits_t *traits);
+void staple_state_unpack(staple_state_traits_t *traits,
+                         const staple_cache_about_t *about);
+
 /** What is known of a certificate when its state is worked out. */
 typedef struct staple_state_facts_t {
     apr_time_t now;
-    const staple_cert_t *cert; /* NULL: only what is held is known */
+    const staple_state_traits_t *traits;
     const staple_cert_policy_t *policy; /* by which it is served */
     const staple_cache_state_t *exchange; /* how the refresh stands */
     const staple_cache_meta_t *held; /* of the response; NULL: none is held */

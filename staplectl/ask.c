@@ -102,7 +102,7 @@ static const staple_view_t *view_of(const staplectl_ring_t *ring,
 /* What no responder is asked about has nothing to wait for. */
 static int has_ended(const staple_view_t *view, apr_time_t since)
 {
-    return !view || view->state == STAPLE_STATE_NOT_APPLICABLE
+    return !view || !view->has_slot
            || (view->exchange.last_attempt >= since
                && !view->exchange.begun_at);
 }

@@ -455,15 +455,37 @@ static int check(staplectl_t *ctl)
 
 /* ----- what is asked of the refresher ----- */
 
+/* One about which nobody is asked; NULL: there is none. */
+static const staple_view_t *find_unasked(const staplectl_t *ctl)
+{
+    int i;
+
+    for (i = 0; !ctl->are_all && i < ctl->entries->nelts; i++) {
+        const staple_view_t *view = &APR_ARRAY_IDX(ctl->entries, i,
+                                                   staplectl_entry_t).view;
+
+        if (!view->has_slot) {
+            return view;
+        }
+    }
+    return NULL;
+}
+
 static int ask(staplectl_t *ctl, apr_uint32_t what)
 {
     staplectl_request_t request = { ctl->ring_path, what, 0, apr_time_now(),
                                     ctl->wait };
+    const staple_view_t *unasked = find_unasked(ctl);
     const char *wrong;
 
     if (!ctl->ring) {
         return complain("a refresher is asked through its ring's file, not by "
                         "a handshake", "");
+    }
+    if (unasked) {
+        return complain("no responder is asked about this certificate: ",
+                        apr_psprintf(ctl->pool, "%s (%s)", unasked->name,
+                                     unasked->cause));
     }
     request.are_all = ctl->are_all
                       && ctl->entries->nelts == ctl->ring->entries->nelts;
@@ -481,8 +503,8 @@ static int refresh(staplectl_t *ctl)
     return ask(ctl, STAPLE_CACHE_REFRESH);
 }
 
-/* A must-staple certificate is known as one with --cert; the refresher itself
- * knows all of them, and keeps the response. */
+/* The refresher would keep the response of a must-staple certificate without a
+ * word. */
 static int forget(staplectl_t *ctl)
 {
     int i;
@@ -491,7 +513,7 @@ static int forget(staplectl_t *ctl)
         const staple_view_t *view = &APR_ARRAY_IDX(ctl->entries, i,
                                                    staplectl_entry_t).view;
 
-        if (view->cert && view->cert->is_must_staple && view->is_stapled) {
+        if (view->traits.is_must_staple && view->is_stapled) {
             return complain("it is the last valid response of a must-staple "
                             "certificate, without which clients refuse the "
                             "site; --force drops it all the same: ",

@@ -49,6 +49,9 @@ static const char *last_text(const staple_view_t *view, apr_time_t now,
                                                   - view->exchange.begun_at,
                                                   p), NULL);
     }
+    if (!view->has_slot) {
+        return view->cause;
+    }
     return *view->outcome
            ? apr_pstrcat(p, staple_words_distance_text(view->exchange.last_attempt,
                                                  now, p), ": ", view->outcome,
@@ -172,15 +175,22 @@ static void put_time(const char *label, apr_time_t t, apr_time_t now,
                  : "never");
 }
 
-static void put_cert(const staple_cert_t *cert, apr_time_t now, apr_pool_t *p)
+static void put_cert(const staple_cert_t *cert, apr_pool_t *p)
 {
     const char *urls = apr_array_pstrcat(p, cert->urls, ' ');
 
     put("subject", cert->subject_dn);
     put("issuer", cert->issuer_dn);
-    put_time("ends", cert->not_after, now, p);
-    put("must-staple", cert->is_must_staple ? "yes" : "no");
     put("responders", *urls ? urls : "none");
+}
+
+static void put_traits(const staple_state_traits_t *traits, apr_time_t now,
+                       apr_pool_t *p)
+{
+    if (traits->is_known) {
+        put_time("ends", traits->not_after, now, p);
+        put("must-staple", traits->is_must_staple ? "yes" : "no");
+    }
 }
 
 static const char *judgement_text(const staple_view_t *view, apr_pool_t *p)
@@ -242,7 +252,7 @@ static void put_exchange(const staple_view_t *view, apr_time_t now,
     const staple_cache_state_t *exchange = &view->exchange;
     const char *phases = staple_words_phases_text(exchange, p);
 
-    if (!view->has_exchange) {
+    if (!view->has_exchange || !view->has_slot) {
         return;
     }
     if (view->der) {
@@ -279,8 +289,9 @@ void staplectl_print_entry(const staplectl_entry_t *entry, apr_time_t now,
     put("serial", *view->serial ? view->serial : "not known");
     put("id", staple_report_id_text(view->id, p));
     if (view->cert) {
-        put_cert(view->cert, now, p);
+        put_cert(view->cert, p);
     }
+    put_traits(&view->traits, now, p);
     put_response(view, now, p);
     put_exchange(view, now, p);
 }

@@ -4,7 +4,8 @@
  * staplectl: a ring file becomes entries.
  *
  * The one idea: a ring knows its certificates by id, which is the SHA-1
- * fingerprint, and by the name of their first virtual host. Whoever wants their
+ * fingerprint, and by the name of their first virtual host; it knows whether
+ * they are must-staple, and why some have no response at all. Whoever wants their
  * other names and a judgement gives the certificate files; without them an
  * entry still has its response, and that says the serial, the times and the
  * status.
@@ -46,6 +47,20 @@ static void read_slot(const staple_cache_t *cache, int slot,
     view->has_exchange = 1;
 }
 
+static int is_listed(const staple_cache_t *cache, const unsigned char *id)
+{
+    staple_cache_other_t other;
+    apr_size_t i;
+
+    for (i = 0; i < staple_cache_others(cache); i++) {
+        staple_cache_other(cache, i, &other);
+        if (!memcmp(other.id, id, STAPLE_ID_LEN)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Certificates that were given and that the server does not know. */
 static void add_strangers(apr_array_header_t *entries,
                           const staple_cache_t *cache,
@@ -59,7 +74,8 @@ static void add_strangers(apr_array_header_t *entries,
         const staplectl_leaf_t *leaf = &APR_ARRAY_IDX(leaves, i,
                                                       staplectl_leaf_t);
 
-        if (staple_cache_find(cache, leaf->cert->id) < 0) {
+        if (staple_cache_find(cache, leaf->cert->id) < 0
+            && !is_listed(cache, leaf->cert->id)) {
             staplectl_entry_t *entry = staplectl_entry_push(entries);
 
             staplectl_entry_set_cert(entry, leaf);
@@ -69,21 +85,52 @@ static void add_strangers(apr_array_header_t *entries,
     }
 }
 
-static void add_slot(apr_array_header_t *entries, const staple_cache_t *cache,
-                     int slot, const staplectl_certs_t *certs, apr_pool_t *p)
+/* Say who it is, as far as the ring or the files that were given know. */
+static void identify(staplectl_entry_t *entry, const unsigned char *id,
+                     const staple_cache_about_t *about,
+                     const staplectl_certs_t *certs, apr_pool_t *p)
 {
-    staplectl_entry_t *entry = staplectl_entry_push(entries);
-    const unsigned char *id = staple_cache_id(cache, slot);
-    const char *name = staple_cache_name(cache, slot);
     const staplectl_leaf_t *leaf = staplectl_certs_find(certs, id);
 
     if (leaf) {
         staplectl_entry_set_cert(entry, leaf);
     }
+    staple_state_unpack(&entry->view.traits, about);
     entry->view.id = apr_pmemdup(p, id, STAPLE_ID_LEN);
-    entry->view.host = staple_text_printable(name, strlen(name),
+    entry->view.host = staple_text_printable(about->name, strlen(about->name),
                                              STAPLE_CACHE_NAME_LEN, p);
+}
+
+static void add_slot(apr_array_header_t *entries, const staple_cache_t *cache,
+                     int slot, const staplectl_certs_t *certs, apr_pool_t *p)
+{
+    staplectl_entry_t *entry = staplectl_entry_push(entries);
+    const unsigned char *id = staple_cache_id(cache, slot);
+    staple_cache_about_t about;
+
+    staple_cache_about(cache, slot, &about);
+    identify(entry, id, &about, certs, p);
     read_slot(cache, slot, &entry->view, p);
+}
+
+/* A certificate that the server knows and that has no slot. What is listed and
+ * of which nothing is known is an issuer that had no room. */
+static void add_other(apr_array_header_t *entries, const staple_cache_t *cache,
+                      apr_size_t i, const staplectl_certs_t *certs,
+                      apr_time_t now, apr_pool_t *p)
+{
+    staple_cache_other_t other;
+    staplectl_entry_t *entry;
+
+    staple_cache_other(cache, i, &other);
+    if (!other.about.traits) {
+        return;
+    }
+    entry = staplectl_entry_push(entries);
+    identify(entry, other.id, &other.about, certs, p);
+    entry->view.has_slot = 0;
+    entry->view.has_exchange = 1;
+    staplectl_entry_judge(entry, now, p);
 }
 
 static apr_time_t written_at(const char *path, apr_pool_t *p)
@@ -140,6 +187,7 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
     staplectl_ring_t *ring = apr_pcalloc(p, sizeof(*ring));
     int count = (int)staple_cache_count(cache);
     apr_hash_t *issuers = issuer_ids(cache, p);
+    apr_size_t i;
     int slot;
 
     ring->path = path;
@@ -154,6 +202,9 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
                                                  ring->entries->nelts - 1,
                                                  staplectl_entry_t), now, p);
         }
+    }
+    for (i = 0; i < staple_cache_others(cache); i++) {
+        add_other(ring->entries, cache, i, certs, now, p);
     }
     add_strangers(ring->entries, cache, certs, now, p);
     sum_up(ring, now, p);

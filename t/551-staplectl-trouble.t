@@ -84,7 +84,7 @@ srand 7;
 for my $n (1 .. 60) {
     my $copy = $bytes;
 
-    substr $copy, 448 + int(rand(length($copy) - 448)), 1,
+    substr $copy, 832 + int(rand(length($copy) - 832)), 1,
            chr int rand 256 for 1 .. 2000;
     my $path = write_file('broken', $copy);
     for my $command ('list', 'check') {
@@ -95,11 +95,11 @@ for my $n (1 .. 60) {
 }
 is_deeply(\@odd, [], 'broken rings');
 
-# Names are whatever somebody wrote there: 48 bytes at 160 of a slot.
+# Names are whatever somebody wrote there: 48 bytes at 168 of a slot.
 my $slots = unpack 'Q', substr $bytes, 48, 8;
 for my $name ("\e[2J\e]0;boo\a\n\r\tx", "\xff" x 47, 'x' x 48, "\"\\<b>") {
     my $copy = $bytes;
-    substr $copy, $slots + 160, 48, pack 'a48', $name;
+    substr $copy, $slots + 168, 48, pack 'a48', $name;
     my $path = write_file('named', $copy);
     chmod 0600, $path;
     for my $args (['list'], ['list', '--json'], ['show', $leaf->{serial}],

@@ -93,12 +93,19 @@ is(handshake($httpd, name => 'two.test')->{staple}, 'none',
    '... leaves nothing to staple');
 $responder->good($two);
 $responder->tell('http 500', $must);
-($exit, $out) = ctl('forget', 'must.test', '--cert', $must->{chain});
+($exit, $out) = ctl('forget', 'must.test');
 is($exit, 3, 'forget: not the last response of a must-staple certificate');
 like($out, qr/must-staple.*--force/s, '... and says how all the same');
-ctl('forget', 'must.test', '--wait', '60s');
+# The refresher itself is asked: the third slot, and FORGET.
+open my $words, '+<:raw', $ring or die "$ring: $!\n";
+seek $words, 208, SEEK_SET;
+print {$words} pack 'Q', 2 << 32 | 2;
+close $words or die "$ring: $!\n";
+$asked{'must.test'} = $responder->count($must);
+ok($responder->wait_for_request($must, $asked{'must.test'}),
+   '... it asks for a new one');
 is(handshake($httpd, name => 'must.test')->{staple}, 'good',
-   '... which the refresher keeps also where staplectl does not know');
+   '... and keeps the one that there is');
 ctl('forget', 'must.test', '--wait', '60s', '--force');
 is(handshake($httpd, name => 'must.test')->{staple}, 'none', '... but by force');
 $responder->good($must);

@@ -107,8 +107,10 @@ static void read_all(staple_cache_t *cache, unsigned char *buf)
     staple_cache_usage_t usage;
     staple_cache_share_t share;
     staple_cache_state_t state;
+    staple_cache_about_t about;
+    staple_cache_other_t other;
     staple_cache_meta_t meta;
-    apr_size_t len;
+    apr_size_t len, k;
     int i;
 
     for (i = -1; i < (int)staple_cache_count(cache) + 1; i++) {
@@ -123,9 +125,13 @@ static void read_all(staple_cache_t *cache, unsigned char *buf)
         staple_cache_read_pending(cache, i, buf, STAPLE_CACHE_DER_MAX, &len,
                                   &meta);
         staple_cache_state(cache, i, &state);
-        must(strlen(staple_cache_name(cache, i)) < STAPLE_CACHE_NAME_LEN,
-             "a name ends");
+        staple_cache_about(cache, i, &about);
+        must(strlen(about.name) < STAPLE_CACHE_NAME_LEN, "a name ends");
         must(!id || staple_cache_find(cache, id) < 1000000, "find ends");
+    }
+    for (k = 0; k < staple_cache_others(cache); k++) {
+        staple_cache_other(cache, k, &other);
+        must(strlen(other.about.name) < STAPLE_CACHE_NAME_LEN, "a name ends");
     }
     staple_cache_usage(cache, &usage);
     staple_cache_share(cache, &share);

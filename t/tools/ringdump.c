@@ -101,14 +101,15 @@ static void print_state(const staple_cache_t *cache, int slot, apr_pool_t *p)
 static void print_slot(const staple_cache_t *cache, int slot, apr_pool_t *p)
 {
     const unsigned char *id = staple_cache_id(cache, slot);
-    const char *name = staple_cache_name(cache, slot);
+    staple_cache_about_t about;
     int i;
 
+    staple_cache_about(cache, slot, &about);
     printf("\nslot %d, certificate ", slot);
     for (i = 0; i < STAPLE_ID_LEN; i++) {
         printf("%02x", id[i]);
     }
-    printf("\n  %s\n", staple_text_printable(name, strlen(name),
+    printf("\n  %s\n", staple_text_printable(about.name, strlen(about.name),
                                             STAPLE_CACHE_NAME_LEN, p));
     print_response(cache, slot);
     print_state(cache, slot, p);

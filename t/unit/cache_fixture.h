@@ -149,11 +149,11 @@ static inline staple_cache_conf_t make_conf(const char *path, apr_size_t size,
 {
     staple_cache_conf_t conf;
 
+    memset(&conf, 0, sizeof(conf));
     conf.path = path;
     conf.size = size;
     conf.may_grow = may_grow;
     conf.ids = (const unsigned char (*)[STAPLE_ID_LEN])ids;
-    conf.names = NULL;
     conf.ids_count = count;
     conf.previous = previous ? staple_cache_kept(previous) : NULL;
     return conf;

@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# A ring's file alone is enough for staplectl to count what the status page
+# counts: it says which certificates are must-staple, when each ends, and why
+# some have no response at all, in the same words.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP;
+use Staple;
+use Staple::Status;
+use Staple::Work qw(build_dir);
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $bare = $ca->leaf(name => 'bare.test', ocsp => $responder->url);
+my %leaf = (
+    good => $ca->leaf(name => 'good.test', ocsp => $responder->url),
+    must => $ca->leaf(name => 'must.test', ocsp => $responder->url,
+                      must_staple => 1),
+    none => $ca->leaf(name => 'none.test'),
+    hopeless => $ca->leaf(name => 'hopeless.test', must_staple => 1),
+    self => $ca->leaf(name => 'self.test', self_signed => 1),
+    bare => { %$bare, conf => "SSLCertificateFile $bare->{cert}\n"
+                  . "SSLCertificateKeyFile $bare->{key}\n" },
+);
+$responder->tell('http 500', $leaf{must});
+my $httpd = Staple::Httpd->new(
+    ports => 2, conf => stapling(status_conf()),
+    vhosts => [map { { cert => $leaf{$_}, name => "$_.test" } }
+               sort keys %leaf]);
+my $ring = $httpd->dir . '/logs/stapling_cache';
+my $ctl = build_dir() . '/staplectl/staplectl';
+
+sub ctl { return run($ctl, @_, '--ring', $ring) }
+sub json { return decode_json((ctl(@_, '--json'))[1]) }
+
+# What both say, but for the exact names.
+sub said
+{
+    my ($json) = @_;
+
+    return join "\n", $json->{summary},
+        map({ "$_ $json->{states}{$_}" } sort keys %{ $json->{states} }),
+        sort map { ($_->{hosts}[0] =~ s/:\d+//r)
+                   . " $_->{state} $_->{severity} "
+                   . ($_->{cause} // '') . ' ' . $_->{numbers}{must_staple}
+                   . ' ' . ($_->{numbers}{not_after} // '-') }
+            @{ $json->{certificates} };
+}
+
+$httpd->start;
+my $status = Staple::Status->new($httpd);
+wait_for_staple($httpd, 'good', name => 'good.test');
+ok(wait_for(sub { $status->cert('must.test')->{outcome} }),
+   'the responder was asked');
+ok(wait_for(sub { said($status->json) eq said(json('list')) }),
+   'staplectl says what the page says')
+    or is(said(json('list')), said($status->json), '...');
+
+my ($exit, $out) = ctl('list');
+like($out, qr/^refused .*must\.test/m, 'must-staple, without a file');
+like($out, qr/^refused .*hopeless\.test.*names no OCSP responder/m,
+     'the same, for which nobody is asked, with the reason');
+like($out, qr/^missing .*bare\.test.*issuer/m, 'one without its issuer');
+like($out, qr/^not_applicable .*none\.test.*names no OCSP responder/m,
+     'one whose CA runs no responder');
+like($out, qr/^not_applicable .*self\.test.*self-signed/m, 'a self-signed one');
+($exit, $out) = ctl('show', 'must.test');
+like($out, qr/^must-staple +yes$/m, 'show: must-staple');
+like($out, qr/^ends +20\d\d-/m, '... and when it ends');
+($exit, $out) = ctl('check', 'none.test');
+is($exit, 0, 'check: one to which OCSP does not apply is well');
+($exit, $out) = ctl('check', 'hopeless.test');
+is($exit, 2, '... one that clients refuse is not');
+($exit, $out) = ctl('refresh', 'none.test');
+is($exit, 3, 'refresh: nobody is asked about it');
+like($out, qr/no responder is asked about .*none\.test:\d+ \(its CA names/,
+     '... and why');
+
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/\[staple:(?:warn|error|crit)\]/, qr/AH0(?:2217|2604|1909)/);
+
+done_testing;
