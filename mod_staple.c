@@ -39,6 +39,7 @@
 #include "staple_fetch.h"
 #include "staple_generation.h"
 #include "staple_handshake.h"
+#include "staple_magic.h"
 #include "staple_preflight.h"
 #include "staple_process.h"
 #include "staple_refresh.h"
@@ -73,7 +74,10 @@ static const char *const mutex_names[] = {
 
 /* What belongs to this generation of the server: all that a configuration
  * pass builds, in pconf, and in the refresher what that adds. */
+#define GENERATION_MAGIC 0x47454E45u
+
 typedef struct generation_t {
+    staple_magic_t magic;
     server_rec *server;
     staple_cert_registry_t *registry;
     const apr_array_header_t *no_files; /* of the hosts without StapleResponseFile */
@@ -196,10 +200,9 @@ static int on_add_cert_files(server_rec *s, apr_pool_t *p,
 }
 
 /* mod_ssl says AH02217 and AH02604 of it, and hands nothing over. */
-static void add_lonely(void *baton, server_rec *s, const char *file,
-                       const staple_sslconf_pair_t *pair)
+static void add_lonely(server_rec *s, const char *file,
+                       const staple_sslconf_pair_t *pair, apr_pool_t *ptemp)
 {
-    apr_pool_t *ptemp = baton;
     const staple_cert_t *cert;
 
     if (on_prime(s, ptemp, (const char *)pair->id, sizeof(pair->id),
@@ -299,44 +302,49 @@ static staple_refresh_warmup_t warmup_of(const staple_main_conf_t *global)
     return warmup;
 }
 
+static generation_t *generation_of(void *baton)
+{
+    return STAPLE_CAST(generation_t, GENERATION_MAGIC, baton);
+}
+
 static void beat(void *baton)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     staple_process_beat(generation->process);
 }
 
 static int is_ending(void *baton)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     return staple_process_is_ending(generation->process);
 }
 
 static void mark(void *baton, int thread, int slot)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     staple_process_mark(generation->process, thread, slot);
 }
 
 static apr_time_t set_aside(void *baton, int slot, int *is_new)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     return staple_process_set_aside(generation->process, slot, is_new);
 }
 
 static int has_crashed(void *baton)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     return staple_process_has_crashed(generation->process);
 }
 
 static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
     server_rec *s = generation->server;
     const staple_main_conf_t *global = staple_config_of(s)->main;
     staple_refresh_conf_t conf;
@@ -421,7 +429,7 @@ static int decide_start(generation_t *generation)
 
 static int do_refresh(void *baton)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     staple_refresh_step(generation->refresh, STEP_SPAN);
     return staple_process_is_settled(generation->process)
@@ -430,7 +438,7 @@ static int do_refresh(void *baton)
 
 static void end_refresh(void *baton)
 {
-    generation_t *generation = baton;
+    generation_t *generation = generation_of(baton);
 
     staple_refresh_drop(generation->refresh);
     staple_generation_end_writing(generation->cache, END_SPAN);
@@ -498,6 +506,7 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)plog;
     (void)ptemp;
     current = apr_pcalloc(p, sizeof(*current));
+    current->magic = GENERATION_MAGIC;
     current->registry = staple_cert_registry_make(p);
     current->no_files = apr_array_make(p, 0, sizeof(const char *));
     apr_pool_create(&current->scratch, p);
@@ -654,7 +663,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     trace_hook(s, "post_config");
     log_notes(s, ptemp);
     warn_without_mod_ssl(s);
-    staple_sslconf_visit_lonely(current->start, s, add_lonely, ptemp, ptemp);
+    staple_sslconf_visit_lonely(current->start, s, add_lonely, ptemp);
     staple_cert_registry_finish(current->registry);
     if (staple_generation_log_certs(current->registry, s, ptemp)
         && conf->must_staple == STAPLE_MUST_REQUIRE) {

@@ -30,6 +30,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "staple_magic.h"
 #include "staple_x509.h"
 
 /* The TLS extension number of status_request (RFC 6066 8, RFC 7633 6). */
@@ -53,7 +54,10 @@ typedef struct pem_t {
     long len;
 } pem_t;
 
+#define ISSUER_MAGIC 0x43495353u
+
 typedef struct issuer_t {
+    staple_magic_t magic;
     pem_t pem; /* in the registry's pool */
     ASN1_OCTET_STRING *key_id; /* subjectKeyIdentifier; NULL: none */
     staple_ocsp_issuer_t *prepared;
@@ -78,6 +82,8 @@ typedef struct record_t {
                                   certificate, where that is not known */
     apr_array_header_t *users; /* user_t, in the order in which they came */
 } record_t;
+
+_Static_assert(offsetof(record_t, cert) == 0, "a certificate is a record");
 
 static record_t *record_of(staple_cert_t *cert)
 {
@@ -446,7 +452,7 @@ static int read_pem(pem_t *pem, BIO *bio)
 
 static apr_status_t release_issuer(void *data)
 {
-    issuer_t *issuer = data;
+    issuer_t *issuer = STAPLE_CAST(issuer_t, ISSUER_MAGIC, data);
 
     ASN1_OCTET_STRING_free(issuer->key_id);
     return APR_SUCCESS;
@@ -462,6 +468,7 @@ static issuer_t *make_issuer(staple_cert_registry_t *registry, pem_t pem)
         return NULL;
     }
     issuer = apr_pcalloc(p, sizeof(*issuer));
+    issuer->magic = ISSUER_MAGIC;
     issuer->pem.len = pem.len;
     issuer->pem.der = apr_pmemdup(p, pem.der, (apr_size_t)pem.len);
     issuer->key_id = staple_x509_extension(x, NID_subject_key_identifier);

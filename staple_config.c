@@ -19,6 +19,7 @@
 #include <apr_strings.h>
 
 #include "staple_cert.h"
+#include "staple_magic.h"
 #include "staple_rules.h"
 #include "staple_value.h"
 
@@ -161,17 +162,27 @@ typedef enum {
     IN_SERVER
 } record_e;
 
+/* Each kind of rule begins with a number of its own, because the rule of a
+ * command comes back as a void pointer. */
+#define SPAN_RULE 0x5350414Eu
+#define WORD_RULE 0x574F5244u
+#define AGE_RULE 0x41474521u
+#define COUNT_RULE 0x434F554Eu
+
 typedef struct span_rule_t {
+    staple_magic_t magic;
     record_e record;
     apr_size_t offset; /* of an apr_interval_time_t */
     staple_value_span_t span;
 } span_rule_t;
 
 typedef struct age_rule_t {
+    staple_magic_t magic;
     apr_size_t offset; /* of an apr_interval_time_t in the server's record */
 } age_rule_t;
 
 typedef struct word_rule_t {
+    staple_magic_t magic;
     record_e record;
     apr_size_t offset; /* of an int */
     struct {
@@ -182,12 +193,19 @@ typedef struct word_rule_t {
 } word_rule_t;
 
 typedef struct count_rule_t {
+    staple_magic_t magic;
     apr_size_t offset; /* of an int in the main record */
     int min, max;
 } count_rule_t;
 
-#define AT(field) APR_OFFSETOF(staple_server_conf_t, field)
-#define AT_MAIN(field) APR_OFFSETOF(staple_main_conf_t, field)
+/* Where a field is; one of another type than the setter writes is an error when
+ * this is compiled. */
+#define AT_OF(type, record, field) \
+    _Generic(&((record *)NULL)->field, type *: APR_OFFSETOF(record, field))
+#define INT(field) AT_OF(int, staple_server_conf_t, field)
+#define INT_MAIN(field) AT_OF(int, staple_main_conf_t, field)
+#define SPAN(field) AT_OF(apr_interval_time_t, staple_server_conf_t, field)
+#define SPAN_MAIN(field) AT_OF(apr_interval_time_t, staple_main_conf_t, field)
 
 /* A directive of the main record is refused inside a virtual host. */
 static const char *check_place(cmd_parms *cmd, record_e record)
@@ -227,7 +245,8 @@ static const char *conclude(cmd_parms *cmd, staple_value_e value,
  * was given. */
 static const char *set_word(cmd_parms *cmd, void *dummy, const char *arg)
 {
-    const word_rule_t *rule = cmd->info;
+    const word_rule_t *rule = STAPLE_CAST(const word_rule_t, WORD_RULE,
+                                          cmd->info);
     const char *misplaced = check_place(cmd, rule->record);
     int i;
 
@@ -249,7 +268,8 @@ static const char *set_word(cmd_parms *cmd, void *dummy, const char *arg)
 /* A switch of mod_ssl's. */
 static const char *set_flag(cmd_parms *cmd, void *dummy, const char *line)
 {
-    const word_rule_t *rule = cmd->info;
+    const word_rule_t *rule = STAPLE_CAST(const word_rule_t, WORD_RULE,
+                                          cmd->info);
     int *field = field_at(cmd, rule->record, rule->offset);
     const char *words = NULL;
     int is_on;
@@ -264,7 +284,8 @@ static const char *set_flag(cmd_parms *cmd, void *dummy, const char *line)
 
 static const char *set_span(cmd_parms *cmd, void *dummy, const char *arg)
 {
-    const span_rule_t *rule = cmd->info;
+    const span_rule_t *rule = STAPLE_CAST(const span_rule_t, SPAN_RULE,
+                                          cmd->info);
     const char *misplaced = check_place(cmd, rule->record);
     const char *words = NULL;
     apr_interval_time_t span;
@@ -297,7 +318,8 @@ static apr_int64_t whole_number(const char *arg)
 
 static const char *set_count(cmd_parms *cmd, void *dummy, const char *arg)
 {
-    const count_rule_t *rule = cmd->info;
+    const count_rule_t *rule = STAPLE_CAST(const count_rule_t, COUNT_RULE,
+                                           cmd->info);
     const char *misplaced = check_place(cmd, IN_MAIN);
     apr_int64_t count;
 
@@ -475,7 +497,8 @@ static const char *set_message_cmd(cmd_parms *cmd, void *dummy, int argc,
 
 static const char *set_age(cmd_parms *cmd, void *dummy, const char *arg)
 {
-    const age_rule_t *rule = cmd->info;
+    const age_rule_t *rule = STAPLE_CAST(const age_rule_t, AGE_RULE,
+                                         cmd->info);
     const char *words = NULL;
     staple_value_e value = staple_value_age(field_at(cmd, IN_SERVER,
                                                      rule->offset),
@@ -490,28 +513,30 @@ static const char *set_age(cmd_parms *cmd, void *dummy, const char *arg)
 #define ON_OFF { { "on", 1 }, { "off", 0 } }, "On or Off"
 
 static const word_rule_t use_stapling = {
-    IN_SERVER, AT(use_stapling), ON_OFF
+    WORD_RULE, IN_SERVER, INT(use_stapling), ON_OFF
 };
 static const word_rule_t return_errors = {
-    IN_SERVER, AT(return_errors), ON_OFF
+    WORD_RULE, IN_SERVER, INT(return_errors), ON_OFF
 };
 static const word_rule_t fake_try_later = {
-    IN_SERVER, AT(fake_try_later), ON_OFF
+    WORD_RULE, IN_SERVER, INT(fake_try_later), ON_OFF
 };
 static const word_rule_t fetch_issuer = {
-    IN_SERVER, AT(fetch_issuer), ON_OFF
+    WORD_RULE, IN_SERVER, INT(fetch_issuer), ON_OFF
 };
-static const word_rule_t cache_grow = { IN_MAIN, AT_MAIN(cache_grow), ON_OFF };
+static const word_rule_t cache_grow = {
+    WORD_RULE, IN_MAIN, INT_MAIN(cache_grow), ON_OFF
+};
 static const word_rule_t must_staple = {
-    IN_MAIN, AT_MAIN(must_staple),
+    WORD_RULE, IN_MAIN, INT_MAIN(must_staple),
     { { "warn", STAPLE_MUST_WARN }, { "require", STAPLE_MUST_REQUIRE } },
     "warn or require"
 };
 static const word_rule_t status_actions = {
-    IN_MAIN, AT_MAIN(status_actions), ON_OFF
+    WORD_RULE, IN_MAIN, INT_MAIN(status_actions), ON_OFF
 };
 static const word_rule_t cert_id_hash = {
-    IN_SERVER, AT(cert_id_hash),
+    WORD_RULE, IN_SERVER, INT(cert_id_hash),
     { { "auto", STAPLE_CERT_HASH_AUTO }, { "sha1", STAPLE_CERT_HASH_SHA1 },
       { "sha256", STAPLE_CERT_HASH_SHA256 } },
     "auto, sha1 or sha256"
@@ -520,24 +545,33 @@ static const word_rule_t cert_id_hash = {
 #define LENIENT(least) { least, 1 }
 #define STRICT(least) { least, 0 }
 
-static const span_rule_t skew = { IN_SERVER, AT(skew), LENIENT("0") };
-static const span_rule_t max_age = { IN_SERVER, AT(max_age), LENIENT("0") };
+static const span_rule_t skew = {
+    SPAN_RULE, IN_SERVER, SPAN(skew), LENIENT("0")
+};
+static const span_rule_t max_age = {
+    SPAN_RULE, IN_SERVER, SPAN(max_age), LENIENT("0")
+};
 static const span_rule_t responder_timeout = {
-    IN_SERVER, AT(responder_timeout), LENIENT("1ms") /* 0 could never work */
+    SPAN_RULE, IN_SERVER, SPAN(responder_timeout),
+    LENIENT("1ms") /* 0 could never work */
 };
 static const span_rule_t standard_timeout = {
-    IN_SERVER, AT(standard_timeout), LENIENT("0")
+    SPAN_RULE, IN_SERVER, SPAN(standard_timeout), LENIENT("0")
 };
 static const span_rule_t error_timeout = {
-    IN_SERVER, AT(error_timeout), LENIENT("0")
+    SPAN_RULE, IN_SERVER, SPAN(error_timeout), LENIENT("0")
 };
-static const span_rule_t warmup = { IN_MAIN, AT_MAIN(warmup), STRICT("0") };
+static const span_rule_t warmup = {
+    SPAN_RULE, IN_MAIN, SPAN_MAIN(warmup), STRICT("0")
+};
 
-static const age_rule_t greatest_age = { AT(greatest_age) };
-static const age_rule_t revoked_recheck = { AT(revoked_recheck) };
+static const age_rule_t greatest_age = { AGE_RULE, SPAN(greatest_age) };
+static const age_rule_t revoked_recheck = {
+    AGE_RULE, SPAN(revoked_recheck)
+};
 
 static const count_rule_t fetch_concurrency = {
-    AT_MAIN(fetch_concurrency), 1, 1024
+    COUNT_RULE, INT_MAIN(fetch_concurrency), 1, 1024
 };
 
 #define INFO(rule) ((void *)&(rule))

@@ -104,8 +104,8 @@ static int take_turn(staple_fetch_t *fetch, apr_time_t now)
                                                      &refusal);
 
     if (responder) {
-        job_t *job = (job_t *)staple_fetch_queue_take(&fetch->queue,
-                                                      responder);
+        job_t *job = staple_fetch_job_of(
+            staple_fetch_queue_take(&fetch->queue, responder));
 
         if (refusal) {
             refuse(fetch, job, refusal);
@@ -116,7 +116,7 @@ static int take_turn(staple_fetch_t *fetch, apr_time_t now)
         return 1;
     }
     if (!APR_RING_EMPTY(&fetch->fresh, waiter_t, link)) {
-        route(fetch, (job_t *)APR_RING_FIRST(&fetch->fresh));
+        route(fetch, staple_fetch_job_of(APR_RING_FIRST(&fetch->fresh)));
         return 1;
     }
     return 0;
@@ -142,7 +142,7 @@ static void fail_lookup(staple_fetch_t *fetch,
     exchange_t *ex, *next;
 
     APR_RING_FOREACH_SAFE(ex, next, &fetch->exchanges, exchange_t, link) {
-        if (ex->site == lookup->baton && ex->state == RESOLVING) {
+        if (ex->site == lookup->site && ex->state == RESOLVING) {
             staple_fetch_exchange_unresolved(fetch, ex, lookup->error);
         }
     }
@@ -154,7 +154,7 @@ static void take_lookups(staple_fetch_t *fetch)
     staple_fetch_lookup_t lookup;
 
     while (staple_fetch_dns_take(fetch->dns, &lookup)) {
-        site_t *site = lookup.baton;
+        site_t *site = lookup.site;
 
         site->is_looked_up = 0;
         if (lookup.count) {
@@ -193,7 +193,7 @@ static apr_time_t next_step(const staple_fetch_t *fetch, apr_time_t until)
 
 static void handle_event(staple_fetch_t *fetch, const apr_pollfd_t *pfd)
 {
-    conn_t *conn = pfd->client_data;
+    conn_t *conn = STAPLE_CAST(conn_t, CONN_MAGIC, pfd->client_data);
 
     switch (conn->state) {
     case STAPLE_FETCH_CONN_CONNECTING:
@@ -301,14 +301,14 @@ static job_t *take_any(staple_fetch_t *fetch)
         waiter = APR_RING_FIRST(&fetch->fresh);
         APR_RING_REMOVE(waiter, link);
     }
-    return (job_t *)waiter;
+    return staple_fetch_job_of(waiter);
 }
 
 /* Before the engine's pool goes, by destroy or with its parent: what was not
  * taken from it. Callbacks are no longer made. */
 static apr_status_t cleanup(void *data)
 {
-    staple_fetch_t *fetch = data;
+    staple_fetch_t *fetch = STAPLE_CAST(staple_fetch_t, FETCH_MAGIC, data);
     exchange_t *ex;
     job_t *job;
 
@@ -392,6 +392,7 @@ apr_status_t staple_fetch_create(staple_fetch_t **made,
         return rv;
     }
     fetch = apr_pcalloc(pool, sizeof(*fetch));
+    fetch->magic = FETCH_MAGIC;
     fetch->pool = pool;
     fetch->conf = *conf;
     fetch->conf.concurrency = conf->concurrency > 1 ? conf->concurrency : 1;

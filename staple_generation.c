@@ -19,6 +19,7 @@
 #include <apr_strings.h>
 
 #include "staple_generation.h"
+#include "staple_magic.h"
 #include "staple_share.h"
 #include "staple_state.h"
 
@@ -35,6 +36,9 @@ typedef struct retained_t {
 
 /* The module may be another one after a restart: the key changes with what is
  * kept. */
+_Static_assert(sizeof(void *) != 8 || sizeof(retained_t) == 328,
+               "what is kept has changed: count the key on");
+
 static retained_t *retained_get(void)
 {
     static const char key[] = "mod_staple:2";
@@ -379,14 +383,34 @@ static void assign_slots(const apr_array_header_t *list,
     }
 }
 
+#define RING_MAGIC 0x52494E47u
+
+/* What the callbacks need of a ring. */
+typedef struct ring_t {
+    staple_magic_t magic;
+    staple_cache_t *cache;
+    const server_rec *server;
+} ring_t;
+
+static ring_t *make_ring(staple_cache_t *cache, const server_rec *s,
+                         apr_pool_t *p)
+{
+    ring_t *ring = apr_palloc(p, sizeof(*ring));
+
+    ring->magic = RING_MAGIC;
+    ring->cache = cache;
+    ring->server = s;
+    return ring;
+}
+
 /* The refresher has ended, and no other one will write this ring. The module may
  * be gone in the next generation: then nobody takes from its children what it
  * would take to write the memory that a later one is seeded from. */
 static apr_status_t on_end(void *data)
 {
-    staple_cache_t *cache = data;
+    const ring_t *ring = STAPLE_CAST(const ring_t, RING_MAGIC, data);
 
-    staple_cache_end_writers(cache);
+    staple_cache_end_writers(ring->cache);
     retained_get()->kept.ring.fd = -1;
     return APR_SUCCESS;
 }
@@ -425,7 +449,8 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     if (rv || !ring.ids_count) {
         return rv;
     }
-    apr_pool_cleanup_register(p, *cache, on_end, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, make_ring(*cache, s, p), on_end,
+                              apr_pool_cleanup_null);
     (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
     log_ring(conf, &report, ring.ids_count, s);
@@ -442,25 +467,20 @@ const char *staple_generation_ring_file(const staple_cache_t *cache)
 
 /* ----- who writes it ----- */
 
-/* What the thread that copies needs to say. */
-typedef struct scribe_t {
-    const server_rec *server;
-    const char *path;
-} scribe_t;
-
 static void on_copied(void *baton, apr_status_t rv)
 {
-    const scribe_t *scribe = baton;
+    const ring_t *ring = STAPLE_CAST(const ring_t, RING_MAGIC, baton);
+    const char *path = staple_cache_path(ring->cache);
 
     if (rv) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, scribe->server, "STP0140: "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ring->server, "STP0140: "
                      "the ring file %s cannot be written; responses stay in "
                      "memory and will not survive a stop; it is tried again "
-                     "each second", scribe->path);
+                     "each second", path);
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, scribe->server, "STP0141: the "
-                 "ring file %s is complete again", scribe->path);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ring->server, "STP0141: the "
+                 "ring file %s is complete again", path);
 }
 
 apr_status_t staple_generation_begin_writing(staple_cache_t *cache,
@@ -468,18 +488,17 @@ apr_status_t staple_generation_begin_writing(staple_cache_t *cache,
                                              apr_pool_t *p)
 {
     apr_status_t rv = staple_cache_begin_writing(cache);
-    scribe_t *scribe = apr_palloc(p, sizeof(*scribe));
 
     if (rv) {
         return rv;
     }
-    scribe->server = s;
-    scribe->path = staple_cache_path(cache);
-    rv = staple_cache_begin_copying(cache, on_copied, scribe, p);
+    rv = staple_cache_begin_copying(cache, on_copied, make_ring(cache, s, p),
+                                    p);
     if (rv) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "STP0142: there is no "
                      "thread that copies the ring to %s; responses stay in "
-                     "memory and will not survive a stop", scribe->path);
+                     "memory and will not survive a stop",
+                     staple_cache_path(cache));
     }
     return APR_SUCCESS;
 }

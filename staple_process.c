@@ -133,7 +133,8 @@ static void note_death(staple_process_t *process, int status)
  * end. */
 static void on_change(int reason, void *data, int status)
 {
-    staple_process_t *process = data;
+    staple_process_t *process = STAPLE_CAST(staple_process_t, PROCESS_MAGIC,
+                                            data);
 
     if (reason == APR_OC_REASON_RESTART) { /* the pool's end ends it */
         unwatch(process);
@@ -250,7 +251,8 @@ static void end_process(staple_process_t *process)
 
 static apr_status_t on_pool_end(void *data)
 {
-    staple_process_t *process = data;
+    staple_process_t *process = STAPLE_CAST(staple_process_t, PROCESS_MAGIC,
+                                            data);
 
     if (process->parent != getpid()) { /* somebody else's fork */
         return APR_SUCCESS;
@@ -273,6 +275,7 @@ apr_status_t staple_process_start(staple_process_t **processp,
     if (rv) {
         return rv;
     }
+    process->magic = PROCESS_MAGIC;
     process->work = *given;
     process->server = s;
     process->parent = getpid();

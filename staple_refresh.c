@@ -433,6 +433,7 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
     staple_refresh_t *refresh = apr_pcalloc(p, sizeof(*refresh));
     apr_status_t rv;
 
+    refresh->magic = REFRESH_MAGIC;
     refresh->conf = *conf;
     refresh->conf.fetch.is_ending = conf->is_ending;
     refresh->conf.fetch.ending_baton = conf->baton;

@@ -364,8 +364,7 @@ static const staple_sslconf_server_t *find_server(const staple_sslconf_t *conf,
 
 static void visit_files(const seen_t *seen,
                         const staple_sslconf_server_t *server,
-                        staple_sslconf_visit_fn *visit, void *baton,
-                        apr_pool_t *ptemp)
+                        staple_sslconf_visit_fn *visit, apr_pool_t *ptemp)
 {
     staple_sslconf_pair_t pair;
     int i;
@@ -376,14 +375,14 @@ static void visit_files(const seen_t *seen,
         if (!staple_sslconf_is_on_token(file)
             && !staple_sslconf_load(&pair, file, server, ptemp)
             && !pair.has_issuer) {
-            visit(baton, (server_rec *)seen->server, file, &pair);
+            visit((server_rec *)seen->server, file, &pair, ptemp);
         }
     }
 }
 
 void staple_sslconf_visit_lonely(const staple_sslconf_start_t *start,
                                  const server_rec *main_server,
-                                 staple_sslconf_visit_fn *visit, void *baton,
+                                 staple_sslconf_visit_fn *visit,
                                  apr_pool_t *ptemp)
 {
     const staple_sslconf_t *conf = NULL;
@@ -399,7 +398,7 @@ void staple_sslconf_visit_lonely(const staple_sslconf_start_t *start,
         conf = conf ? conf : staple_sslconf_read(main_server, ptemp);
         server = find_server(conf, seen->server);
         if (server) {
-            visit_files(seen, server, visit, baton, ptemp);
+            visit_files(seen, server, visit, ptemp);
         }
     }
 }

@@ -19,6 +19,7 @@
  */
 
 #include "segment.h"
+#include "staple_magic.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -45,7 +46,6 @@
 /* How often a record is copied anew because it was replaced meanwhile. */
 #define COPY_TRIES 8
 
-/* Of a copy_t that passed through a void pointer. */
 #define COPY_MAGIC 0x434F5059u
 
 /* What the file has of a slot. */
@@ -55,7 +55,7 @@ typedef struct known_t {
 } known_t;
 
 typedef struct staple_cache_copy_t {
-    apr_uint32_t magic; /* COPY_MAGIC */
+    staple_magic_t magic;
     staple_cache_t *cache;
     word_t *changed;       /* a bit for each slot that has changed since */
     word_t has_changed;    /* 1: some have */
@@ -500,13 +500,10 @@ static int wait_for_round(copy_t *copy)
 
 static void *APR_THREAD_FUNC copy_on(apr_thread_t *thread, void *data)
 {
-    copy_t *copy = data;
+    copy_t *copy = STAPLE_CAST(copy_t, COPY_MAGIC, data);
     apr_status_t rv;
     int goes_on;
 
-    if (copy->magic != COPY_MAGIC) {
-        abort();
-    }
     do {
         goes_on = wait_for_round(copy);
         rv = round_of(copy, !goes_on);

@@ -84,7 +84,7 @@ void staple_fetch_conn_free_closed(staple_fetch_conns_t *conns)
     }
 }
 
-void staple_fetch_conn_lend(conn_t *conn, void *owner)
+void staple_fetch_conn_lend(conn_t *conn, struct attempt_t *owner)
 {
     conn->is_reused = conn->state == STAPLE_FETCH_CONN_IDLE;
     conn->state = STAPLE_FETCH_CONN_BUSY;
@@ -178,7 +178,8 @@ static apr_status_t connect_socket(conn_t *conn,
     return rv == APR_SUCCESS ? apr_socket_connect(conn->socket, sa) : rv;
 }
 
-apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
+apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns,
+                                    struct attempt_t *owner,
                                     const staple_fetch_endpoint_t *endpoint,
                                     apr_uint16_t port, conn_t **made)
 {
@@ -191,6 +192,7 @@ apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
         return rv;
     }
     conn = apr_pcalloc(pool, sizeof(*conn));
+    conn->magic = CONN_MAGIC;
     conn->pool = pool;
     rv = connect_socket(conn, endpoint, port);
     if (rv != APR_SUCCESS && !APR_STATUS_IS_EINPROGRESS(rv)) {

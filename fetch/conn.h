@@ -17,6 +17,7 @@
 #include <apr_ring.h>
 #include <apr_time.h>
 
+#include "staple_magic.h"
 #include "dns.h"
 
 #ifdef __cplusplus
@@ -34,15 +35,21 @@ typedef enum {
     STAPLE_FETCH_CONN_DEAD        /* closed; a stale event may still name it */
 } staple_fetch_conn_e;
 
+/** Who a connection is lent to (fetch/fetch_int.h). */
+struct attempt_t;
+
+#define CONN_MAGIC 0x434F4E4Eu
+
 /** A connection; the client_data of its events. */
 typedef struct conn_t conn_t;
 struct conn_t {
+    staple_magic_t magic;
     APR_RING_ENTRY(conn_t) link; /* in live, or in dead */
     apr_pool_t *pool;
     apr_socket_t *socket;
     apr_pollfd_t pfd;       /* reqevents: 0 while not in the pollset */
     staple_fetch_conn_e state;
-    void *owner;            /* NULL: idle, or dead */
+    struct attempt_t *owner; /* NULL: idle, or dead */
     int is_reused;          /* whether it had another owner before */
     apr_time_t idle_since;
     char ip[INET6_ADDRSTRLEN];
@@ -73,7 +80,8 @@ const char *staple_fetch_conn_peer(char peer[STAPLE_FETCH_PEER_LEN],
  * @return APR_SUCCESS where that is done already, APR_EINPROGRESS (an event
  *         will tell that it has ended), or why not
  */
-apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
+apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns,
+                                    struct attempt_t *owner,
                                     const staple_fetch_endpoint_t *endpoint,
                                     apr_uint16_t port,
                                     conn_t **made);
@@ -82,7 +90,7 @@ apr_status_t staple_fetch_conn_open(staple_fetch_conns_t *conns, void *owner,
 apr_status_t staple_fetch_conn_result(const conn_t *conn);
 
 /** Lend a connection that is there. */
-void staple_fetch_conn_lend(conn_t *conn, void *owner);
+void staple_fetch_conn_lend(conn_t *conn, struct attempt_t *owner);
 
 /** Wait for these events of it; 0: for none. */
 apr_status_t staple_fetch_conn_watch(staple_fetch_conns_t *conns,

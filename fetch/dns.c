@@ -19,6 +19,7 @@
 #endif
 
 #include "dns.h"
+#include "staple_magic.h"
 
 #include <dlfcn.h>
 #include <netdb.h>
@@ -33,7 +34,10 @@
 
 /* One getaddrinfo on a thread that owns this, until it is in the mailbox. */
 typedef struct work_t work_t;
+#define WORK_MAGIC 0x4E414D45u
+
 struct work_t {
+    staple_magic_t magic;
     work_t *next;
     staple_fetch_dns_t *dns;
     staple_fetch_lookup_t found;
@@ -136,7 +140,7 @@ static void leave(staple_fetch_dns_t *dns)
 /* A thread's whole life. */
 static void *resolve_name(void *data)
 {
-    work_t *work = data;
+    work_t *work = STAPLE_CAST(work_t, WORK_MAGIC, data);
     staple_fetch_dns_t *dns = work->dns;
     struct addrinfo *list = ask(work->host, 0, &work->found.error);
 
@@ -181,7 +185,7 @@ static int spawn(work_t *work)
 }
 
 apr_status_t staple_fetch_dns_start(staple_fetch_dns_t *dns, const char *host,
-                                    void *baton)
+                                    site_t *site)
 {
     apr_size_t len = strlen(host) + 1;
     work_t *work;
@@ -193,9 +197,10 @@ apr_status_t staple_fetch_dns_start(staple_fetch_dns_t *dns, const char *host,
     if (!work) {
         return APR_ENOMEM;
     }
+    work->magic = WORK_MAGIC;
     memcpy(work->host, host, len);
     work->dns = dns;
-    work->found.baton = baton;
+    work->found.site = site;
     pthread_mutex_lock(&dns->lock);
     dns->refs++;
     pthread_mutex_unlock(&dns->lock);

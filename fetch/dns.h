@@ -27,9 +27,12 @@ typedef struct staple_fetch_endpoint_t {
     char ip[INET6_ADDRSTRLEN];
 } staple_fetch_endpoint_t;
 
+/** Whose name is looked up (fetch/queue.h). */
+typedef struct site_t site_t;
+
 /** What a look-up found. */
 typedef struct staple_fetch_lookup_t {
-    void *baton; /* as given to staple_fetch_dns_start */
+    site_t *site; /* as given to staple_fetch_dns_start */
     int error;   /* of getaddrinfo; 0: none */
     int count;   /* of endpoints; 0: the name has no address, or an error */
     staple_fetch_endpoint_t endpoints[STAPLE_FETCH_ENDPOINTS_MAX]; /* with the
@@ -51,7 +54,7 @@ staple_fetch_dns_t *staple_fetch_dns_create(apr_pollset_t *pollset);
  *         there is no thread to be had
  */
 apr_status_t staple_fetch_dns_start(staple_fetch_dns_t *dns, const char *host,
-                                    void *baton);
+                                    site_t *site);
 
 /** Fetch one result; whether there was one. */
 int staple_fetch_dns_take(staple_fetch_dns_t *dns,

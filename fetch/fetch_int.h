@@ -30,6 +30,7 @@
 
 #include "staple_clock.h"
 #include "staple_fetch.h"
+#include "staple_magic.h"
 #include "conn.h"
 #include "dns.h"
 #include "queue.h"
@@ -50,6 +51,13 @@ typedef struct job_t {
     apr_time_t started;  /* when its first exchange began; 0: not yet */
     failure_t failure;   /* the last one worth telling */
 } job_t;
+_Static_assert(offsetof(job_t, waiter) == 0, "a waiter is a job");
+
+/** The job that waits there; NULL: none. */
+static inline job_t *staple_fetch_job_of(waiter_t *waiter)
+{
+    return (job_t *)waiter;
+}
 
 /** Where an exchange stands, in order of its life. */
 typedef enum {
@@ -131,8 +139,11 @@ struct exchange_t {
 };
 APR_RING_HEAD(exchanges_t, exchange_t);
 
+#define FETCH_MAGIC 0x46455443u
+
 /** The engine; nothing is taken from its pool once it runs. */
 struct staple_fetch_t {
+    staple_magic_t magic;
     apr_pool_t *pool;
     staple_fetch_conf_t conf;
     apr_pollset_t *pollset;

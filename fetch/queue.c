@@ -187,14 +187,11 @@ void staple_fetch_queue_set_endpoints(const queue_t *queue, site_t *site,
 static void forget_idle(queue_t *queue)
 {
     apr_hash_index_t *hi;
-    void *value;
 
     for (hi = apr_hash_first(NULL, queue->responders); hi;
          hi = apr_hash_next(hi)) {
-        responder_t *responder;
+        responder_t *responder = apr_hash_this_val(hi);
 
-        apr_hash_this(hi, NULL, NULL, &value);
-        responder = value;
         if (!responder->active
             && APR_RING_EMPTY(&responder->waiters,
                               waiter_t, link)) {
@@ -206,10 +203,8 @@ static void forget_idle(queue_t *queue)
     }
     for (hi = apr_hash_first(NULL, queue->sites); hi;
          hi = apr_hash_next(hi)) {
-        site_t *site;
+        site_t *site = apr_hash_this_val(hi);
 
-        apr_hash_this(hi, NULL, NULL, &value);
-        site = value;
         if (!site->users && !site->is_looked_up) {
             apr_hash_set(queue->sites, site->key, APR_HASH_KEY_STRING, NULL);
             free(site);
@@ -557,11 +552,9 @@ void staple_fetch_queue_init(queue_t *queue, const staple_fetch_conf_t *conf,
 static void free_values(apr_hash_t *hash)
 {
     apr_hash_index_t *hi;
-    void *value;
 
     for (hi = apr_hash_first(NULL, hash); hi; hi = apr_hash_next(hi)) {
-        apr_hash_this(hi, NULL, NULL, &value);
-        free(value); /* with its key, so the table is dead from here on */
+        free(apr_hash_this_val(hi)); /* with its key: the table is dead now */
     }
 }
 

@@ -66,8 +66,6 @@ struct waiter_t {
 };
 APR_RING_HEAD(staple_fetch_waiter_ring_t, waiter_t);
 
-typedef struct site_t site_t;
-
 /** Whether a site answers a second request on one connection. Some do not, and
  * do not close it either. */
 typedef enum {

@@ -88,9 +88,9 @@ void staple_sslconf_note_files(staple_sslconf_start_t *start,
 void staple_sslconf_note_primed(staple_sslconf_start_t *start,
                                 const server_rec *s);
 
-typedef void staple_sslconf_visit_fn(void *baton, server_rec *s,
-                                     const char *file,
-                                     const staple_sslconf_pair_t *pair);
+typedef void staple_sslconf_visit_fn(server_rec *s, const char *file,
+                                     const staple_sslconf_pair_t *pair,
+                                     apr_pool_t *ptemp);
 
 /**
  * Visit the certificates that mod_ssl does not hand over because it does not
@@ -99,7 +99,7 @@ typedef void staple_sslconf_visit_fn(void *baton, server_rec *s,
  */
 void staple_sslconf_visit_lonely(const staple_sslconf_start_t *start,
                                  const server_rec *main_server,
-                                 staple_sslconf_visit_fn *visit, void *baton,
+                                 staple_sslconf_visit_fn *visit,
                                  apr_pool_t *ptemp);
 
 #ifdef __cplusplus

@@ -26,7 +26,10 @@
 #define THREADS_MAX 64
 
 /* What the threads have in common. */
+#define LOOKUPS_MAGIC 0x4C4F4F4Bu
+
 typedef struct lookups_t {
+    staple_magic_t magic;
     const apr_array_header_t *targets; /* staple_preflight_target_t * */
     const char **texts; /* of each target: its addresses; NULL: none yet */
     apr_status_t *errors;
@@ -78,7 +81,7 @@ static void look_up(lookups_t *lookups, int i)
 
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *baton)
 {
-    lookups_t *lookups = baton;
+    lookups_t *lookups = STAPLE_CAST(lookups_t, LOOKUPS_MAGIC, baton);
     int i;
 
     (void)thread;
@@ -141,13 +144,12 @@ static int report_target(const staple_preflight_target_t *target,
 /* In the child. */
 static int look_up_all(void *baton, apr_pool_t *p)
 {
-    const apr_array_header_t *targets = baton;
+    lookups_t *lookups = STAPLE_CAST(lookups_t, LOOKUPS_MAGIC, baton);
+    const apr_array_header_t *targets = lookups->targets;
     apr_size_t count = (apr_size_t)targets->nelts;
-    lookups_t *lookups = apr_pcalloc(p, sizeof(*lookups));
     int troubles = 0;
     int i;
 
-    lookups->targets = targets;
     lookups->texts = apr_pcalloc(p, count * sizeof(*lookups->texts));
     lookups->errors = apr_pcalloc(p, count * sizeof(*lookups->errors));
     if (apr_thread_mutex_create(&lookups->mutex, APR_THREAD_MUTEX_DEFAULT, p)
@@ -169,9 +171,13 @@ static int look_up_all(void *baton, apr_pool_t *p)
 int staple_preflight_names(server_rec *s, apr_array_header_t *targets,
                            apr_pool_t *p)
 {
+    lookups_t lookups = { 0 };
+
     if (!targets->nelts) {
         printf("  nobody\n");
         return 0;
     }
-    return staple_preflight_in_child(s, look_up_all, targets, p);
+    lookups.magic = LOOKUPS_MAGIC;
+    lookups.targets = targets;
+    return staple_preflight_in_child(s, look_up_all, &lookups, p);
 }

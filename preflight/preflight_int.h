@@ -9,6 +9,7 @@
  * names (preflight/names.c), and the probe (preflight/probe.c).
  */
 
+#include "staple_magic.h"
 #include "staple_preflight.h"
 
 #ifdef __cplusplus

@@ -32,7 +32,12 @@
 
 #define SLICE apr_time_from_msec(200)
 
+#define PROBE_MAGIC 0x50524F42u
+#define QUESTION_MAGIC 0x50515545u
+
 typedef struct probe_t {
+    staple_magic_t magic;
+    const staple_preflight_conf_t *conf;
     apr_pool_t *pool;
     staple_fetch_t *fetch;
     int asked, answered, bad;
@@ -42,6 +47,7 @@ typedef struct probe_t {
 
 /* One certificate and one of its responders. */
 typedef struct question_t {
+    staple_magic_t magic;
     probe_t *probe;
     const staple_cert_t *cert;
     const char *url;
@@ -54,7 +60,7 @@ typedef struct question_t {
 static staple_fetch_judgement_e believe(void *baton,
                                         const staple_fetch_answer_t *answer)
 {
-    question_t *question = baton;
+    question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
 
     question->is_judged = 1;
     if (staple_rules_is_believed(question->cert, answer->body,
@@ -101,7 +107,7 @@ static void show_progress(const probe_t *probe)
 
 static void done(void *baton, const staple_fetch_answer_t *answer)
 {
-    question_t *question = baton;
+    question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
     probe_t *probe = question->probe;
     int is_good = answer->outcome == STAPLE_FETCH_OK;
 
@@ -121,6 +127,7 @@ static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
     staple_fetch_job_t job;
     apr_status_t rv;
 
+    question->magic = QUESTION_MAGIC;
     question->probe = probe;
     question->cert = cert;
     question->url = url;
@@ -184,28 +191,30 @@ static void print_answers(const probe_t *probe)
 /* In the child; returns how many answers were no good. */
 static int probe_all(void *baton, apr_pool_t *p)
 {
-    const staple_preflight_conf_t *conf = baton;
-    probe_t probe;
+    probe_t *probe = STAPLE_CAST(probe_t, PROBE_MAGIC, baton);
 
-    memset(&probe, 0, sizeof(probe));
-    probe.pool = p;
-    probe.is_terminal = isatty(STDOUT_FILENO);
-    probe.questions = apr_array_make(p, 16, sizeof(question_t *));
-    if (staple_fetch_create(&probe.fetch, &conf->fetch, p)
-        || ask_all(&probe, conf->registry)) {
+    probe->pool = p;
+    probe->is_terminal = isatty(STDOUT_FILENO);
+    probe->questions = apr_array_make(p, 16, sizeof(question_t *));
+    if (staple_fetch_create(&probe->fetch, &probe->conf->fetch, p)
+        || ask_all(probe, probe->conf->registry)) {
         printf("  !!           the probe could not be made\n");
         return 1;
     }
-    while (staple_fetch_run(probe.fetch, SLICE) > 0) {
-        show_progress(&probe);
+    while (staple_fetch_run(probe->fetch, SLICE) > 0) {
+        show_progress(probe);
     }
-    staple_fetch_destroy(probe.fetch);
-    print_answers(&probe);
-    return probe.bad;
+    staple_fetch_destroy(probe->fetch);
+    print_answers(probe);
+    return probe->bad;
 }
 
 int staple_preflight_probe(const staple_preflight_conf_t *conf, apr_pool_t *p)
 {
+    probe_t probe = { 0 };
+
+    probe.magic = PROBE_MAGIC;
+    probe.conf = conf;
     printf("\nAsked just now\n");
-    return staple_preflight_in_child(conf->server, probe_all, (void *)conf, p);
+    return staple_preflight_in_child(conf->server, probe_all, &probe, p);
 }

@@ -21,6 +21,7 @@
 #include "staple_clock.h"
 
 typedef _Atomic apr_int32_t child_t;
+_Static_assert(sizeof(child_t) == sizeof(apr_int32_t), "a word for a child");
 
 static board_t *board_of(const staple_process_t *process)
 {

@@ -19,6 +19,7 @@
 #include <httpd.h>
 #include <apr_thread_proc.h>
 
+#include "staple_magic.h"
 #include "staple_memory.h"
 #include "staple_process.h"
 
@@ -43,6 +44,8 @@ typedef struct board_t {
     _Atomic apr_int32_t marks[STAPLE_PROCESS_MARKS]; /* by thread: the slot
                                      whose bytes are read, + 1; 0: none */
 } board_t;
+_Static_assert(sizeof(board_t) == 2 * 8 + (3 + STAPLE_PROCESS_MARKS) * 4 + 4,
+               "a board of whole words");
 
 /** A certificate at which refreshers have crashed; the parent's record. */
 typedef struct suspect_t {
@@ -52,7 +55,10 @@ typedef struct suspect_t {
     int is_told;      /* a refresher has logged that it is set aside */
 } suspect_t;
 
+#define PROCESS_MAGIC 0x50524F43u
+
 struct staple_process_t {
+    staple_magic_t magic;
     staple_process_work_t work;
     server_rec *server;
     pid_t parent;            /* who forks, watches and ends it */

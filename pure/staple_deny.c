@@ -27,6 +27,7 @@
 #include <apr_tables.h>
 
 #include "staple_address.h"
+#include "staple_magic.h"
 
 #define BYTES STAPLE_ADDRESS_LEN
 #define BITS STAPLE_ADDRESS_BITS
@@ -46,7 +47,10 @@ typedef struct network_t {
     int bits; /* that count, from the first */
 } network_t;
 
+#define DENY_MAGIC 0x44454E59u
+
 struct staple_deny_t {
+    staple_magic_t magic;
     apr_pool_t *pool;
     apr_array_header_t *networks; /* network_t: the directive's */
     apr_array_header_t *defaults; /* network_t, as in default_networks; empty
@@ -344,7 +348,8 @@ void staple_deny_trust(staple_deny_t *deny, const char *host,
 const char *staple_deny_refusal(const void *list, const char *host,
                                 const char *address, apr_uint16_t port)
 {
-    const staple_deny_t *deny = list;
+    const staple_deny_t *deny = STAPLE_CAST(const staple_deny_t, DENY_MAGIC,
+                                            list);
     unsigned char bytes[BYTES];
     int found;
 
@@ -370,6 +375,7 @@ staple_deny_t *staple_deny_make(apr_pool_t *p)
     staple_deny_t *deny = apr_pcalloc(p, sizeof(*deny));
     apr_size_t i;
 
+    deny->magic = DENY_MAGIC;
     deny->pool = p;
     deny->networks = apr_array_make(p, 8, sizeof(network_t));
     deny->defaults = apr_array_make(p, COUNT(default_networks),

@@ -34,6 +34,7 @@
  */
 
 #include "staple_ocsp.h"
+#include "staple_magic.h"
 
 #include <limits.h>
 #include <stdatomic.h>
@@ -69,7 +70,10 @@ static const struct {
       { 0x30, 13, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0 }, 15 }
 };
 
+#define ISSUER_MAGIC 0x49535355u
+
 struct staple_ocsp_issuer_t {
+    staple_magic_t magic;
     unsigned char *der;
     apr_size_t len;
     X509_NAME *name;
@@ -162,7 +166,8 @@ const char *staple_ocsp_crl_reason_text(int crl_reason)
 
 static apr_status_t release_issuer(void *data)
 {
-    staple_ocsp_issuer_t *issuer = data;
+    staple_ocsp_issuer_t *issuer = STAPLE_CAST(staple_ocsp_issuer_t,
+                                               ISSUER_MAGIC, data);
 
     X509_free(atomic_load_explicit(&issuer->decoded, memory_order_acquire));
     X509_NAME_free(issuer->name);
@@ -192,6 +197,7 @@ apr_status_t staple_ocsp_issuer_create(staple_ocsp_issuer_t **issuer,
         return APR_EINVAL;
     }
     made = apr_pcalloc(p, sizeof(*made));
+    made->magic = ISSUER_MAGIC;
     made->der = apr_pmemdup(p, der, len);
     made->len = len;
     made->name = X509_NAME_dup(x->body->subject);

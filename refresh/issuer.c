@@ -24,8 +24,11 @@
 /* Certificates of an answer that are looked at. */
 #define CANDIDATES_MAX 16
 
+#define QUESTION_MAGIC 0x49515545u
+
 /* A question for an issuer; dies with its pool. */
 typedef struct question_t {
+    staple_magic_t magic;
     task_t *task;
     apr_pool_t *pool;
     const unsigned char *der; /* of the issuer, once it is found */
@@ -117,7 +120,8 @@ static void mark(const task_t *task, int is_reading)
 
 static void note_reading(void *baton, int is_reading)
 {
-    const question_t *question = baton;
+    const question_t *question = STAPLE_CAST(const question_t,
+                                             QUESTION_MAGIC, baton);
 
     mark(question->task, is_reading);
 }
@@ -125,7 +129,7 @@ static void note_reading(void *baton, int is_reading)
 static staple_fetch_judgement_e find_in(void *baton,
                                         const staple_fetch_answer_t *answer)
 {
-    question_t *question = baton;
+    question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
     long len = (long)answer->body_len;
     int is_found;
 
@@ -182,7 +186,7 @@ static void note_failure(task_t *task, const staple_fetch_answer_t *answer,
 
 static void on_done(void *baton, const staple_fetch_answer_t *answer)
 {
-    question_t *question = baton;
+    question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
     task_t *task = question->task;
     apr_time_t now = apr_time_now();
 
@@ -210,6 +214,7 @@ void staple_refresh_fetch_issuer(task_t *task, apr_time_t now)
     apr_pool_create(&p, task->refresh->pool);
     apr_pool_tag(p, "staple_issuer");
     question = apr_pcalloc(p, sizeof(*question));
+    question->magic = QUESTION_MAGIC;
     question->task = task;
     question->pool = p;
     memset(&job, 0, sizeof(job));

@@ -100,7 +100,8 @@ static int is_told_of_responder(const task_t *task)
 
 static void on_message_end(void *baton, const staple_message_end_t *end)
 {
-    staple_refresh_t *refresh = baton;
+    staple_refresh_t *refresh = STAPLE_CAST(staple_refresh_t, REFRESH_MAGIC,
+                                            baton);
     static const char *const what[] = {
         "was told", "failed", "took too long and was ended",
         "could not be started"
@@ -424,7 +425,8 @@ void staple_refresh_log_probe(server_rec *s, const round_t *round,
 
 static void log_trace(void *baton, const staple_fetch_trace_t *trace)
 {
-    const staple_refresh_t *refresh = baton;
+    const staple_refresh_t *refresh = STAPLE_CAST(const staple_refresh_t,
+                                                  REFRESH_MAGIC, baton);
 
     ap_log_error(APLOG_MARK, APLOG_TRACE2, 0, refresh->conf.server,
                  "%s%s%s: %s -> %s after %" APR_TIME_T_FMT " ms%s%s",

@@ -293,7 +293,6 @@ static void send_probe(outage_t *outage, apr_time_t now)
 void staple_refresh_send_probes(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_hash_index_t *hi;
-    void *value;
 
     if (now < refresh->probes_due && refresh->probes_due <= now + TICK) {
         return;
@@ -302,8 +301,7 @@ void staple_refresh_send_probes(staple_refresh_t *refresh, apr_time_t now)
     find_candidates(refresh, now);
     for (hi = apr_hash_first(NULL, refresh->outages); hi;
          hi = apr_hash_next(hi)) {
-        apr_hash_this(hi, NULL, NULL, &value);
-        send_probe(value, now);
+        send_probe(apr_hash_this_val(hi), now);
     }
 }
 

@@ -14,6 +14,7 @@
 #include <apr_ring.h>
 
 #include "staple_refresh.h"
+#include "staple_magic.h"
 #include "staple_message.h"
 #include "staple_ocsp.h"
 #include "staple_rules.h"
@@ -77,9 +78,12 @@ struct task_t {
 };
 APR_RING_HEAD(staple_refresh_bare_t, task_t);
 
+#define ROUND_MAGIC 0x524F554Eu
+
 /** One attempt to renew one response: a block of malloc, as ten thousand of them
  * may wait for their turn. */
 struct staple_refresh_round_t {
+    staple_magic_t magic;
     task_t *task;
     apr_pool_t *pool;    /* from its first answer on; NULL before */
     staple_ocsp_hash_e hash;
@@ -122,8 +126,11 @@ typedef struct response_file_t {
     apr_ino_t inode;
 } response_file_t;
 
+#define REFRESH_MAGIC 0x52454652u
+
 /** The refresh of a generation. */
 struct staple_refresh_t {
+    staple_magic_t magic;
     staple_refresh_conf_t conf;
     apr_pool_t *pool;           /* of all this */
     int is_begun;               /* whether there was a first step */

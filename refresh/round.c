@@ -468,7 +468,7 @@ static void note_error(round_t *round, const staple_fetch_answer_t *answer)
 static staple_fetch_judgement_e judge_body(void *baton,
                                            const staple_fetch_answer_t *answer)
 {
-    round_t *round = baton;
+    round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
     staple_ocsp_verdict_t *verdict = &round->verdict;
 
     round->is_judged = 1;
@@ -482,7 +482,8 @@ static staple_fetch_judgement_e judge_body(void *baton,
 
 static void note_reading(void *baton, int is_reading)
 {
-    const task_t *task = ((const round_t *)baton)->task;
+    const round_t *round = STAPLE_CAST(const round_t, ROUND_MAGIC, baton);
+    const task_t *task = round->task;
     const staple_refresh_conf_t *conf = &task->refresh->conf;
 
     conf->mark(conf->baton, 0, is_reading ? task->cert->slot : -1);
@@ -532,7 +533,7 @@ static int wants_other_hash(const round_t *round,
 
 static void on_done(void *baton, const staple_fetch_answer_t *answer)
 {
-    round_t *round = baton;
+    round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
 
     if (wants_other_hash(round, answer)) {
         round->hash = other_hash(round->hash);
@@ -666,7 +667,7 @@ static void ask_or_give_up(round_t *round)
 
 static void on_claimed(void *baton, const staple_share_answer_t *answer)
 {
-    round_t *round = baton;
+    round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
 
     if (answer->outcome == STAPLE_SHARE_TAKEN && round->probed) {
         end_round(round); /* one probe will do for all servers */
@@ -715,7 +716,7 @@ static int is_answer_wanted(round_t *round,
 
 static void on_shared(void *baton, const staple_share_answer_t *answer)
 {
-    round_t *round = baton;
+    round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
 
     if (is_answer_wanted(round, answer)) {
         finish_shared(round, answer);
@@ -749,6 +750,7 @@ static round_t *make_round(task_t *task, apr_time_t now)
     if (!round) {
         return NULL;
     }
+    round->magic = ROUND_MAGIC;
     round->task = task;
     round->hash = first_hash(task);
     round->started = now;

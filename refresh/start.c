@@ -30,7 +30,10 @@
 /* ----- what a file brought ----- */
 
 /* The work, which threads take from the front, one response at a time. */
+#define WORK_MAGIC 0x434F4E46u
+
 typedef struct work_t {
+    staple_magic_t magic;
     const staple_refresh_t *refresh;
     const staple_cert_t **certs; /* whose responses are pending */
     int count;
@@ -85,7 +88,7 @@ static int confirm_next(work_t *work, int thread)
 
 static void *APR_THREAD_FUNC confirm_some(apr_thread_t *thread, void *data)
 {
-    work_t *work = data;
+    work_t *work = STAPLE_CAST(work_t, WORK_MAGIC, data);
     int number = 1 + atomic_fetch_add_explicit(&work->threads, 1,
                                                memory_order_relaxed);
 
@@ -178,6 +181,7 @@ void staple_refresh_confirm(const staple_refresh_t *refresh)
         return;
     }
     memset(&work, 0, sizeof(work));
+    work.magic = WORK_MAGIC;
     work.refresh = refresh;
     work.certs = apr_palloc(p, staple_cache_count(refresh->conf.cache)
                                * sizeof(*work.certs));

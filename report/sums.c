@@ -243,11 +243,9 @@ void staple_report_finish(staple_report_t *report, apr_pool_t *p)
     apr_hash_index_t *hi;
 
     for (hi = apr_hash_first(p, report->by_url); hi; hi = apr_hash_next(hi)) {
-        void *responder;
+        const staple_responder_t *responder = apr_hash_this_val(hi);
 
-        apr_hash_this(hi, NULL, NULL, &responder);
-        APR_ARRAY_PUSH(report->responders, staple_responder_t)
-            = *(staple_responder_t *)responder;
+        APR_ARRAY_PUSH(report->responders, staple_responder_t) = *responder;
     }
     qsort(report->responders->elts, (size_t)report->responders->nelts,
           sizeof(staple_responder_t), by_failing);

@@ -21,6 +21,7 @@
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 
+#include "staple_magic.h"
 #include "staple_share.h"
 #include "entry.h"
 
@@ -104,9 +105,12 @@ typedef struct client_t {
     unsigned char buf[STAPLE_SHARE_RECORD_MAX];
 } client_t;
 
+#define ENGINE_MAGIC 0x454E4749u
+
 /** All that a thread touches. Its pools have no parent: whoever comes last,
  * the thread or the refresher, leaves nothing that the other still needs. */
 typedef struct engine_t {
+    staple_magic_t magic;
     apr_pool_t *pool;      /* of all this; has no parent */
     apr_thread_t *thread;
     struct engine_t *next; /* abandoned before it; refresher only */

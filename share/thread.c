@@ -71,7 +71,7 @@ static void work_on(engine_t *engine, request_t *request)
 
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
 {
-    engine_t *engine = data;
+    engine_t *engine = STAPLE_CAST(engine_t, ENGINE_MAGIC, data);
     request_t *request;
 
     (void)thread;
@@ -107,6 +107,7 @@ static apr_status_t make_engine(engine_t **engine, const backend_t *backend)
 
     if (rv == APR_SUCCESS) {
         *engine = apr_pcalloc(p, sizeof(**engine));
+        (*engine)->magic = ENGINE_MAGIC;
         (*engine)->pool = p;
         (*engine)->client.backend = *backend;
     }

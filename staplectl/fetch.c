@@ -20,6 +20,7 @@
 
 #include "staple_deny.h"
 #include "staple_fetch.h"
+#include "staple_magic.h"
 #include "staple_rules.h"
 
 #define CONCURRENCY 16
@@ -35,8 +36,11 @@ typedef struct run_t {
     const staplectl_fetch_options_t *options;
 } run_t;
 
+#define QUESTION_MAGIC 0x46515545u
+
 /* One item while it is asked for: the baton of its jobs. */
 typedef struct question_t {
+    staple_magic_t magic;
     run_t *run;
     item_t *item;
     apr_pool_t *pool;         /* of one attempt */
@@ -52,7 +56,7 @@ typedef struct question_t {
 static staple_fetch_judgement_e judge(void *baton,
                                       const staple_fetch_answer_t *answer)
 {
-    question_t *question = baton;
+    question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
 
     question->is_judged = 1;
     if (staple_rules_is_believed(question->item->cert, answer->body,
@@ -143,7 +147,7 @@ static void take(item_t *item, const staple_ocsp_verdict_t *verdict,
 
 static void on_done(void *baton, const staple_fetch_answer_t *answer)
 {
-    question_t *question = baton;
+    question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
 
     if (wants_other_hash(question, answer)) {
         question->hash = STAPLE_OCSP_SHA256;
@@ -231,6 +235,7 @@ static question_t *questions_of(run_t *run, apr_array_header_t *items,
     int i;
 
     for (i = 0; i < items->nelts; i++) {
+        questions[i].magic = QUESTION_MAGIC;
         questions[i].run = run;
         questions[i].item = APR_ARRAY_IDX(items, i, item_t *);
         apr_pool_create(&questions[i].pool, p);

@@ -43,7 +43,7 @@ for my $name (sort keys %table) {
     like($text, qr/^- Default: \S/m, "$name: default");
     my $is_main = $table{$name} =~ /^set_(?:message_cmd|cache|share|deny|count)$/
                   || $source =~ /"$name",\s*set_\w+,\s*INFO\((\w+)\)/
-                     && $source =~ /rule_t $1 = \{\s*IN_MAIN/;
+                     && $source =~ /rule_t $1 = \{\s*\w+_RULE, IN_MAIN/;
     my ($context) = $text =~ /^- Context: (.*)$/m;
     is($context, $is_main ? 'server config' : 'server config, virtual host',
        "$name: context");
@@ -54,7 +54,8 @@ my $rules = slurp('include/staple_rules.h');
 my %default = $source =~ /DEFAULT\(conf(?:->main)?, (\w+), (.*)\);/g;
 my %word = (0 => 'off', 1 => 'on', STAPLE_MUST_WARN => 'warn',
             STAPLE_CERT_HASH_AUTO => 'auto');
-my %rule = $source =~ /rule_t (\w+) = \{\s*(?:IN_\w+, )?AT(?:_MAIN)?\((\w+)\)/g;
+my %rule = $source =~ /rule_t\s(\w+)\s=\s\{\s*\w+_RULE,\s*(?:IN_\w+,\s*)?
+                             (?:INT|SPAN)(?:_MAIN)?\((\w+)\)/gx;
 my %of = $source =~ /"(\w+)",\s*set_\w+,\s*INFO\((\w+)\)/g;
 
 for my $name (sort keys %of) {

@@ -1,15 +1,17 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# Three habits of the C sources: no choice within a choice (a ?: inside another
+# Four habits of the C sources: no choice within a choice (a ?: inside another
 # one), no function with more than six parameters, no assignment through a
-# pointer that a choice made. Comments and strings do not count, nor do
-# functions whose parameters somebody else has defined.
+# pointer that a choice made, no void pointer that becomes a pointer to a struct
+# unless something compares what it is. Comments and strings do not count, nor
+# do functions whose parameters somebody else has defined.
 
 use strict;
 use warnings;
 
 use File::Find qw(find);
 use FindBin;
+use List::Util qw(uniq);
 use Test::More;
 
 my $top = "$FindBin::Bin/..";
@@ -123,6 +125,69 @@ sub chosen_targets
     return @lines;
 }
 
+# What a void pointer may become without being compared: bytes, and types whose
+# layout is asserted where they are declared.
+my $bytes = qr/(?:unsigned )?char|header_t|board_t|child_t/;
+
+# Where what comes back cannot have a magic, because the struct is not ours, or
+# because its type is the same all over the world.
+my %foreign = (
+    'staple_config.c: basev' => 'the record that staple_config_create made',
+    'staple_config.c: addv' => 'the record that staple_config_create made',
+    'staple_config.c: field_at' => 'asserted by AT_OF',
+);
+
+# Members of structs, and results, that are void pointers: whoever has given
+# them away compares what comes back.
+my $given = qr/(?:->|\.)(?:baton|userdata|client_data|info)\b
+               |apr_hash_this\(|apr_pool_userdata_get\(/x;
+
+# Each "T *name = p" and "(T *)p" where p is a parameter of type void *, or one
+# of the above. Comparisons of two elements for qsort, by_something, take what
+# their array has.
+sub unchecked_casts
+{
+    my ($code) = @_;
+    my @found;
+
+    while ($code =~ /^[A-Za-z_][\w\s*]*?\b(\w+)\s*
+                     (\((?:[^(){};]++|(?2))*\))\s*
+                     (\{(?:[^{}]++|(?3))*\})/gmx) {
+        my ($function, $list, $body, $at) = ($1, $2, $3, $-[3]);
+        my @voids = $list =~ /\bvoid \*(\w+)/g;
+        my $source = join '|', map({ "\\b$_\\b(?!\\s*(?:->|\\[|\\())" } @voids),
+                                $given;
+
+        next if $function =~ /^by_/;
+        while ($body =~ /(?:(\b\w+(?:\ \w+)?)\ \*(?:const\ )?\w+\ =\s+
+                           |\((?:const\ )?(\w+(?:\ \w+)?)\ \*
+                             (?:const\ \*)?\)\s*)
+                         ((?:[\w.]|->)*?)($source)/gx) {
+            my ($type, $what) = ($1 // $2, $4);
+
+            next if $type =~ /^(?:const )?(?:$bytes|void)$/;
+            push @found, line_at($code, $at + $-[0]) . " $what";
+        }
+    }
+    return @found;
+}
+
+# Those of a file that are not among the foreign ones.
+sub casts_of
+{
+    my ($path, $code) = @_;
+
+    return grep { my ($what) = / (\S+)$/; !$foreign{"$path: $what"} }
+           unchecked_casts($code);
+}
+
+# The numbers that structs are known by.
+sub magics
+{
+    open(my $in, '<', "$top/$_[0]") or die "$_[0]: $!";
+    return map { /^#define \w+_(?:MAGIC|RULE) (0x\w+)u$/ ? $1 : () } <$in>;
+}
+
 # ----- the rules find what they are to find -----
 
 is(scalar(chained('x = a ? b : c ? d : e;')), 1, 'a choice within a choice');
@@ -136,10 +201,26 @@ is_deeply([long_lists("int f(int a, int b, int c, int d, int e, int f);\n")],
           [], 'six are not too many');
 is(scalar(chosen_targets('*(a ? &b : &c) = d;')), 1, 'a chosen target');
 
+is_deeply([unchecked_casts("static void\nf(void *baton)\n{\n"
+                           . "    a_t *a = baton;\n}\n")], ['4 baton'],
+          'a baton that is believed');
+is_deeply([unchecked_casts("void f(const void *v)\n{\n"
+                           . "    g(((const a_t *)v)->b);\n}\n")], ['3 v'],
+          '... in an expression');
+is_deeply([map { s/ .*//r }
+           unchecked_casts("void f(event_t *e)\n{\n"
+                           . "    a_t *a = e->baton;\n}\n")],
+          [3], '... out of a struct');
+is_deeply([unchecked_casts("void f(void *baton)\n{\n"
+                           . "    const char *c = baton;\n"
+                           . "    a_t *a = STAPLE_CAST(a_t, A_MAGIC, baton);\n"
+                           . "    b_t *b = a->list;\n}\n")], [],
+          'one that is compared, and bytes');
+
 # ----- the sources -----
 
 my @sources = sources();
-my (@chained, @long, @chosen);
+my (@chained, @long, @chosen, @cast, @magic);
 
 for my $path (@sources) {
     my $code = code_of($path);
@@ -147,10 +228,16 @@ for my $path (@sources) {
     push @chained, map { "$path:$_" } chained($code);
     push @long, map { "$path: $_ parameters" } long_lists($code);
     push @chosen, map { "$path:$_" } chosen_targets($code);
+    next if $path =~ m{^t/};
+    push @cast, map { "$path:$_" } casts_of($path, $code);
+    push @magic, magics($path);
 }
 cmp_ok(scalar @sources, '>', 150, 'the sources were found');
 is_deeply(\@chained, [], 'no choice within a choice');
 is_deeply(\@long, [], 'no function has more than six parameters');
 is_deeply(\@chosen, [], 'no assignment through a chosen pointer');
+is_deeply(\@cast, [], 'what a void pointer is is compared');
+cmp_ok(scalar @magic, '>', 20, '... with a number');
+is(scalar(uniq @magic), scalar @magic, '... that no other struct has');
 
 done_testing();

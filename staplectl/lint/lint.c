@@ -121,7 +121,7 @@ static void keep_fact(staplectl_lint_t *lint, const staplectl_line_t *line)
 
 static void visit(void *baton, const staplectl_line_t *line)
 {
-    staplectl_lint_t *lint = baton;
+    staplectl_lint_t *lint = STAPLE_CAST(staplectl_lint_t, LINT_MAGIC, baton);
 
     if (lint->findings->nelts >= FINDINGS_MAX) {
         staplectl_reader_stop(lint->reader, line->file, line->number,
@@ -142,6 +142,7 @@ staplectl_lint_t *staplectl_lint_make(apr_pool_t *p)
 {
     staplectl_lint_t *lint = apr_pcalloc(p, sizeof(*lint));
 
+    lint->magic = LINT_MAGIC;
     lint->pool = p;
     lint->reader = staplectl_reader_make(visit, lint, p);
     lint->findings = apr_array_make(p, 16, sizeof(staplectl_finding_t));

@@ -27,6 +27,7 @@
 #include <apr_pools.h>
 #include <apr_tables.h>
 
+#include "staple_magic.h"
 #include "staple_value.h"
 
 #ifdef __cplusplus
@@ -354,8 +355,11 @@ typedef struct staplectl_finding_t {
                     same wherever that is used */
 } staplectl_finding_t;
 
+#define LINT_MAGIC 0x4C494E54u
+
 /** All that was read. */
 typedef struct staplectl_lint_t {
+    staple_magic_t magic;
     apr_pool_t *pool;
     staplectl_reader_t *reader;
     apr_array_header_t *findings;  /* staplectl_finding_t, as read */
