@@ -7,7 +7,8 @@
  *   leaves ISSUER ISSUER-KEY KEY URL DIRECTORY SERIAL COUNT
  *
  * Certificate N of COUNT is for hostN.test, has the serial SERIAL + N - 1, and
- * goes into DIRECTORY/hostN.test.pem with the issuer's after it.
+ * goes into DIRECTORY/hostN.test.pem with the issuer's after it. As those of any
+ * public CA it says which key of its issuer has signed it.
  */
 
 #include <stdio.h>
@@ -94,7 +95,8 @@ int main(int argc, char **argv)
         .issuer = &issuer, .key_of = &key_of,
         .extensions = { "basicConstraints", "CA:FALSE",
                         "extendedKeyUsage", "serverAuth",
-                        "subjectAltName", "", "authorityInfoAccess", "" }
+                        "subjectAltName", "", "authorityInfoAccess", "",
+                        "authorityKeyIdentifier", "keyid" }
     };
     apr_pool_t *p;
     long i;

@@ -282,14 +282,14 @@ sub launch
         env => $self->_env, cmd => [$self->_command(@{ $self->{args} })]);
 }
 
-# Whether it has come up after all.
+# Whether it has come up after all, or is alive after so many seconds.
 sub await_start
 {
-    my ($self) = @_;
+    my ($self, $seconds) = @_;
 
     wait_for(sub { !is_running($self->{pid})
                    || $self->_generations > $self->{before} && $self->_is_up },
-             30);
+             $seconds // 30);
     return $self->{was_up} = 1 if is_running($self->{pid});
     return 0;
 }
@@ -338,21 +338,21 @@ sub start_fails
 
 sub is_alive { return $_[0]{pid} && is_running($_[0]{pid}) }
 
-# Signal it and wait until a new generation is in service.
+# Signal it and wait until a new generation is in service, so many seconds.
 sub _renew
 {
-    my ($self, $signal) = @_;
+    my ($self, $signal, $seconds) = @_;
     my $before = $self->_generations;
 
     kill $signal, $self->{pid};
     wait_for(sub { !is_running($self->{pid}) || $self->_generations > $before },
-             30);
+             $seconds // 30);
     die "httpd did not restart\n"
         if !is_running($self->{pid}) || $self->_generations <= $before;
     return $self;
 }
 
-sub graceful { return $_[0]->_renew('USR1') }
+sub graceful { return $_[0]->_renew('USR1', $_[1]) }
 
 sub restart { return $_[0]->_renew('HUP') }
 
