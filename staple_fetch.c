@@ -17,14 +17,12 @@
  *                         ^                                      |
  *                         +----------- its next URL -------------+--> done
  *
- * Memory: a job is one block of malloc, since ten thousand of them may wait.
+ * Memory: a job is a block of malloc, since ten thousand of them may wait.
  * An exchange and a connection have a pool of their own. Nothing is taken from
  * the engine's pool once it runs.
  */
 
 #include "fetch/fetch_int.h"
-
-#include <stdlib.h>
 
 #include <apr_allocator.h>
 #include <apr_strings.h>
@@ -313,10 +311,10 @@ static apr_status_t cleanup(void *data)
     job_t *job;
 
     while ((job = take_any(fetch)) != NULL) {
-        free(job);
+        staple_fetch_job_free(job);
     }
     APR_RING_FOREACH(ex, &fetch->exchanges, exchange_t, link) {
-        free(ex->job);
+        staple_fetch_job_free(ex->job);
     }
     staple_fetch_dns_destroy(fetch->dns);
     staple_fetch_queue_free(&fetch->queue);

@@ -43,13 +43,13 @@ extern "C" {
 typedef struct exchange_t exchange_t;
 
 /** A job that waits or is under way: one block of malloc, the strings behind
- * it in there. */
+ * it in there, and another one for a failure. */
 typedef struct job_t {
     waiter_t waiter;     /* first: in fresh, or in the queue */
     staple_fetch_job_t ask;
     int tried;           /* how many of its URLs are left behind */
     apr_time_t started;  /* when its first exchange began; 0: not yet */
-    failure_t failure;   /* the last one worth telling */
+    failure_t *failure;  /* the last one worth telling; NULL: none yet */
 } job_t;
 _Static_assert(offsetof(job_t, waiter) == 0, "a waiter is a job");
 
@@ -162,6 +162,7 @@ struct staple_fetch_t {
 /** A copy of all that a job points to; NULL: no memory. It is freed when it
  * ends, or by whoever ends the engine. */
 job_t *staple_fetch_job_copy(const staple_fetch_job_t *ask);
+void staple_fetch_job_free(job_t *job);
 
 /** The URL whose turn it is. */
 const char *staple_fetch_job_url(const job_t *job);

@@ -10,7 +10,8 @@
  * is written down, in case it turns out to be the last one worth telling, and
  * the job goes back to where the engine takes it up again.
  *
- * Memory: a job is one block of malloc, since ten thousand of them may wait.
+ * Memory: a job is one small block of malloc, since ten thousand of them may
+ * wait; its failure is another one, which few have.
  */
 
 #include "fetch_int.h"
@@ -142,6 +143,12 @@ int staple_fetch_job_proxy(const job_t *job, staple_url_t *proxy,
 
 /* ---- its end ---- */
 
+void staple_fetch_job_free(job_t *job)
+{
+    free(job->failure);
+    free(job);
+}
+
 static void init_answer(staple_fetch_answer_t *answer, const job_t *job,
                         int index)
 {
@@ -179,15 +186,15 @@ void staple_fetch_job_end(staple_fetch_t *fetch, job_t *job,
 {
     fetch->busy--;
     job->ask.done(job->ask.baton, answer);
-    free(job);
+    staple_fetch_job_free(job);
 }
 
 /* The job's round has failed; the last failure decides what is told, and an
  * answer that was rejected comes with it. */
 static void end_failed(staple_fetch_t *fetch, job_t *job,
+                       const failure_t *failure,
                        const staple_fetch_answer_t *rejected)
 {
-    const failure_t *failure = &job->failure;
     staple_fetch_answer_t answer;
 
     init_answer(&answer, job, failure->url_index);
@@ -210,39 +217,69 @@ static void end_failed(staple_fetch_t *fetch, job_t *job,
     staple_fetch_job_end(fetch, job, &answer);
 }
 
-void staple_fetch_job_end_stopped(staple_fetch_t *fetch, job_t *job)
+static failure_t failure_of(const job_t *job, staple_fetch_outcome_e outcome,
+                            const char *reason)
 {
-    staple_fetch_job_init_failure(&job->failure, job, STAPLE_FETCH_STOPPED);
-    apr_cpystrn(job->failure.reason, "the server stops or restarts",
-                sizeof(job->failure.reason));
-    end_failed(fetch, job, NULL);
+    failure_t failure;
+
+    staple_fetch_job_init_failure(&failure, job, outcome);
+    apr_cpystrn(failure.reason, reason, sizeof(failure.reason));
+    return failure;
 }
 
-/* A URL that cannot be asked does not hide what befell one that was. */
+void staple_fetch_job_end_stopped(staple_fetch_t *fetch, job_t *job)
+{
+    failure_t failure = failure_of(job, STAPLE_FETCH_STOPPED,
+                                   "the server stops or restarts");
+
+    end_failed(fetch, job, &failure, NULL);
+}
+
+/* What to tell of a job that has failed once more. A URL that cannot be asked
+ * does not hide what befell one that was. */
+static failure_t worth_telling(const job_t *job, const failure_t *failure)
+{
+    failure_t last = *failure;
+
+    if (job->failure && failure->outcome == STAPLE_FETCH_BAD_URL) {
+        return *job->failure;
+    }
+    last.url_index = url_index(job);
+    return last;
+}
+
+/* Write a failure down while the next URL is asked; false: no memory. */
+static int keep_failure(job_t *job, const failure_t *failure)
+{
+    if (!job->failure) {
+        job->failure = malloc(sizeof(*job->failure));
+    }
+    if (job->failure) {
+        *job->failure = *failure;
+    }
+    return job->failure != NULL;
+}
+
 void staple_fetch_job_pass_on(staple_fetch_t *fetch, job_t *job,
                               const failure_t *failure,
                               const staple_fetch_answer_t *rejected)
 {
-    if (failure->outcome != STAPLE_FETCH_BAD_URL
-        || job->failure.outcome == STAPLE_FETCH_OK) {
-        job->failure = *failure;
-        job->failure.url_index = url_index(job);
-    }
-    if (++job->tried < job->ask.urls_count) {
+    failure_t last = worth_telling(job, failure);
+
+    job->tried++;
+    if (job->tried < job->ask.urls_count && keep_failure(job, &last)) {
         APR_RING_INSERT_TAIL(&fetch->fresh, &job->waiter,
                              waiter_t, link);
         return;
     }
-    end_failed(fetch, job, rejected);
+    end_failed(fetch, job, &last, rejected);
 }
 
 void staple_fetch_job_pass_on_as(staple_fetch_t *fetch, job_t *job,
                                  staple_fetch_outcome_e outcome,
                                  const char *reason)
 {
-    failure_t failure;
+    failure_t failure = failure_of(job, outcome, reason);
 
-    staple_fetch_job_init_failure(&failure, job, outcome);
-    apr_cpystrn(failure.reason, reason, sizeof(failure.reason));
     staple_fetch_job_pass_on(fetch, job, &failure, NULL);
 }
