@@ -21,6 +21,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <apr_hash.h>
 #include <apr_strings.h>
@@ -34,6 +37,9 @@
  * responders are waited for in the smaller bits. */
 #define SLICE apr_time_from_msec(100)
 #define SHARE_SLICE apr_time_from_msec(10)
+
+/* So many jobs, of half a kilobyte each, are worth giving their memory back. */
+#define MANY_JOBS 100
 
 /* The clock was set, rather than slewed, if it moved against the monotonic
  * one by more than this between two steps. */
@@ -227,7 +233,7 @@ static void handle_request(task_t *task, apr_uint32_t what, apr_time_t now)
     }
     if ((what & STAPLE_CACHE_FORGET) && may_forget(task, what, now)) {
         staple_cache_forget(task->refresh->conf.cache, task->cert->slot);
-        task->etag[0] = task->last_modified[0] = '\0';
+        staple_refresh_forget_validators(task);
     }
     staple_refresh_set_due(task, now);
 }
@@ -354,6 +360,21 @@ static int collect_share(staple_refresh_t *refresh)
     return is_owed;
 }
 
+/* After a cold start, say, when each certificate waited for its turn: the C
+ * library would keep their memory for ever. */
+static void give_back_memory(staple_refresh_t *refresh)
+{
+    int busy = staple_fetch_busy(refresh->fetch);
+
+    refresh->busiest = busy > refresh->busiest ? busy : refresh->busiest;
+    if (!busy && refresh->busiest >= MANY_JOBS) {
+        refresh->busiest = 0;
+#ifdef __GLIBC__
+        malloc_trim(0);
+#endif
+    }
+}
+
 /* One slice; returns whether there is more to wait for. */
 static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
 {
@@ -368,6 +389,7 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
         staple_message_run(refresh->message);
     }
     is_owed = collect_share(refresh);
+    give_back_memory(refresh);
     if (!staple_fetch_busy(refresh->fetch)) {
         return is_owed;
     }

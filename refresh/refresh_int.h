@@ -66,8 +66,8 @@ struct task_t {
     int is_set_aside;   /* until due, because refreshers crashed at its bytes */
     int is_suspect;     /* its own last question went unanswered */
     int is_without_issuer; /* and that is being fetched */
-    char etag[128];     /* validators of the held response, as first_url gave */
-    char last_modified[40]; /* them; "": none */
+    char *etag;         /* validators of the held response, as first_url gave */
+    char *last_modified; /* them, of malloc; NULL: none */
     int is_bare;        /* nothing valid is held, as of the last look; changed
                            by staple_refresh_set_bare only */
     APR_RING_ENTRY(task_t) bare; /* in the refresh's, if it is */
@@ -140,6 +140,8 @@ struct staple_refresh_t {
     apr_size_t first;           /* of them, whose turn is the first next time */
     staple_due_t *due;          /* when each wants something: it is due, or its
                                    round is to look into the share again */
+    int busiest;                /* most jobs at a time since memory was given
+                                   back */
     apr_pool_t *scratch;        /* cleared after each request that is made */
     apr_size_t *turns;          /* room for those that are sent off in a step */
     struct staple_refresh_bare_t bare; /* tasks for which nothing valid is
@@ -239,6 +241,9 @@ alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
 void staple_refresh_confirm(const staple_refresh_t *refresh);
 
 /* ----- refresh/round.c ----- */
+
+/** The next question is about whatever there is: drop the validators. */
+void staple_refresh_forget_validators(task_t *task);
 
 /**
  * An attempt that a refresher began, and ended in the middle of, is an attempt

@@ -17,6 +17,7 @@
 #include "refresh_int.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <apr_strings.h>
 
@@ -31,6 +32,9 @@
 
 /* What a probe gets, whatever SSLStaplingResponderTimeout says. */
 #define PROBE_TIMEOUT SECONDS(2)
+
+/* Longer ones are not kept. */
+#define VALIDATOR_MAX 128
 
 /* The administrator wants clients to see errors where nothing valid is held:
  * the responder's own, or a tryLater in the name of one that is silent. An
@@ -103,19 +107,25 @@ static const char *first_url(const task_t *task)
     return APR_ARRAY_IDX(task->cert->urls, task->first_url, const char *);
 }
 
+void staple_refresh_forget_validators(task_t *task)
+{
+    free(task->etag);
+    free(task->last_modified);
+    task->etag = task->last_modified = NULL;
+}
+
+/* What is endless is no use to anybody. */
+static char *copy_validator(const char *text)
+{
+    return text && strlen(text) < VALIDATOR_MAX ? strdup(text) : NULL;
+}
+
 static void remember_validators(task_t *task,
                                 const staple_fetch_answer_t *answer)
 {
-    const char *etag = answer->etag ? answer->etag : "";
-    const char *date = answer->last_modified ? answer->last_modified : "";
-
-    task->etag[0] = task->last_modified[0] = '\0';
-    if (strlen(etag) < sizeof(task->etag)) {
-        apr_cpystrn(task->etag, etag, sizeof(task->etag));
-    }
-    if (strlen(date) < sizeof(task->last_modified)) {
-        apr_cpystrn(task->last_modified, date, sizeof(task->last_modified));
-    }
+    staple_refresh_forget_validators(task);
+    task->etag = copy_validator(answer->etag);
+    task->last_modified = copy_validator(answer->last_modified);
 }
 
 /* What worked is what is tried first next time. */
@@ -325,7 +335,7 @@ static void settle(round_t *round, const staple_fetch_answer_t *answer)
         confirm_held(round, answer, &state, now);
     }
     else {
-        task->etag[0] = task->last_modified[0] = '\0';
+        staple_refresh_forget_validators(task);
         fail(round, answer, &state, now);
     }
     if (answer->is_asked) {
@@ -628,9 +638,8 @@ static apr_status_t ask(round_t *round)
     job.baton = round;
     job.is_suspect = task->is_suspect;
     if (!round->is_second_hash && !round->probed) {
-        job.if_none_match = *task->etag ? task->etag : NULL;
-        job.if_modified_since = *task->last_modified ? task->last_modified
-                                                     : NULL;
+        job.if_none_match = task->etag;
+        job.if_modified_since = task->last_modified;
     }
     rv = staple_fetch_submit(task->refresh->fetch, &job);
     apr_pool_clear(scratch); /* the job has a copy */
