@@ -115,8 +115,9 @@ my %leaf = (
                       must_staple => 1));
 my %module = map { $_ => 1 } qw(staple ssl socache_shmcb authz_core unixd);
 my @more = grep { has_httpd_module($_) }
-    qw(watchdog authz_host alias dir env headers log_config md mime setenvif
-       socache_dbm socache_memcache socache_redis status);
+    qw(watchdog authz_host alias auth_basic authn_core authn_file authz_user dir
+       env headers log_config md mime remoteip setenvif socache_dbm
+       socache_memcache socache_redis status);
 $module{$_} = 1 for @more;
 
 my $checked = Staple::Httpd->new(modules => \@more);

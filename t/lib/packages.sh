@@ -107,6 +107,13 @@ test_needs() {
     cat <<'END'
 have prove               | perl          | perl-Test-Harness
 have setpriv             | util-linux    | util-linux
+END
+}
+
+# What a test does without by skipping: where a system has no such package, that
+# is said, and all goes on.
+optional_test_needs() {
+    cat <<'END'
 has_extra_module md      | apache2-bin   | mod_md
 has_extra_module http2   | apache2-bin   | mod_http2
 has_mpm_itk              | libapache2-mpm-itk |
@@ -114,7 +121,7 @@ have curl                | curl          | curl
 have gnutls-cli          | gnutls-bin    | gnutls-utils
 have tstclnt             | libnss3-tools |
 has_faketime             | libfaketime   |
-have redis-server        | redis-server  |
+has_redis                | redis-server  | redis valkey
 have memcached           | memcached     | memcached
 have nginx               | nginx-light   | nginx
 have squid               | squid         | squid
@@ -122,8 +129,10 @@ have cfssl               | golang-cfssl  |
 END
 }
 
+has_redis() { have redis-server || have valkey-server; }
+
 # For their size not among the others.
-full_needs() {
+optional_full_needs() {
     cat <<'END'
 have promtool            | prometheus    | golang-github-prometheus
 have_browser             | chromium      | chromium
@@ -198,15 +207,31 @@ ask_for() { die "please run this as root, then try again:" "" "    $*"; }
 # Some packages bring a service and would start it.
 without_services=$top/t/lib/without-services
 
+has_package_lists() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
+
+# Those of the packages that this release has: one name that it has not would make
+# apt-get install none.
+known_to_apt() {
+    local name
+
+    for name; do
+        ! apt-cache show --no-all-versions "$name" >/dev/null 2>&1 ||
+            echo "$name"
+    done
+}
+
 apt_install() {
     local log=$1
 
     shift
-    can_be_root || ask_for sh "'$without_services'" apt-get install \
-        --no-install-recommends "$@"
-    if ! apt-cache show "$@" >/dev/null 2>&1; then
+    if can_be_root && ! apt-cache show "$@" >/dev/null 2>&1; then
         as_root "$log" apt-get update
     fi
+    # shellcheck disable=SC2046 # words are meant
+    ! has_package_lists || set -- $(known_to_apt "$@")
+    [ $# -gt 0 ] || return 0
+    can_be_root || ask_for sh "'$without_services'" apt-get install \
+        --no-install-recommends "$@"
     set -- sh "$without_services" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "$@"
     # package lists that are too old name files that are gone
@@ -214,25 +239,45 @@ apt_install() {
         { as_root "$log" apt-get update && as_root "$log" "$@"; }
 }
 
+# The same for dnf, which has another word for it from version 5 on.
 dnf_install() {
-    local log=$1
+    local log=$1 unknown=--setopt=strict=False
 
     shift
-    as_root "$log" dnf install -y --setopt=install_weak_deps=False "$@"
+    case $(dnf --version 2>/dev/null) in
+    *dnf5*) unknown=--skip-unavailable ;;
+    esac
+    as_root "$log" dnf install -y --setopt=install_weak_deps=False "$unknown" "$@"
 }
 
-# install_packages LOG NEEDS...: bring what the given lists of needs lack.
-install_packages() {
-    local log=$1 install='' column=2 packages still begin=$SECONDS
+# missing COLUMN LIST...: what the lists of needs lack.
+missing() {
+    local column=$1 list
 
     shift
+    for list; do $list; done | lacking "$column"
+}
+
+# install_packages LOG NEEDS...: bring what the given lists of needs lack. What a
+# list named optional_... lacks in the end is told, and nothing more.
+install_packages() {
+    local log=$1 install='' column=2 packages still list begin=$SECONDS
+    local -a required=()
+
+    shift
+    for list; do
+        case $list in
+        optional_*) ;;
+        *) required+=("$list") ;;
+        esac
+    done
     if have apt-get; then
         install=apt_install
     elif have dnf; then
         install=dnf_install column=3
     fi
 
-    packages=$(for list; do $list; done | lacking $column)
+    packages=$(missing $column "$@")
     if [ -z "$packages" ]; then
         step packages "nothing is missing"
         return
@@ -247,7 +292,9 @@ install_packages() {
         die_with "$log" "the packages could not be installed"
     step packages "installed, $(since "$begin")"
     hash -r
-    still=$(for list; do $list; done | lacking $column)
+    still=$(missing $column "${required[@]}")
     [ -z "$still" ] ||
         die "installed, and still something of these is not found: $still"
+    still=$(missing $column "$@")
+    [ -z "$still" ] || step packages "not to be had here: $still"
 }

@@ -18,10 +18,16 @@ use Staple::Work qw(work_dir tool spawn stop_process is_running wait_for
                     free_ports show_on_failure);
 
 my $made = 0;
-my %program = (redis => 'redis-server', memcache => 'memcached');
+my %programs = (redis => ['redis-server', 'valkey-server'],
+                memcache => ['memcached']);
 
 # The program of a kind; undef where it is not installed.
-sub program { return tool($program{ $_[1] }) }
+sub program
+{
+    my ($class, $kind) = @_;
+
+    return (grep { defined } map { tool($_) } @{ $programs{$kind} })[0];
+}
 
 sub new
 {
