@@ -19,7 +19,7 @@ my %leaf = map { $_ => $ca->leaf(name => $_, alt => ["www.$_"],
                                  ocsp => $responder->url) } values %account;
 
 my $httpd = Staple::Httpd->new(
-    staple => 0, modules => ['authz_host'],
+    staple => 0, modules => [qw(authz_host authz_user authn_core authn_file auth_basic)],
     conf => 'Include {dir}/etc/apache2/conf/httpd.conf');
 my $tree = Staple::Tree->new($httpd, 'cpanel-ea4', '/run/apache2',
                              '/var/cache/mod_staple', '/var/cpanel/ssl');
