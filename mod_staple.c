@@ -80,7 +80,8 @@ typedef struct generation_t {
     staple_magic_t magic;
     server_rec *server;
     staple_cert_registry_t *registry;
-    const apr_array_header_t *no_files; /* of the hosts without StapleResponseFile */
+    const apr_array_header_t *no_files; /* of the hosts without
+                                       StapleResponseFile */
     apr_pool_t *scratch;            /* of on_prime */
     staple_sslconf_start_t *start;  /* what mod_ssl uses, in the parent */
     staple_cache_t *cache;          /* NULL: nothing is stapled */

@@ -701,7 +701,8 @@ staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const staple_cert_use_t *use,
                                const char **reason)
 {
-    record_t *record = record_of(staple_cert_find(registry, use->id, use->id_len));
+    record_t *record = record_of(staple_cert_find(registry, use->id,
+                                                  use->id_len));
     int is_new = !record;
 
     *reason = NULL;

@@ -5,8 +5,8 @@
  *
  * The one idea: mod_ssl reads the same lines beside us (httpd hands a
  * directive to every module that registered it), so a configuration that
- * worked goes on working: what mod_ssl swallows silently (atoi takes "abc" as 0)
- * is replaced here, and a note for the log says by what. An error names the
+ * worked goes on working: what mod_ssl swallows silently (atoi takes "abc" as
+ * 0) is replaced here, and a note for the log says by what. An error names the
  * directive, the value given and what is accepted.
  *
  * A setter serves a kind of value, not a directive: the command's info points

@@ -403,9 +403,9 @@ static ring_t *make_ring(staple_cache_t *cache, const server_rec *s,
     return ring;
 }
 
-/* The refresher has ended, and no other one will write this ring. The module may
- * be gone in the next generation: then nobody takes from its children what it
- * would take to write the memory that a later one is seeded from. */
+/* The refresher has ended, and no other one will write this ring. The module
+ * may be gone in the next generation: then nobody takes from its children what
+ * it would take to write the memory that a later one is seeded from. */
 static apr_status_t on_end(void *data)
 {
     const ring_t *ring = STAPLE_CAST(const ring_t, RING_MAGIC, data);

@@ -176,9 +176,10 @@ static const char *const *words_of(const staple_message_t *message,
 
 /* What a process has that was forked from the refresher is not what a program
  * should start with: it ignores signals. And nobody would end the program in
- * time if the refresher were killed; so an alarm, which an exec leaves as it is,
- * ends it a little after the refresher would have. A group of its own lets all that it
- * starts be ended with it. Standard error stays the server's error log. */
+ * time if the refresher were killed; so an alarm, which an exec leaves as it
+ * is, ends it a little after the refresher would have. A group of its own lets
+ * all that it starts be ended with it. Standard error stays the server's error
+ * log. */
 static void prepare(unsigned limit)
 {
     struct sigaction action;

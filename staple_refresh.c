@@ -8,8 +8,8 @@
  * The one idea: a certificate is a small task with a due time, and the refresh
  * does nothing but take what is due out of a heap (refresh/due.c) and give what
  * is under way a slice of its thread. So a step in which nothing is due costs
- * the same however many certificates there are. What a task does when it is due is a round
- * (refresh/round.c); responses out of files need none
+ * the same however many certificates there are. What a task does when it is due
+ * is a round (refresh/round.c); responses out of files need none
  * (refresh/response_file.c). What comes before, and what children wait for, is
  * refresh/start.c.
  *

@@ -163,9 +163,9 @@ static inline apr_uint64_t request_take(word_t *place)
 }
 
 /**
- * One of 64 things has changed, or some have; and to learn of that. Who takes it
- * is to see what was changed before it was noted: release and acquire pair with
- * each other.
+ * One of 64 things has changed, or some have; and to learn of that. Who takes
+ * it is to see what was changed before it was noted: release and acquire pair
+ * with each other.
  */
 static inline void change_note(word_t *bits, unsigned int bit)
 {

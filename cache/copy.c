@@ -6,12 +6,12 @@
  *
  * The one idea: the file is laid out as the segment is, so each slot and each
  * record has its place in both, and whoever writes to a slot notes that it has
- * changed. A round writes these: of each slot first the record, if it is another
- * one, and then the slot, at last the header. Where nothing has changed, no slot
- * is looked at. Nobody else writes the file. So when it has another size or
- * other times than this process left it with, somebody has interfered: then
- * nothing is believed, the next round reads the file and writes whatever is not
- * as it should be.
+ * changed. A round writes these: of each slot first the record, if it is
+ * another one, and then the slot, at last the header. Where nothing has
+ * changed, no slot is looked at. Nobody else writes the file. So when it has
+ * another size or other times than this process left it with, somebody has
+ * interfered: then nothing is believed, the next round reads the file and
+ * writes whatever is not as it should be.
  *
  * A crash between the two writes leaves a slot whose record is missing or
  * torn; the checksum of the record says so to whoever reads it. No fsync is

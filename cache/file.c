@@ -458,7 +458,8 @@ static const char *directory_of(const char *path, apr_pool_t *p)
            : apr_pstrmemdup(p, path, slash ? (apr_size_t)(slash - path) : 0);
 }
 
-/* Whether files can be made in a directory, and others cannot take them away. */
+/* Why files cannot be made in a directory, or can be taken away by others;
+ * NULL: neither. */
 static const char *check_directory(const char *directory, apr_pool_t *p)
 {
     struct stat st;
@@ -491,9 +492,9 @@ static const char *check_space(const char *directory, apr_size_t size,
     }
     bytes = (apr_uint64_t)fs.f_bavail * fs.f_frsize;
     return bytes < size
-           ? apr_psprintf(p, "%s has room for %" APR_UINT64_T_FMT " bytes more, "
-                          "and the file needs %" APR_SIZE_T_FMT, directory,
-                          bytes, size)
+           ? apr_psprintf(p, "%s has room for %" APR_UINT64_T_FMT " bytes "
+                          "more, and the file needs %" APR_SIZE_T_FMT,
+                          directory, bytes, size)
            : NULL;
 }
 

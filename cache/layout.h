@@ -133,7 +133,8 @@ typedef struct staple_cache_header_t {
 _Static_assert(sizeof(staple_cache_header_t) == 832, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, sum) == 120, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, head) == 128, "header layout");
-_Static_assert(offsetof(staple_cache_header_t, copy_round) == 192, "header layout");
+_Static_assert(offsetof(staple_cache_header_t, copy_round) == 192,
+               "header layout");
 _Static_assert(offsetof(staple_cache_header_t, asked) == 208, "header layout");
 _Static_assert(offsetof(staple_cache_header_t, journal_slot) == 256,
                "header layout");

@@ -6,8 +6,9 @@
  * may write it.
  *
  * The one idea: all of the layout follows from three numbers, how many slots
- * there are, how many others, and how many bytes. So a header is checked by laying it out anew
- * and comparing, and what was bound once is never read from it again.
+ * there are, how many others, and how many bytes. So a header is checked by
+ * laying it out anew and comparing, and what was bound once is never read from
+ * it again.
  */
 
 #include "segment.h"

@@ -319,7 +319,8 @@ static void release_connection(staple_fetch_t *fetch, attempt_t *attempt,
     note_reuse(attempt);
     if (is_reusable
         && attempt->ex->site->reuse != STAPLE_FETCH_REUSE_FAILS) {
-        staple_fetch_conn_keep(&fetch->conns, attempt->conn, staple_clock_now());
+        staple_fetch_conn_keep(&fetch->conns, attempt->conn,
+                               staple_clock_now());
     }
     else {
         staple_fetch_conn_close(&fetch->conns, attempt->conn);

@@ -25,7 +25,8 @@
  *              that wait for it are not sent: they go to their next URL, or
  *              fail with the same reason, at once (is_hopeless).
  *   11 s       What is submitted for H from now on is asked one at a time. One
- *              more failure, and it rests for two seconds, then four, up to ten;
+ *              more failure, and it rests for two seconds, then four, up to
+ *              ten;
  *              one answer, and it counts as up.
  *
  * A failure is counted unless what was asked is suspect (its last question went

@@ -56,7 +56,8 @@ typedef struct staple_cache_spec_t {
 
 /**
  * Read `path(size)`, `path` or an empty string, with the least size of
- * mod_socache_shmcb and no greatest. The last '(' starts the size, which is decimal bytes.
+ * mod_socache_shmcb and no greatest. The last '(' starts the size, which is
+ * decimal bytes.
  * @param spec the result, allocated from p where it points
  * @param arg what follows `shmcb:`; NULL counts as empty
  * @return NULL, or what is wrong and what is accepted (a phrase without the
@@ -199,8 +200,8 @@ const char *staple_cache_foresee(const char *path, apr_size_t size,
  * been seen yet. */
 apr_size_t staple_cache_size_for(apr_size_t certificates);
 
-/** Of a size that was asked for, as much as so many certificates can use: a ring
- * is made no larger than that. */
+/** Of a size that was asked for, as much as so many certificates can use: a
+ * ring is made no larger than that. */
 apr_size_t staple_cache_size_useful(apr_size_t size, apr_size_t certificates);
 
 /**

@@ -99,14 +99,15 @@ typedef struct staple_cert_t {
                                   (caIssuers); empty: it does not say, or
                                   the issuer is known */
     int issuer_slot;           /* the issuer's place in the ring, as slot */
-    const unsigned char *leaf; /* the DER of the certificate; NULL: the issuer */
-    apr_size_t leaf_len;       /* is known */
+    const unsigned char *leaf; /* the DER of the certificate; NULL: the issuer
+                                  is known */
+    apr_size_t leaf_len;
     const apr_array_header_t *urls; /* const char *: the responders in order */
     int urls_refused;          /* URIs of the certificate that are left out: no
                                   URIs, over 1 KB, or behind the eighth */
-    const apr_array_header_t *hosts; /* const char *: virtual hosts, "name:port", in
-                                  order of configuration; empty until the
-                                  registry is finished */
+    const apr_array_header_t *hosts; /* const char *: virtual hosts,
+                                  "name:port", in order of configuration; empty
+                                  until the registry is finished */
     int rank;                  /* of that one */
     struct server_rec *server; /* the same one, in whose error log the
                                   certificate is spoken of; NULL: not known */
@@ -137,8 +138,8 @@ typedef struct staple_cert_use_t {
     int rank;          /* the virtual host's place in the configuration,
                           smallest first; they may come in any order */
     const staple_cert_policy_t *policy; /* copied, once for all that are the
-                          same: its unused bytes are 0. response_files is kept as
-                          it is, and outlives the registry's pool */
+                          same: its unused bytes are 0. response_files is kept
+                          as it is, and outlives the registry's pool */
 } staple_cert_use_t;
 
 /**

@@ -38,8 +38,8 @@ typedef struct staple_refresh_conf_t {
     void (*beat)(void *baton);
     /** Whether to leave what is being done and return; in the first thread. */
     int (*is_ending)(void *baton);
-    /** Note whose bytes are parsed or judged from here on, by which thread (0 is
-     * the first): a slot, or -1. */
+    /** Note whose bytes are parsed or judged from here on, by which thread (0
+     * is the first): a slot, or -1. */
     void (*mark)(void *baton, int thread, int slot);
     /** Until when a certificate is to be left alone, because its bytes have
      * crashed a refresher again and again; 0: it is not. */

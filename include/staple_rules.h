@@ -95,8 +95,8 @@ int staple_rules_is_believed(const staple_cert_t *cert,
                              apr_time_t now, staple_ocsp_verdict_t *verdict);
 
 /**
- * What may bring a better answer than one that is not believed. An OCSP error is
- * the responder's own word, which no other request changes, but for
+ * What may bring a better answer than one that is not believed. An OCSP error
+ * is the responder's own word, which no other request changes, but for
  * malformedRequest (RFC 6960 4.2.1): that may be about the method. OK: the
  * certificate is unknown to it.
  */

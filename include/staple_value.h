@@ -71,8 +71,8 @@ staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,
 #define STAPLE_VALUE_AGE_OFF ((apr_interval_time_t)0)
 
 /**
- * StapleMaxAge and StapleRevokedRecheck: "off", or a time from an hour to ten years, which may be days
- * ("10d") as well.
+ * StapleMaxAge and StapleRevokedRecheck: "off", or a time from an hour to ten
+ * years, which may be days ("10d") as well.
  * @param age in microseconds, or STAPLE_VALUE_AGE_OFF
  */
 staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,

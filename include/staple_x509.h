@@ -65,9 +65,9 @@ int staple_x509_has_extension(const staple_x509_t *x, const char *oid);
  * cannot be told. */
 const char *staple_x509_key_text(const staple_x509_t *x, apr_pool_t *p);
 
-/** A name as in RFC 4514, "CN=www.example,O=Example", but with %2C for an escaped
- * comma and the like, since no text has a backslash or a quote; cut behind 500
- * bytes; "" where it cannot be told. */
+/** A name as in RFC 4514, "CN=www.example,O=Example", but with %2C for an
+ * escaped comma and the like, since no text has a backslash or a quote; cut
+ * behind 500 bytes; "" where it cannot be told. */
 const char *staple_x509_name_text(const X509_NAME *name, apr_pool_t *p);
 
 /** A serial number in hexadecimal, as OpenSSL writes it: "0A1B", "-02"; cut

@@ -3,10 +3,10 @@
 /*
  * The preflight: work for a child without privileges.
  *
- * The one idea: `httpd -t` runs as root, and root does nothing for strangers: it
- * looks up no name that a customer's certificate has, and parses nothing from
- * the network. So that is done by a child that becomes what httpd's children
- * are, reads its ids back, and refuses where it is root still.
+ * The one idea: `httpd -t` runs as root, and root does nothing for strangers:
+ * it looks up no name that a customer's certificate has, and parses nothing
+ * from the network. So that is done by a child that becomes what httpd's
+ * children are, reads its ids back, and refuses where it is root still.
  */
 
 #include "preflight_int.h"

@@ -4,10 +4,10 @@
  * An issuer that the chain lacks: fetched from where the certificate says that
  * it is (RFC 5280 4.2.2.1, caIssuers), kept in the ring, and used from then on.
  *
- * The one idea: nobody has to be trusted for it. Whatever comes, over plain HTTP
- * or out of a file, is the issuer if its key has signed the certificate, and
- * nothing otherwise. The ring keeps it as one more record, under an id of its
- * own, so it outlives restarts as responses do.
+ * The one idea: nobody has to be trusted for it. Whatever comes, over plain
+ * HTTP or out of a file, is the issuer if its key has signed the certificate,
+ * and nothing otherwise. The ring keeps it as one more record, under an id of
+ * its own, so it outlives restarts as responses do.
  */
 
 #include "refresh_int.h"

@@ -80,8 +80,8 @@ APR_RING_HEAD(staple_refresh_bare_t, task_t);
 
 #define ROUND_MAGIC 0x524F554Eu
 
-/** One attempt to renew one response: a block of malloc, as ten thousand of them
- * may wait for their turn. */
+/** One attempt to renew one response: a block of malloc, as ten thousand of
+ * them may wait for their turn. */
 struct staple_refresh_round_t {
     staple_magic_t magic;
     task_t *task;

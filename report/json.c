@@ -88,8 +88,8 @@ static void put_advice(staple_json_t *json, const staple_state_advice_t *advice)
     staple_json_words(json, "remedy", advice->remedy);
 }
 
-static void put_responder(staple_json_t *json, const staple_responder_t *responder,
-                          apr_pool_t *p)
+static void put_responder(staple_json_t *json,
+                          const staple_responder_t *responder, apr_pool_t *p)
 {
     const staple_cache_state_t *latest = &responder->latest;
     staple_state_advice_t advice

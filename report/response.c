@@ -168,7 +168,8 @@ static void add_responder_id(lines_t *lines, const OCSP_BASICRESP *basic)
 
     OCSP_resp_get0_id(basic, &key, &name);
     if (name) {
-        add(lines, "Responder, by name", staple_x509_name_text(name, lines->pool));
+        add(lines, "Responder, by name",
+            staple_x509_name_text(name, lines->pool));
     }
     else if (key) {
         add(lines, "Responder, by hash of key", bytes_text(key, lines->pool));
@@ -218,7 +219,8 @@ static void add_cert_id(lines_t *lines, OCSP_SINGLERESP *single)
 
     OCSP_id_get0_info(&name_hash, &hash, &key_hash, &serial, id);
     add(lines, "Serial", bytes_text(serial, lines->pool));
-    add(lines, "Hash of the CertID", staple_x509_object_text(hash, lines->pool));
+    add(lines, "Hash of the CertID",
+        staple_x509_object_text(hash, lines->pool));
     add(lines, "Hash of the issuer's name", bytes_text(name_hash,
                                                        lines->pool));
     add(lines, "Hash of the issuer's key", bytes_text(key_hash, lines->pool));

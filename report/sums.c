@@ -108,20 +108,21 @@ const char *staple_report_refresher_text(const staple_report_t *report,
         return "it has not begun yet: nothing is renewed";
     }
     if (!numbers->running) {
-        return apr_psprintf(p, "process %" APR_INT64_T_FMT " gives no heartbeat "
-                            "for %s: nothing is renewed", numbers->pid,
+        return apr_psprintf(p, "process %" APR_INT64_T_FMT " gives no "
+                            "heartbeat for %s: nothing is renewed",
+                            numbers->pid,
                             staple_words_span_text(numbers->silence, p));
     }
     return apr_psprintf(p, "process %" APR_INT64_T_FMT ", begun %s",
                         numbers->pid,
-                        staple_words_distance_text(numbers->started, report->now,
-                                             p));
+                        staple_words_distance_text(numbers->started,
+                                                   report->now, p));
 }
 
 /* ----- responders ----- */
 
-static staple_responder_t *responder_of(staple_report_t *report, const char *url,
-                                 apr_pool_t *p)
+static staple_responder_t *responder_of(staple_report_t *report,
+                                        const char *url, apr_pool_t *p)
 {
     staple_responder_t *responder = apr_hash_get(report->by_url, url,
                                           APR_HASH_KEY_STRING);

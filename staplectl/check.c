@@ -239,7 +239,8 @@ static const char *alone_text(const staplectl_entry_t *entry, apr_time_t now,
     const staple_view_t *view = &entry->view;
     const char *until = view->is_stapled
         ? apr_pstrcat(p, ", valid for another ",
-                      staple_words_span_text(left_of(entry, now), p), NULL) : "";
+                      staple_words_span_text(left_of(entry, now), p), NULL)
+        : "";
 
     return apr_pstrcat(p, view->name, ": ", words_of(view, until, p), NULL);
 }

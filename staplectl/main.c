@@ -10,9 +10,10 @@
  * were read out of a ring file, beside the server or long after it stopped,
  * or came with a handshake.
  *
- * It reads, but for fetch, which writes responses to files, and for refresh and forget, which leave a request for the refresher
- * of a server at work. Statuses are those of monitoring plug-ins for every
- * command: 3 says that nothing could be found out.
+ * It reads, but for fetch, which writes responses to files, and for refresh and
+ * forget, which leave a request for the refresher of a server at work. Statuses
+ * are those of monitoring plug-ins for every command: 3 says that nothing could
+ * be found out.
  */
 
 #include "staplectl.h"
@@ -172,8 +173,8 @@ static const char usage[] =
     "Exit status: 0 ok, 1 warning, 2 critical, 3 nothing could be found out.\n"
     "refresh, forget: 0 taken (with --wait: a response came), 1 not ended in\n"
     "time, 2 the exchange failed, 3 no refresher takes the request.\n"
-    "fetch: 0 each has a good response, 1 what is there is valid and not renewed,\n"
-    "2 some have none, 3 a certificate cannot be read.\n"
+    "fetch: 0 each has a good response, 1 what is there is valid and not\n"
+    "renewed, 2 some have none, 3 a certificate cannot be read.\n"
     "lint: 0 all is kept, 1 a line means something else or nothing, 2 a line\n"
     "is illegal or in conflict, 3 a file cannot be read.\n";
 

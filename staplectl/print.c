@@ -35,7 +35,8 @@ static const char *valid_text(const staple_view_t *view, apr_time_t now,
         return "-";
     }
     return until > now
-           ? apr_pstrcat(p, "for ", staple_words_span_text(until - now, p), NULL)
+           ? apr_pstrcat(p, "for ", staple_words_span_text(until - now, p),
+                         NULL)
            : apr_pstrcat(p, "ended ", staple_words_distance_text(until, now, p),
                          NULL);
 }
@@ -53,9 +54,9 @@ static const char *last_text(const staple_view_t *view, apr_time_t now,
         return view->cause;
     }
     return *view->outcome
-           ? apr_pstrcat(p, staple_words_distance_text(view->exchange.last_attempt,
-                                                 now, p), ": ", view->outcome,
-                         NULL)
+           ? apr_pstrcat(p, staple_words_distance_text(
+                                view->exchange.last_attempt, now, p),
+                         ": ", view->outcome, NULL)
            : "never asked";
 }
 

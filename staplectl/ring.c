@@ -5,9 +5,9 @@
  *
  * The one idea: a ring knows its certificates by id, which is the SHA-1
  * fingerprint, and by the name of their first virtual host; it knows whether
- * they are must-staple, and why some have no response at all. Whoever wants their
- * other names and a judgement gives the certificate files; without them an
- * entry still has its response, and that says the serial, the times and the
+ * they are must-staple, and why some have no response at all. Whoever wants
+ * their other names and a judgement gives the certificate files; without them
+ * an entry still has its response, and that says the serial, the times and the
  * status.
  *
  * Reading a ring takes a copy of the file, so what the server overwrites at

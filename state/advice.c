@@ -126,8 +126,8 @@ static const staple_state_advice_t of_states[STAPLE_STATES] = {
         "have a new one issued, or, if the CA only holds it (certificateHold), "
         "have it lift the hold; clients that check refuse this one" },
     [STAPLE_STATE_INVALID] = { "what is held or was sent",
-        "compare the chain in SSLCertificateFile with that of the CA, then run: "
-        "staplectl refresh --all" },
+        "compare the chain in SSLCertificateFile with that of the CA, then "
+        "run: staplectl refresh --all" },
     [STAPLE_STATE_NO_ROOM] = { CONFIGURATION,
         "raise the size in SSLStaplingCache, or set StapleCacheGrow on" },
     [STAPLE_STATE_TOO_OLD] = { CA,

@@ -27,7 +27,8 @@ static void put_moment(request_rec *r, const char *name, apr_time_t t,
 
     put_line(r, name, t
              ? apr_pstrcat(r->pool, exact, " (",
-                           staple_words_distance_text(t, now, r->pool), ")", NULL)
+                           staple_words_distance_text(t, now, r->pool), ")",
+                           NULL)
              : exact);
 }
 

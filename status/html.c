@@ -84,8 +84,9 @@ static void put_bar(request_rec *r, const staple_view_t *view, apr_time_t now)
                "%d %% used</span>", colour, used, used);
 }
 
-static const char *number_text(const staple_number_t *number, const void *numbers,
-                               apr_time_t now, apr_pool_t *p)
+static const char *number_text(const staple_number_t *number,
+                               const void *numbers, apr_time_t now,
+                               apr_pool_t *p)
 {
     apr_int64_t value = staple_number_of(number, numbers);
 

@@ -35,8 +35,8 @@ static const char *camel(const char *scope, const char *name, apr_pool_t *p)
     return apr_pstrcat(p, "Staple", scope, text, NULL);
 }
 
-static const char *value_text(const staple_number_t *number, const void *numbers,
-                              apr_pool_t *p)
+static const char *value_text(const staple_number_t *number,
+                              const void *numbers, apr_pool_t *p)
 {
     apr_int64_t value = staple_number_of(number, numbers);
 
@@ -100,7 +100,8 @@ static void put_auto_cert(request_rec *r, const staple_view_t *view,
                view->url ? view->url : "", view->cause);
 }
 
-static void put_auto_responder(request_rec *r, const staple_responder_t *responder,
+static void put_auto_responder(request_rec *r,
+                               const staple_responder_t *responder,
                                apr_pool_t *p)
 {
     const staple_number_t *number = staple_report_responder_numbers;

@@ -1,10 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# Four habits of the C sources: no choice within a choice (a ?: inside another
-# one), no function with more than six parameters, no assignment through a
-# pointer that a choice made, no void pointer that becomes a pointer to a struct
-# unless something compares what it is. Comments and strings do not count, nor
-# do functions whose parameters somebody else has defined.
+# Five habits of the C sources: no line over 80 columns, no choice within a
+# choice (a ?: inside another one), no function with more than six parameters, no
+# assignment through a pointer that a choice made, no void pointer that becomes
+# a pointer to a struct unless something compares what it is. Comments and
+# strings do not count, nor do functions whose parameters somebody else has
+# defined.
 
 use strict;
 use warnings;
@@ -181,6 +182,14 @@ sub casts_of
            unchecked_casts($code);
 }
 
+sub wide_lines
+{
+    my ($path) = @_;
+
+    open(my $in, '<', "$top/$path") or die "$path: $!";
+    return map { chomp; length > 80 ? $. : () } <$in>;
+}
+
 # The numbers that structs are known by.
 sub magics
 {
@@ -220,7 +229,7 @@ is_deeply([unchecked_casts("void f(void *baton)\n{\n"
 # ----- the sources -----
 
 my @sources = sources();
-my (@chained, @long, @chosen, @cast, @magic);
+my (@chained, @long, @chosen, @wide, @cast, @magic);
 
 for my $path (@sources) {
     my $code = code_of($path);
@@ -228,6 +237,7 @@ for my $path (@sources) {
     push @chained, map { "$path:$_" } chained($code);
     push @long, map { "$path: $_ parameters" } long_lists($code);
     push @chosen, map { "$path:$_" } chosen_targets($code);
+    push @wide, map { "$path:$_" } wide_lines($path);
     next if $path =~ m{^t/};
     push @cast, map { "$path:$_" } casts_of($path, $code);
     push @magic, magics($path);
@@ -236,6 +246,7 @@ cmp_ok(scalar @sources, '>', 150, 'the sources were found');
 is_deeply(\@chained, [], 'no choice within a choice');
 is_deeply(\@long, [], 'no function has more than six parameters');
 is_deeply(\@chosen, [], 'no assignment through a chosen pointer');
+is_deeply(\@wide, [], 'no line has more than 80 columns');
 is_deeply(\@cast, [], 'what a void pointer is is compared');
 cmp_ok(scalar @magic, '>', 20, '... with a number');
 is(scalar(uniq @magic), scalar @magic, '... that no other struct has');

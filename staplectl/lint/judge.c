@@ -91,8 +91,9 @@ static void judge_stranger(const judging_t *judging, finding_t *finding)
         return;
     }
     decide(finding, STAPLECTL_LINT_ILLEGAL,
-           nearest ? apr_psprintf(judging->p, "httpd knows no such directive and "
-                                  "does not start; did you mean %s?", nearest)
+           nearest ? apr_psprintf(judging->p, "httpd knows no such directive "
+                                  "and does not start; did you mean %s?",
+                                  nearest)
                    : "httpd knows no such directive and does not start");
 }
 
@@ -119,7 +120,8 @@ static const char *find_misplaced(const judging_t *judging,
     return vhost->line
            ? apr_psprintf(judging->p, "httpd refuses it inside the %s of line "
                           "%d%s%s; %s",
-                          staplectl_section_text(vhost, judging->p), vhost->line,
+                          staplectl_section_text(vhost, judging->p),
+                          vhost->line,
                           strcmp(vhost->file, finding->file) ? " in " : "",
                           strcmp(vhost->file, finding->file) ? vhost->file
                           : "", there)
@@ -192,8 +194,8 @@ static void judge_alone(const judging_t *judging, finding_t *finding)
 
     if (finding->dialect != STAPLECTL_DIALECT_HTTPD) {
         decide(finding, STAPLECTL_LINT_IGNORED,
-               apr_psprintf(judging->p, "httpd does not read %s's files; there, "
-                            "%s",
+               apr_psprintf(judging->p, "httpd does not read %s's files; "
+                            "there, %s",
                             staplectl_dialect_name(finding->dialect),
                             finding->setting->here));
     }
@@ -667,8 +669,9 @@ static void note_defaults(const judging_t *judging)
 static void note_cache(const judging_t *judging)
 {
     if (!has_line(judging, "SSLStaplingCache") && !is_complete(judging->lint)) {
-        note(judging, "no SSLStaplingCache was read: mod_ssl does not start with "
-                    "SSLUseStapling on unless another file has one (AH01958)");
+        note(judging, "no SSLStaplingCache was read: mod_ssl does not start "
+                      "with SSLUseStapling on unless another file has one "
+                      "(AH01958)");
     }
 }
 
@@ -682,14 +685,15 @@ static void note_modules(const judging_t *judging)
     };
     apr_size_t i;
 
-    if (!is_complete(judging->lint) || !apr_hash_count(judging->lint->modules)) {
+    if (!is_complete(judging->lint)
+        || !apr_hash_count(judging->lint->modules)) {
         return;
     }
     for (i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
         if (!apr_hash_get(judging->lint->modules, wanted[i][0],
                           APR_HASH_KEY_STRING)) {
-            note(judging, apr_psprintf(judging->p, "no LoadModule %s was read: %s",
-                                     wanted[i][0], wanted[i][1]));
+            note(judging, apr_psprintf(judging->p, "no LoadModule %s was read: "
+                                       "%s", wanted[i][0], wanted[i][1]));
         }
     }
 }

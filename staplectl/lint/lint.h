@@ -159,7 +159,7 @@ typedef struct staplectl_reader_t {
     apr_hash_t *seen;        /* path -> path: files read so far */
     apr_hash_t *defines;     /* name -> value: each Define that is certain */
     apr_array_header_t *open; /* const char *: files that are being read */
-    apr_array_header_t *directories; /* apr_finfo_t: those that are being read */
+    apr_array_header_t *directories; /* apr_finfo_t: likewise */
     apr_time_t deadline;     /* when to stop; 0: not begun yet */
     int is_stopped;          /* a limit was reached: nothing more is read */
     apr_array_header_t *notes; /* staplectl_note_t */

@@ -9,7 +9,8 @@
  *   die          the process ends
  *   privileged   setuid() says yes, and does nothing
  *
- * and anything else changes nothing. Each birth adds a line to STAPLE_BIRTH.log.
+ * and anything else changes nothing. Each birth adds a line to
+ * STAPLE_BIRTH.log.
  */
 
 #ifndef _GNU_SOURCE

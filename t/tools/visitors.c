@@ -13,8 +13,8 @@
  *   seconds  port  name  serial  milliseconds  verdict
  *
  * The verdict is one of staple.h, none (no staple) or "failed: ..." (no
- * handshake). `end` is the last line. It ends on SIGTERM, after --count handshakes, and with --tied when its
- * standard input ends.
+ * handshake). `end` is the last line. It ends on SIGTERM, after --count
+ * handshakes, and with --tied when its standard input ends.
  *
  *   visitors --ca root.pem --port 41235 [--port ...] [--rate 50]
  *            [--workers 4] [--count 0] [--tied] NAME...

@@ -1492,12 +1492,14 @@ static void test_name_of_file(apr_pool_t *p)
     const char *why;
 
     fill_ring(cache, 5, 1500);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE, "a file in its place");
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE,
+           "a file in its place");
     unlink(path);
     is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
            "one that was deleted is made anew");
     ok(is_copied(cache, path, p), "with what there is");
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE, "and is in its place");
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE,
+           "and is in its place");
 
     write_file(other, (const unsigned char *)"", 0);
     rename(other, path);
@@ -1510,7 +1512,8 @@ static void test_name_of_file(apr_pool_t *p)
     is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST,
            "what is not a ring is left alone");
     ok(strstr(why, "is not a ring file") != NULL, "and why is said");
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST, "as long as it lies there");
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST,
+           "as long as it lies there");
     unlink(path);
     is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE, "and not longer");
     ok(is_copied(cache, path, p), "the file has what there is");
@@ -1624,7 +1627,8 @@ static void test_others(apr_pool_t *p)
     staple_cache_count_failure(cache, 3);
     staple_cache_count_failure(cache, 3);
     staple_cache_count_failure(cache, STAPLE_CACHE_FAILURES);
-    is_int((long long)staple_cache_failures(cache, 3), 2, "failures are counted");
+    is_int((long long)staple_cache_failures(cache, 3), 2,
+           "failures are counted");
     staple_cache_copy_round(cache, 1, p);
     staple_cache_open_file(&file, path, &reason, p);
     is_int((long long)staple_cache_others(file), 3, "a file lists them, too");
@@ -1635,7 +1639,8 @@ static void test_others(apr_pool_t *p)
     create(&file, &conf, &report, p);
     is_int((long long)staple_cache_others(file), 1,
            "a new generation lists its own");
-    is_int((long long)staple_cache_failures(file, 3), 2, "and goes on counting");
+    is_int((long long)staple_cache_failures(file, 3), 2,
+           "and goes on counting");
     staple_cache_unmap(file);
     staple_cache_unmap(cache);
     empty_scratch(p);

@@ -181,7 +181,8 @@ static void test_state(staple_state_e state)
     staple_report_finish(&report, pool);
     is_int(report.states[state], 1, "it is counted");
     is_int(report.numbers.attention, !is_well, "... as what it is");
-    is_int(staple_report_worst(&report), state, "... and is the worst there is");
+    is_int(staple_report_worst(&report), state,
+           "... and is the worst there is");
 }
 
 /* Not one byte from an open connection is not slowness. */

@@ -103,12 +103,14 @@ static void test_deny_defaults(void)
     staple_deny_add(deny, "link-local", pool);
     ok(refused(deny, "forced.test", "169.254.1.1", 25),
        "... but by the directive");
-    ok(staple_deny_add(deny, "none", pool) != NULL, "none does not stand beside words");
+    ok(staple_deny_add(deny, "none", pool) != NULL,
+       "none does not stand beside words");
     deny = staple_deny_make(pool);
     ok(!staple_deny_add(deny, "NONE", pool)
        && !refused(deny, "a.test", "169.254.1.1", 25),
        "none refuses no port either");
-    ok(staple_deny_add(deny, "loopback", pool) != NULL, "nor words beside none");
+    ok(staple_deny_add(deny, "loopback", pool) != NULL,
+       "nor words beside none");
 }
 
 /* What a word of StapleDenyResponder keeps out, and what it does not. */
@@ -155,7 +157,8 @@ void test_deny_words(void)
           " 64:ff9b::192.0.2.1", "::1 2001:db8::1" },
         { "::/0", "192.0.2.1 ::1 2001:db8::1", "" },
         { "2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1" },
-        { "64:ff9b::/96", "64:ff9b::192.0.2.1", "192.0.2.1 64:ff9b:1::8.8.8.8" },
+        { "64:ff9b::/96", "64:ff9b::192.0.2.1",
+          "192.0.2.1 64:ff9b:1::8.8.8.8" },
         { "", "localhost 127.1 1 0x7f000001 127.0.0.1:80 [::1] fe80::1%eth0",
           "192.0.2.1" } /* what is no address is denied by any list */
     };
