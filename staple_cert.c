@@ -491,9 +491,9 @@ static issuer_t *find_issuer(staple_cert_registry_t *registry, pem_t pem)
     return issuer ? issuer : make_issuer(registry, pem);
 }
 
-static const char *describe(staple_cert_registry_t *registry,
-                            record_t *record, const staple_x509_t *x,
-                            pem_t leaf, const issuer_t *issuer)
+static const char *fill_cert(staple_cert_registry_t *registry,
+                             record_t *record, const staple_x509_t *x,
+                             pem_t leaf, const issuer_t *issuer)
 {
     apr_pool_t *p = registry->pool, *scratch = registry->scratch;
     staple_cert_t *cert = &record->cert;
@@ -526,7 +526,7 @@ static const char *describe(staple_cert_registry_t *registry,
 }
 
 /* The certificate itself in the place of its issuer's: that is not known. */
-static int is_same(pem_t one, pem_t other)
+static int is_same_cert(pem_t one, pem_t other)
 {
     return one.len == other.len
            && !memcmp(one.der, other.der, (size_t)one.len);
@@ -536,18 +536,18 @@ static const char *describe_pair(staple_cert_registry_t *registry,
                                  record_t *record, pem_t leaf, pem_t behind)
 {
     staple_x509_t *x = staple_x509_read(leaf.der, (apr_size_t)leaf.len);
-    issuer_t *issuer = is_same(leaf, behind) ? NULL
+    issuer_t *issuer = is_same_cert(leaf, behind) ? NULL
                                              : find_issuer(registry, behind);
     const char *reason;
 
     if (!x) {
         reason = "it is no PEM certificate";
     }
-    else if (!issuer && !is_same(leaf, behind)) {
+    else if (!issuer && !is_same_cert(leaf, behind)) {
         reason = "what follows it is not its issuer's certificate";
     }
     else {
-        reason = describe(registry, record, x, leaf, issuer);
+        reason = fill_cert(registry, record, x, leaf, issuer);
     }
     staple_x509_free(x);
     return reason;

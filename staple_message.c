@@ -120,7 +120,7 @@ static notice_t *unlink_at(notice_t **at)
     return notice;
 }
 
-static void append(notice_t **list, notice_t *notice)
+static void append_notice(notice_t **list, notice_t *notice)
 {
     while (*list) {
         list = &(*list)->next;
@@ -151,15 +151,15 @@ apr_status_t staple_message_send(staple_message_t *message,
         apr_pool_destroy(unlink_at(older)->pool);
         message->waiting_count--;
     }
-    append(&message->waiting, notice);
+    append_notice(&message->waiting, notice);
     message->waiting_count++;
     return APR_SUCCESS;
 }
 
 /* ----- one program ----- */
 
-static const char *const *words_of(const staple_message_t *message,
-                                   const notice_t *notice)
+static const char *const *arguments_of(const staple_message_t *message,
+                                       const notice_t *notice)
 {
     int n = message->command_length;
     const char **words = apr_pcalloc(notice->pool,
@@ -274,7 +274,7 @@ static apr_status_t start(staple_message_t *message, notice_t *notice,
                                 + 2 * STAPLE_MESSAGE_GRACE;
 
     notice->deadline = now + message->conf.timeout;
-    return spawn(notice, words_of(message, notice),
+    return spawn(notice, arguments_of(message, notice),
                  (unsigned)apr_time_sec(limit) + 1);
 }
 
@@ -364,7 +364,7 @@ static void start_one(staple_message_t *message, notice_t *notice,
         apr_pool_destroy(notice->pool);
         return;
     }
-    append(&message->running, notice);
+    append_notice(&message->running, notice);
     message->running_count++;
 }
 

@@ -57,7 +57,7 @@ static apr_interval_time_t pause_after(unsigned failing)
 
 /* Have httpd tell what becomes of it. The record of that dies with it, and
  * takes no memory of the generation's. */
-static void watch(staple_process_t *process)
+static void register_proc(staple_process_t *process)
 {
     apr_pool_create(&process->watch, process->pool);
     apr_pool_tag(process->watch, "staple_process");
@@ -65,7 +65,7 @@ static void watch(staple_process_t *process)
                                   process->watch);
 }
 
-static void unwatch(staple_process_t *process)
+static void unregister_proc(staple_process_t *process)
 {
     apr_pool_t *p = process->watch;
 
@@ -95,7 +95,7 @@ static void fork_one(staple_process_t *process)
         return;
     }
     staple_process_note_told(process);
-    watch(process);
+    register_proc(process);
 }
 
 /* ----- its death ----- */
@@ -137,13 +137,13 @@ static void on_change(int reason, void *data, int status)
                                             data);
 
     if (reason == APR_OC_REASON_RESTART) { /* the pool's end ends it */
-        unwatch(process);
+        unregister_proc(process);
         return;
     }
     if (reason != APR_OC_REASON_DEATH && reason != APR_OC_REASON_LOST) {
         return;
     }
-    unwatch(process);
+    unregister_proc(process);
     if (is_server_stopping()) {
         process->proc.pid = 0;
         return;
@@ -198,7 +198,7 @@ void staple_process_supervise(staple_process_t *process)
     }
     if (process->is_killed && process->proc.pid) {
         /* It waits for a disk, say; it does nothing more when it wakes up. */
-        unwatch(process);
+        unregister_proc(process);
         process->proc.pid = 0;
         process->restarts++;
     }
@@ -257,7 +257,7 @@ static apr_status_t on_pool_end(void *data)
     if (process->parent != getpid()) { /* somebody else's fork */
         return APR_SUCCESS;
     }
-    unwatch(process);
+    unregister_proc(process);
     if (process->proc.pid) {
         end_process(process);
     }

@@ -79,7 +79,7 @@ static void pass_expired(task_t *task, apr_time_t now)
     }
 }
 
-static void begin(task_t *task, apr_time_t now)
+static void begin_task(task_t *task, apr_time_t now)
 {
     if (now > task->cert->not_after) {
         pass_expired(task, now);
@@ -294,7 +294,7 @@ static void send_off_task(task_t *task, apr_time_t now)
     }
     else {
         task->is_set_aside = 0;
-        begin(task, now);
+        begin_task(task, now);
     }
 }
 

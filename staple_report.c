@@ -154,7 +154,7 @@ static const char *leftover_text(const staple_view_t *view, apr_time_t now,
 }
 
 /* Whether the certificate itself has expired. */
-static int has_ended(const staple_view_t *view, apr_time_t now)
+static int has_expired(const staple_view_t *view, apr_time_t now)
 {
     return view->traits.not_after && view->traits.not_after <= now;
 }
@@ -167,7 +167,7 @@ static const char *silence_text(const staple_view_t *view, apr_time_t now)
     if (traits->scope != STAPLE_CERT_APPLIES && !view->has_slot) {
         return staple_cert_scope_text(traits->scope);
     }
-    if (has_ended(view, now)) {
+    if (has_expired(view, now)) {
         return "the certificate itself has expired, so no responder is asked";
     }
     if (!view->has_exchange) {
@@ -185,7 +185,7 @@ static const char *silence_text(const staple_view_t *view, apr_time_t now)
 static const char *missing_text(const staple_view_t *view, apr_time_t now,
                                 apr_pool_t *p)
 {
-    return apr_pstrcat(p, view->exchange.failing && !has_ended(view, now)
+    return apr_pstrcat(p, view->exchange.failing && !has_expired(view, now)
                        ? view->outcome : silence_text(view, now),
                        leftover_text(view, now, p), NULL);
 }
@@ -269,7 +269,7 @@ static staple_state_advice_t advice_of(const staple_view_t *view,
     int is_missing = view->state == STAPLE_STATE_MISSING
                      || view->state == STAPLE_STATE_REFUSED;
 
-    if (is_missing && has_ended(view, now)) {
+    if (is_missing && has_expired(view, now)) {
         return ended;
     }
     if (is_missing && !view->has_slot

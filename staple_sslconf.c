@@ -256,8 +256,8 @@ static X509 *find_authority(X509 *leaf, const staple_sslconf_server_t *server)
     return issuer;
 }
 
-static void describe(staple_sslconf_pair_t *pair, const chain_t *stack,
-                     const staple_sslconf_server_t *server, apr_pool_t *p)
+static void fill_pair(staple_sslconf_pair_t *pair, const chain_t *stack,
+                      const staple_sslconf_server_t *server, apr_pool_t *p)
 {
     X509 *leaf = sk_X509_value(stack, 0);
     X509 *issuer = staple_x509_find_issuer(stack, leaf);
@@ -288,7 +288,7 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
     read_all(stack, path);
     if (sk_X509_num(stack)) {
         read_all(stack, server->chain);
-        describe(pair, stack, server, p);
+        fill_pair(pair, stack, server, p);
     }
     else {
         wrong = "no PEM certificate can be read from it";

@@ -93,7 +93,7 @@ static apr_status_t lock_asked(int fd, short type)
 }
 
 /* @param place where the request was left */
-static apr_status_t leave(int fd, apr_uint64_t request, int *place)
+static apr_status_t write_request(int fd, apr_uint64_t request, int *place)
 {
     apr_uint64_t word;
     int i;
@@ -128,14 +128,14 @@ static apr_status_t await_taker(int fd, int place, apr_uint64_t request,
     return APR_EGENERAL;
 }
 
-static apr_status_t ask(int fd, apr_uint64_t request,
-                        apr_interval_time_t patience)
+static apr_status_t pass_request(int fd, apr_uint64_t request,
+                                 apr_interval_time_t patience)
 {
     int place = 0;
     apr_status_t rv = lock_asked(fd, F_WRLCK);
 
     if (!rv) {
-        rv = leave(fd, request, &place);
+        rv = write_request(fd, request, &place);
         lock_asked(fd, F_UNLCK);
     }
     return rv ? rv : await_taker(fd, place, request, patience);
@@ -152,7 +152,7 @@ apr_status_t staple_cache_ask(const staple_cache_t *cache, const char *path,
         return errno;
     }
     if (has_slot(cache, fd, slot)) {
-        rv = ask(fd, (apr_uint64_t)slot << 32 | what, patience);
+        rv = pass_request(fd, (apr_uint64_t)slot << 32 | what, patience);
     }
     close(fd);
     return rv;

@@ -125,7 +125,7 @@ static void catch_up(staple_cache_t *cache)
 }
 
 /* What every writer of records begins with. */
-static void settle(staple_cache_t *cache)
+static void prepare_write(staple_cache_t *cache)
 {
     const header_t *header = cache->header;
 
@@ -360,7 +360,7 @@ apr_status_t staple_cache_append(staple_cache_t *cache, slot_t *slot,
     record_t record;
     apr_status_t rv;
 
-    settle(cache);
+    prepare_write(cache);
     rv = make_room(cache, slot, bytes);
     if (rv != APR_SUCCESS) {
         put_wanted(cache, slot, (apr_uint32_t)bytes);

@@ -324,7 +324,7 @@ static int is_whole(const attempt_t *attempt, staple_http_state_e state)
                || (length && response->body_len >= length));
 }
 
-static void tell_reading(const attempt_t *attempt, int is_reading)
+static void call_reading(const attempt_t *attempt, int is_reading)
 {
     const staple_fetch_job_t *ask = &attempt->ex->job->ask;
 
@@ -347,9 +347,9 @@ static staple_http_state_e feed(attempt_t *attempt, apr_status_t rv,
         attempt->received_at = staple_clock_now();
     }
     attempt->received += len;
-    tell_reading(attempt, 1);
+    call_reading(attempt, 1);
     state = staple_http_feed(attempt->parser, bytes, len, &used);
-    tell_reading(attempt, 0);
+    call_reading(attempt, 0);
     return is_whole(attempt, state) ? staple_http_close(attempt->parser)
                                     : state;
 }
@@ -389,7 +389,7 @@ static void receive(staple_fetch_t *fetch, attempt_t *attempt)
 /* ---- sending ---- */
 
 /* Wait for what may happen at the connection; whether that can be done. */
-static int watch(staple_fetch_t *fetch, attempt_t *attempt)
+static int watch_conn(staple_fetch_t *fetch, attempt_t *attempt)
 {
     exchange_t *ex = attempt->ex;
     int is_sent = attempt->sent == ex->request_len;
@@ -429,7 +429,7 @@ static int send_rest(staple_fetch_t *fetch, attempt_t *attempt)
         attempt->sent_at = staple_clock_now();
         staple_fetch_exchange_set_state(fetch, ex, RECEIVING, attempt);
     }
-    return watch(fetch, attempt);
+    return watch_conn(fetch, attempt);
 }
 
 /* How long it may be silent before another address is asked beside it. */

@@ -79,8 +79,8 @@ static int read_address(staple_fetch_endpoint_t *endpoint,
 }
 
 /* Addresses with the families taking turns, the first one's first. */
-static int collect(staple_fetch_endpoint_t *endpoints,
-                   const struct addrinfo *list)
+static int collect_addresses(staple_fetch_endpoint_t *endpoints,
+                             const struct addrinfo *list)
 {
     staple_fetch_endpoint_t found[2][ENDPOINTS_MAX];
     int counts[2] = { 0, 0 };
@@ -113,7 +113,7 @@ static int collect(staple_fetch_endpoint_t *endpoints,
     return count;
 }
 
-static struct addrinfo *ask(const char *host, int flags, int *error)
+static struct addrinfo *get_addresses(const char *host, int flags, int *error)
 {
     struct addrinfo hints = { 0 };
     struct addrinfo *list = NULL;
@@ -126,7 +126,7 @@ static struct addrinfo *ask(const char *host, int flags, int *error)
 }
 
 /* Called with the lock held, which it gives back. */
-static void leave(staple_fetch_dns_t *dns)
+static void release(staple_fetch_dns_t *dns)
 {
     int refs = --dns->refs;
 
@@ -142,10 +142,10 @@ static void *resolve_name(void *data)
 {
     work_t *work = STAPLE_CAST(work_t, WORK_MAGIC, data);
     staple_fetch_dns_t *dns = work->dns;
-    struct addrinfo *list = ask(work->host, 0, &work->found.error);
+    struct addrinfo *list = get_addresses(work->host, 0, &work->found.error);
 
     if (list) {
-        work->found.count = collect(work->found.endpoints, list);
+        work->found.count = collect_addresses(work->found.endpoints, list);
         freeaddrinfo(list);
     }
     pthread_mutex_lock(&dns->lock);
@@ -157,7 +157,7 @@ static void *resolve_name(void *data)
     else {
         free(work);
     }
-    leave(dns);
+    release(dns);
     return NULL;
 }
 
@@ -207,7 +207,7 @@ apr_status_t staple_fetch_dns_start(staple_fetch_dns_t *dns, const char *host,
     if (!spawn(work)) {
         free(work);
         pthread_mutex_lock(&dns->lock);
-        leave(dns);
+        release(dns);
         return APR_ENOMEM;
     }
     dns->lookups++;
@@ -238,7 +238,7 @@ int staple_fetch_dns_parse(staple_fetch_endpoint_t *endpoint,
                            const char *host)
 {
     int error;
-    struct addrinfo *list = ask(host, AI_NUMERICHOST, &error);
+    struct addrinfo *list = get_addresses(host, AI_NUMERICHOST, &error);
     int is_address = list && read_address(endpoint, list->ai_addr);
 
     if (list) {
@@ -286,5 +286,5 @@ void staple_fetch_dns_destroy(staple_fetch_dns_t *dns)
         free(work);
     }
     dns->results = NULL;
-    leave(dns);
+    release(dns);
 }

@@ -45,7 +45,7 @@
 
 /* Steps that others may lead back to. */
 static void resolve(staple_fetch_t *fetch, exchange_t *ex);
-static void visit(staple_fetch_t *fetch, exchange_t *ex, site_t *site);
+static void visit_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site);
 
 /* ---- state ---- */
 
@@ -143,7 +143,7 @@ static int switch_method(staple_fetch_t *fetch, exchange_t *ex)
     ex->is_switched = 1;
     ex->may_cure = 0;
     use_method(ex, !ex->is_post);
-    visit(fetch, ex, ex->responder->site);
+    visit_site(fetch, ex, ex->responder->site);
     return 1;
 }
 
@@ -216,7 +216,7 @@ static void redirect(staple_fetch_t *fetch, exchange_t *ex,
         return;
     }
     ex->is_post = ex->is_post && response->status != 303;
-    visit(fetch, ex, site);
+    visit_site(fetch, ex, site);
 }
 
 /* An answer that another address may better: it is asked, if not too many
@@ -481,7 +481,7 @@ static void enter_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
 }
 
 /* Go, with a slot already held, and ask ex->url at its site. */
-static void visit(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
+static void visit_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
 {
     const char *refusal;
 
@@ -540,7 +540,7 @@ void staple_fetch_exchange_start(staple_fetch_t *fetch, job_t *job,
     job->started = job->started ? job->started : now;
     APR_RING_INSERT_TAIL(&fetch->exchanges, ex, exchange_t, link);
     init_exchange(ex, now);
-    visit(fetch, ex, responder->site);
+    visit_site(fetch, ex, responder->site);
 }
 
 /* The responder answers others again: begin anew, with all the time there is,
@@ -554,7 +554,7 @@ static void restart_if_silent(staple_fetch_t *fetch, exchange_t *ex,
         return;
     }
     ex->deadline = now + ex->job->ask.timeout;
-    visit(fetch, ex, ex->site);
+    visit_site(fetch, ex, ex->site);
 }
 
 static int is_due_aside(const exchange_t *ex, apr_time_t now)

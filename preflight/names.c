@@ -79,7 +79,7 @@ static void look_up(lookups_t *lookups, int i)
     apr_thread_mutex_unlock(lookups->mutex);
 }
 
-static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *baton)
+static void *APR_THREAD_FUNC look_up_some(apr_thread_t *thread, void *baton)
 {
     lookups_t *lookups = STAPLE_CAST(lookups_t, LOOKUPS_MAGIC, baton);
     int i;
@@ -96,7 +96,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *baton)
     }
 }
 
-static apr_status_t begin(lookups_t *lookups, apr_pool_t *p)
+static apr_status_t start_threads(lookups_t *lookups, apr_pool_t *p)
 {
     apr_threadattr_t *attr;
     apr_thread_t *thread;
@@ -105,7 +105,7 @@ static apr_status_t begin(lookups_t *lookups, apr_pool_t *p)
 
     apr_threadattr_detach_set(attr, 1);
     for (i = 0; !rv && i < lookups->targets->nelts && i < THREADS_MAX; i++) {
-        rv = apr_thread_create(&thread, attr, work, lookups, p);
+        rv = apr_thread_create(&thread, attr, look_up_some, lookups, p);
     }
     return i > 0 ? APR_SUCCESS : rv;
 }
@@ -154,7 +154,7 @@ static int look_up_all(void *baton, apr_pool_t *p)
     lookups->errors = apr_pcalloc(p, count * sizeof(*lookups->errors));
     if (apr_thread_mutex_create(&lookups->mutex, APR_THREAD_MUTEX_DEFAULT, p)
         || apr_thread_cond_create(&lookups->progress, p)
-        || begin(lookups, p)) {
+        || start_threads(lookups, p)) {
         printf("  !!           no thread can be started\n");
         return 1;
     }

@@ -57,8 +57,8 @@ typedef struct question_t {
     const char *words; /* what came of it */
 } question_t;
 
-static staple_fetch_judgement_e believe(void *baton,
-                                        const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e judge_body(void *baton,
+                                           const staple_fetch_answer_t *answer)
 {
     question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
 
@@ -105,7 +105,7 @@ static void show_progress(const probe_t *probe)
     }
 }
 
-static void done(void *baton, const staple_fetch_answer_t *answer)
+static void on_done(void *baton, const staple_fetch_answer_t *answer)
 {
     question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
     probe_t *probe = question->probe;
@@ -144,8 +144,8 @@ static apr_status_t ask(probe_t *probe, const staple_cert_t *cert,
     job.proxy = cert->policy->proxy;
     job.proxy_credentials = cert->policy->proxy_credentials;
     job.timeout = cert->policy->timeout;
-    job.judge = believe;
-    job.done = done;
+    job.judge = judge_body;
+    job.done = on_done;
     job.baton = question;
     APR_ARRAY_PUSH(probe->questions, question_t *) = question;
     probe->asked++;

@@ -123,7 +123,7 @@ static void wait_a_moment(void)
 
 /* ----- until when ----- */
 
-static void tell_orphan(staple_process_t *process)
+static void log_orphan(staple_process_t *process)
 {
     if (!process->is_orphan) {
         process->is_orphan = 1;
@@ -144,7 +144,7 @@ int staple_process_is_ending(staple_process_t *process)
     if (!staple_process_has_children(process)) {
         return 1;
     }
-    tell_orphan(process);
+    log_orphan(process);
     return 0;
 }
 
@@ -179,7 +179,7 @@ static int give_up_for_now(staple_process_t *process, apr_status_t rv)
     return EXIT_NO_BEGINNING;
 }
 
-static int begin(staple_process_t *process)
+static int begin_work(staple_process_t *process)
 {
     apr_pool_t *p;
     apr_status_t rv = make_pool(&p, process);
@@ -199,7 +199,7 @@ static int begin(staple_process_t *process)
     return 0;
 }
 
-static int work(staple_process_t *process)
+static int work_until_end(staple_process_t *process)
 {
     int status = 0;
 
@@ -246,10 +246,10 @@ void staple_process_live(staple_process_t *process)
     tie_to_parent();
     if (!status) {
         await_turn(process);
-        status = begin(process);
+        status = begin_work(process);
     }
     if (!status) {
-        status = work(process);
+        status = work_until_end(process);
     }
     _exit(status);
 }

@@ -83,7 +83,7 @@ static int has_group(const groups_t *groups, gid_t group)
 }
 
 /* What the drop_privileges hook has left. */
-static int finish(const groups_t *groups)
+static int drop_rest(const groups_t *groups)
 {
     return geteuid() != 0
            || (!setgroups((size_t)groups->count, groups->list)
@@ -166,7 +166,7 @@ const char *staple_process_drop_privileges(server_rec *s, apr_pool_t *p)
     if (!look_up_groups(&groups, p)) {
         return "the groups of User cannot be found out";
     }
-    if (ap_run_drop_privileges(p, s) || !finish(&groups)) {
+    if (ap_run_drop_privileges(p, s) || !drop_rest(&groups)) {
         return apr_psprintf(p, "they could not be given up (%s)",
                             strerror(errno));
     }

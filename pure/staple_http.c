@@ -523,7 +523,7 @@ static int may_be_http(const staple_http_parser_t *parser)
            || !memcmp(parser->line, "HTTP/1.", len);
 }
 
-static apr_size_t least(apr_size_t a, apr_size_t b)
+static apr_size_t smaller(apr_size_t a, apr_size_t b)
 {
     return a < b ? a : b;
 }
@@ -540,7 +540,7 @@ static apr_size_t take_line(staple_http_parser_t *parser, const char *bytes,
     apr_size_t room = parser->limits.max_line + 1 - parser->line_len;
     apr_size_t left = is_chunk_framing(parser) ? APR_SIZE_MAX
                     : parser->limits.max_header_bytes - parser->header_bytes;
-    apr_size_t taken = least(wanted, least(room, left));
+    apr_size_t taken = smaller(wanted, smaller(room, left));
 
     memcpy(parser->line + parser->line_len, bytes, taken);
     parser->line_len += taken;
@@ -572,8 +572,8 @@ static apr_size_t take_line(staple_http_parser_t *parser, const char *bytes,
 /* ---- the body ---- */
 
 /* Space grows with what has come, never with what was announced. */
-static void append(staple_http_parser_t *parser, const char *bytes,
-                   apr_size_t len)
+static void append_body(staple_http_parser_t *parser, const char *bytes,
+                        apr_size_t len)
 {
     staple_http_response_t *response = &parser->response;
     apr_size_t needed = response->body_len + len;
@@ -605,13 +605,13 @@ static apr_size_t take_body(staple_http_parser_t *parser, const char *bytes,
             fail(parser, STAPLE_HTTP_BODY_TOO_LARGE);
             return 0;
         }
-        append(parser, bytes, len);
+        append_body(parser, bytes, len);
         return len;
     }
     if (len > parser->wanted) {
         len = (apr_size_t)parser->wanted;
     }
-    append(parser, bytes, len);
+    append_body(parser, bytes, len);
     parser->wanted -= len;
     if (!parser->wanted) {
         parser->state = parser->state == STAPLE_HTTP_AT_BODY

@@ -528,8 +528,8 @@ static int has_unknown_critical(OCSP_BASICRESP *basic)
     return 0;
 }
 
-static int is_same(const ASN1_STRING *string, const unsigned char *bytes,
-                   int len)
+static int is_equal(const ASN1_STRING *string, const unsigned char *bytes,
+                    int len)
 {
     return ASN1_STRING_length(string) == len
            && !memcmp(ASN1_STRING_get0_data(string), bytes, (size_t)len);
@@ -550,11 +550,11 @@ static int is_ours(OCSP_SINGLERESP *single,
     is_sha1 = OBJ_obj2nid(algorithm) == hashes[STAPLE_OCSP_SHA1].nid;
     *hash = is_sha1 ? STAPLE_OCSP_SHA1 : STAPLE_OCSP_SHA256;
     return OBJ_obj2nid(algorithm) == hashes[*hash].nid
-           && is_same(serial, subject->serial, subject->serial_len)
+           && is_equal(serial, subject->serial, subject->serial_len)
            && (ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER)
               == subject->is_negative
-           && is_same(name, subject->name[*hash], hashes[*hash].len)
-           && is_same(key, subject->issuer->key[*hash], hashes[*hash].len);
+           && is_equal(name, subject->name[*hash], hashes[*hash].len)
+           && is_equal(key, subject->issuer->key[*hash], hashes[*hash].len);
 }
 
 static void clear_verdict(staple_ocsp_verdict_t *verdict)

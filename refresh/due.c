@@ -39,7 +39,7 @@ apr_size_t staple_due_count(const staple_due_t *due)
     return due->count;
 }
 
-static void put(staple_due_t *due, apr_size_t place, entry_t entry)
+static void put_entry(staple_due_t *due, apr_size_t place, entry_t entry)
 {
     due->heap[place] = entry;
     due->places[entry.number] = place;
@@ -49,10 +49,10 @@ static void put(staple_due_t *due, apr_size_t place, entry_t entry)
 static void rise(staple_due_t *due, apr_size_t place, entry_t entry)
 {
     while (place > 1 && entry.when < due->heap[place / 2].when) {
-        put(due, place, due->heap[place / 2]);
+        put_entry(due, place, due->heap[place / 2]);
         place /= 2;
     }
-    put(due, place, entry);
+    put_entry(due, place, entry);
 }
 
 /* The place below this one that is due first; 0: there is none. */
@@ -74,15 +74,15 @@ static void sink(staple_due_t *due, apr_size_t place, entry_t entry)
     apr_size_t below = first_below(due, place);
 
     while (below && due->heap[below].when < entry.when) {
-        put(due, place, due->heap[below]);
+        put_entry(due, place, due->heap[below]);
         place = below;
         below = first_below(due, place);
     }
-    put(due, place, entry);
+    put_entry(due, place, entry);
 }
 
 /* Find a place for an entry, wherever that is. */
-static void settle(staple_due_t *due, apr_size_t place, entry_t entry)
+static void find_place(staple_due_t *due, apr_size_t place, entry_t entry)
 {
     if (place > 1 && entry.when < due->heap[place / 2].when) {
         rise(due, place, entry);
@@ -97,7 +97,7 @@ void staple_due_set(staple_due_t *due, apr_size_t number, apr_time_t when)
     apr_size_t place = due->places[number];
     entry_t entry = { when, number };
 
-    settle(due, place ? place : ++due->count, entry);
+    find_place(due, place ? place : ++due->count, entry);
 }
 
 void staple_due_clear(staple_due_t *due, apr_size_t number)
@@ -111,7 +111,7 @@ void staple_due_clear(staple_due_t *due, apr_size_t number)
     due->places[number] = 0;
     last = due->heap[due->count--];
     if (place <= due->count) { /* the last one takes the place that is free */
-        settle(due, place, last);
+        find_place(due, place, last);
     }
 }
 

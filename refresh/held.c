@@ -111,10 +111,10 @@ int staple_refresh_is_revocation(const held_t *held)
 
 /* Revoked and not revoked any more are told once, however often the CA says
  * so, and whether what said it has ended meanwhile or not. */
-static void tell_of_revocation(staple_refresh_t *refresh,
-                               const staple_cert_t *cert, const held_t *held,
-                               const staple_ocsp_verdict_t *verdict,
-                               apr_pool_t *ptemp)
+static void report_revocation(staple_refresh_t *refresh,
+                              const staple_cert_t *cert, const held_t *held,
+                              const staple_ocsp_verdict_t *verdict,
+                              apr_pool_t *ptemp)
 {
     int is_revoked = verdict->status == STAPLE_OCSP_REVOKED;
 
@@ -146,7 +146,7 @@ int staple_refresh_store_wanted(staple_refresh_t *refresh,
                              &meta)) {
         return 0;
     }
-    tell_of_revocation(refresh, cert, held, verdict, ptemp);
+    report_revocation(refresh, cert, held, verdict, ptemp);
     return 1;
 }
 

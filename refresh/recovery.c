@@ -93,8 +93,8 @@ static void note_wait(task_t *task, apr_time_t since, apr_time_t now)
 }
 
 /* A Retry-After wins over everything, and 429 asks for the like. */
-static void obey(outage_t *outage, const staple_fetch_answer_t *answer,
-                 apr_time_t now)
+static void wait_as_told(outage_t *outage, const staple_fetch_answer_t *answer,
+                         apr_time_t now)
 {
     apr_interval_time_t pause = answer->retry_after;
 
@@ -119,7 +119,7 @@ void staple_refresh_note_outage(task_t *task,
     if (!task->failing_since) {
         task->failing_since = now;
     }
-    obey(outage, answer, now);
+    wait_as_told(outage, answer, now);
     if (task->is_bare) {
         note_wait(task, task->failing_since, now);
     }
@@ -309,5 +309,5 @@ void staple_refresh_note_probe_failure(outage_t *outage,
                                        const staple_fetch_answer_t *answer,
                                        apr_time_t now)
 {
-    obey(outage, answer, now);
+    wait_as_told(outage, answer, now);
 }

@@ -2,8 +2,8 @@
 
 /*
  * A round: one attempt to renew the response of one certificate. It starts
- * when the certificate is due and always ends in exactly one place, finish(),
- * whatever happened in between:
+ * when the certificate is due and always ends in exactly one place,
+ * finish_round(), whatever happened in between:
  *
  *   look    has another server of the fleet shared a better response?
  *   claim   no: is another server asking already?
@@ -320,7 +320,7 @@ static int has_answered(const staple_fetch_answer_t *answer)
     }
 }
 
-static void settle(round_t *round, const staple_fetch_answer_t *answer)
+static void conclude(round_t *round, const staple_fetch_answer_t *answer)
 {
     task_t *task = round->task;
     staple_cache_t *cache = task->refresh->conf.cache;
@@ -414,7 +414,7 @@ void staple_refresh_drop_round(const round_t *round)
 }
 
 /* The one place where a round ends; one that is stopped leaves no trace. */
-static void finish(round_t *round, const staple_fetch_answer_t *answer)
+static void finish_round(round_t *round, const staple_fetch_answer_t *answer)
 {
     if (answer->outcome == STAPLE_FETCH_STOPPED) {
         if (!round->probed) {
@@ -428,7 +428,7 @@ static void finish(round_t *round, const staple_fetch_answer_t *answer)
         settle_probe(round, answer);
     }
     else {
-        settle(round, answer);
+        conclude(round, answer);
     }
     end_round(round);
 }
@@ -450,7 +450,7 @@ static void finish_shared(round_t *round, const staple_share_answer_t *shared)
     answer.retry_after = -1;
     answer.fresh_for = -1;
     round->is_shared = 1;
-    finish(round, &answer);
+    finish_round(round, &answer);
 }
 
 /* ----- a round ----- */
@@ -552,7 +552,7 @@ static void on_done(void *baton, const staple_fetch_answer_t *answer)
             return;
         }
     }
-    finish(round, answer);
+    finish_round(round, answer);
 }
 
 /* All of the certificate's responders, or the one that is probed. */

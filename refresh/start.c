@@ -109,7 +109,7 @@ static int is_set_aside(const staple_refresh_conf_t *conf, int slot)
 
 /* Those that are must-staple, or the others; one that is set aside stays
  * pending, and so is not served. */
-static void collect(work_t *work, int are_must_staple)
+static void collect_pending(work_t *work, int are_must_staple)
 {
     const staple_refresh_conf_t *conf = &work->refresh->conf;
     const apr_array_header_t *list = staple_cert_list(conf->registry);
@@ -185,8 +185,8 @@ void staple_refresh_confirm(const staple_refresh_t *refresh)
     work.refresh = refresh;
     work.certs = apr_palloc(p, staple_cache_count(refresh->conf.cache)
                                * sizeof(*work.certs));
-    collect(&work, 1);
-    collect(&work, 0);
+    collect_pending(&work, 1);
+    collect_pending(&work, 0);
     if (!apr_thread_mutex_create(&work.mutex, APR_THREAD_MUTEX_DEFAULT, p)) {
         do_work(&work, p);
         staple_refresh_log_confirmed(refresh->conf.server, work.count,

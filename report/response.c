@@ -36,7 +36,7 @@ static void add(lines_t *lines, const char *name, const char *value)
     line->value = value ? value : "?";
 }
 
-static void begin(lines_t *lines, const char *section)
+static void begin_section(lines_t *lines, const char *section)
 {
     staple_response_line_t *line = apr_array_push(lines->list);
 
@@ -190,7 +190,7 @@ static void add_signer(lines_t *lines, const X509 *x)
 {
     apr_pool_t *p = lines->pool;
 
-    begin(lines, "Certificate included by the responder");
+    begin_section(lines, "Certificate included by the responder");
     add(lines, "Subject", staple_x509_name_text(X509_get_subject_name(x), p));
     add(lines, "Issuer", staple_x509_name_text(X509_get_issuer_name(x), p));
     add(lines, "Serial", bytes_text(X509_get0_serialNumber(x), p));
@@ -235,7 +235,7 @@ static void add_single(lines_t *lines, OCSP_SINGLERESP *single)
                                          &this_update, &next_update);
     int i;
 
-    begin(lines, "What it says");
+    begin_section(lines, "What it says");
     add_cert_id(lines, single);
     add(lines, "Status", OCSP_cert_status_str(status));
     if (revoked) {
@@ -278,7 +278,7 @@ apr_array_header_t *staple_report_dissect(const unsigned char *der,
 
     lines.list = apr_array_make(p, 32, sizeof(staple_response_line_t));
     lines.pool = p;
-    begin(&lines, "The response");
+    begin_section(&lines, "The response");
     add(&lines, "Bytes", apr_psprintf(p, "%" APR_SIZE_T_FMT, len));
     if (response) {
         add(&lines, "Response status",

@@ -100,7 +100,7 @@ static const staple_view_t *view_of(const staplectl_ring_t *ring,
 }
 
 /* What no responder is asked about has nothing to wait for. */
-static int has_ended(const staple_view_t *view, apr_time_t since)
+static int is_answered(const staple_view_t *view, apr_time_t since)
 {
     return !view || !view->has_slot
            || (view->exchange.last_attempt >= since
@@ -124,7 +124,7 @@ static int say_all(const staplectl_ring_t *ring,
         const staple_view_t *view
             = view_of(ring, APR_ARRAY_IDX(entries, i,
                                           staplectl_entry_t).view.id);
-        int is_over = has_ended(view, since), is = STAPLECTL_OK;
+        int is_over = is_answered(view, since), is = STAPLECTL_OK;
 
         if (!view) {
             continue;
@@ -141,15 +141,16 @@ static int say_all(const staplectl_ring_t *ring,
     return status;
 }
 
-static int have_ended(const staplectl_ring_t *ring,
-                      const apr_array_header_t *entries, apr_time_t since)
+static int are_answered(const staplectl_ring_t *ring,
+                        const apr_array_header_t *entries, apr_time_t since)
 {
     int i;
 
     for (i = 0; i < entries->nelts; i++) {
-        if (!has_ended(view_of(ring, APR_ARRAY_IDX(entries, i,
-                                                   staplectl_entry_t).view.id),
-                       since)) {
+        const staplectl_entry_t *entry
+            = &APR_ARRAY_IDX(entries, i, staplectl_entry_t);
+
+        if (!is_answered(view_of(ring, entry->view.id), since)) {
             return 0;
         }
     }
@@ -173,7 +174,7 @@ int staplectl_await(const staplectl_request_t *request,
         wrong = staplectl_ring_load(&ring, request->ring_path, certs,
                                     apr_time_now(), p_look);
         is_over = apr_time_now() >= until
-                  || (!wrong && have_ended(ring, entries, request->since));
+                  || (!wrong && are_answered(ring, entries, request->since));
     } while (!is_over);
     if (wrong) {
         fprintf(stderr, "staplectl: %s\n", wrong);

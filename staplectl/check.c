@@ -156,8 +156,8 @@ typedef struct sum_t {
 } sum_t;
 
 /* @param more what is said of one entry alone */
-static const char *words_of(const staple_view_t *view, const char *more,
-                            apr_pool_t *p)
+static const char *problem_text(const staple_view_t *view, const char *more,
+                                apr_pool_t *p)
 {
     const char *peer = *view->peer ? apr_pstrcat(p, " (", view->peer, ")",
                                                  NULL) : "";
@@ -175,7 +175,7 @@ static const char *words_of(const staple_view_t *view, const char *more,
 static void add_to_group(sum_t *sum, const staplectl_entry_t *entry,
                          staple_severity_e severity, apr_pool_t *p)
 {
-    const char *words = words_of(&entry->view, "", p);
+    const char *words = problem_text(&entry->view, "", p);
     group_t *group = apr_hash_get(sum->by_words, words, APR_HASH_KEY_STRING);
 
     if (!group) {
@@ -242,7 +242,7 @@ static const char *alone_text(const staplectl_entry_t *entry, apr_time_t now,
                       staple_words_span_text(left_of(entry, now), p), NULL)
         : "";
 
-    return apr_pstrcat(p, view->name, ": ", words_of(view, until, p), NULL);
+    return apr_pstrcat(p, view->name, ": ", problem_text(view, until, p), NULL);
 }
 
 /* Names that are told of a group. */

@@ -53,8 +53,8 @@ typedef struct question_t {
     staple_ocsp_verdict_t verdict;
 } question_t;
 
-static staple_fetch_judgement_e judge(void *baton,
-                                      const staple_fetch_answer_t *answer)
+static staple_fetch_judgement_e judge_body(void *baton,
+                                           const staple_fetch_answer_t *answer)
 {
     question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
 
@@ -104,7 +104,7 @@ static apr_status_t submit(question_t *question)
     job.urls_count = cert->urls->nelts;
     job.timeout = question->run->options->timeout;
     job.proxy = question->run->options->proxy;
-    job.judge = judge;
+    job.judge = judge_body;
     job.done = on_done;
     job.baton = question;
     return staple_fetch_submit(question->run->fetch, &job);
@@ -165,7 +165,7 @@ static void on_done(void *baton, const staple_fetch_answer_t *answer)
     plan_again(question, answer);
 }
 
-static void begin(question_t *question)
+static void begin_attempt(question_t *question)
 {
     apr_pool_clear(question->pool);
     question->hash = STAPLE_OCSP_SHA1;
@@ -198,7 +198,7 @@ static apr_time_t begin_due(question_t *questions, int count, apr_time_t now)
             continue;
         }
         if (question->due <= now) {
-            begin(question);
+            begin_attempt(question);
         }
         else if (!next || question->due < next) {
             next = question->due;

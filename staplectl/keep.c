@@ -133,7 +133,7 @@ void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
 
 /* ----- which certificates ----- */
 
-static void give_up(item_t *item, item_end_e end, const char *why)
+static void end_item(item_t *item, item_end_e end, const char *why)
 {
     item->end = end;
     item->why = why;
@@ -170,16 +170,16 @@ static void examine(item_t *item, const staplectl_fetch_options_t *options)
     item->cert = leaf->cert;
     if (leaf->cert->scope == STAPLE_CERT_NO_ISSUER
         || (leaf->cert->scope == STAPLE_CERT_APPLIES && !leaf->issuer)) {
-        give_up(item, ITEM_UNREADABLE, "the certificate of its issuer is "
-                "needed; put it into the same file, or name its file with "
-                "--issuer");
+        end_item(item, ITEM_UNREADABLE, "the certificate of its issuer is "
+                 "needed; put it into the same file, or name its file with "
+                 "--issuer");
     }
     else if (leaf->cert->scope != STAPLE_CERT_APPLIES) {
-        give_up(item, leaf->cert->is_must_staple ? ITEM_FAILED : ITEM_NONE,
-                staple_cert_scope_text(leaf->cert->scope));
+        end_item(item, leaf->cert->is_must_staple ? ITEM_FAILED : ITEM_NONE,
+                 staple_cert_scope_text(leaf->cert->scope));
     }
     else if (now > leaf->cert->not_after) {
-        give_up(item, ITEM_FAILED, "the certificate has expired");
+        end_item(item, ITEM_FAILED, "the certificate has expired");
     }
     else {
         read_held(item, now);

@@ -472,7 +472,7 @@ static const staple_view_t *find_unasked(const staplectl_t *ctl)
     return NULL;
 }
 
-static int ask(staplectl_t *ctl, apr_uint32_t what)
+static int ask_refresher(staplectl_t *ctl, apr_uint32_t what)
 {
     staplectl_request_t request = { ctl->ring_path, what, 0, apr_time_now(),
                                     ctl->wait };
@@ -501,7 +501,7 @@ static int ask(staplectl_t *ctl, apr_uint32_t what)
 
 static int refresh(staplectl_t *ctl)
 {
-    return ask(ctl, STAPLE_CACHE_REFRESH);
+    return ask_refresher(ctl, STAPLE_CACHE_REFRESH);
 }
 
 /* The refresher would keep the response of a must-staple certificate without a
@@ -521,7 +521,7 @@ static int forget(staplectl_t *ctl)
                             view->name);
         }
     }
-    return ask(ctl, STAPLE_CACHE_FORGET
+    return ask_refresher(ctl, STAPLE_CACHE_FORGET
                     | (ctl->is_forced ? STAPLE_CACHE_FORCE : 0));
 }
 

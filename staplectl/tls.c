@@ -98,8 +98,8 @@ static const char *shake(SSL *ssl, int fd, apr_time_t deadline, apr_pool_t *p)
     return NULL;
 }
 
-static void collect(SSL *ssl, staplectl_certs_t *certs,
-                    staplectl_staple_t *staple, apr_pool_t *p)
+static void keep_staple(SSL *ssl, staplectl_certs_t *certs,
+                        staplectl_staple_t *staple, apr_pool_t *p)
 {
     STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
     const unsigned char *der;
@@ -133,7 +133,7 @@ static const char *talk(const staplectl_target_t *target, int fd,
                         ? shake(ssl, fd, deadline, p) : ssl_error_text(p);
 
     if (!wrong) {
-        collect(ssl, certs, staple, p);
+        keep_staple(ssl, certs, staple, p);
         SSL_shutdown(ssl);
     }
     SSL_free(ssl);

@@ -147,7 +147,7 @@ static int contains(const char *line, apr_size_t len, const char *word)
     return 0;
 }
 
-static void look_at_tag(signs_t *signs, const char *line, apr_size_t len)
+static void note_tag(signs_t *signs, const char *line, apr_size_t len)
 {
     if (contains(line, len, "<?xml") || contains(line, len, "</")) {
         signs->tags += line[1] != '/';
@@ -157,7 +157,7 @@ static void look_at_tag(signs_t *signs, const char *line, apr_size_t len)
     }
 }
 
-static void look_at(signs_t *signs, const char *line, apr_size_t len)
+static void note_signs(signs_t *signs, const char *line, apr_size_t len)
 {
     static const char *const haproxy[] = { "global", "defaults", "frontend",
                                            "backend", "crt-store", "crt-list",
@@ -168,7 +168,7 @@ static void look_at(signs_t *signs, const char *line, apr_size_t len)
     apr_size_t i;
 
     if (*line == '<') {
-        look_at_tag(signs, line, len);
+        note_tag(signs, line, len);
         return;
     }
     signs->capitals += apr_isupper(*line) != 0;
@@ -219,7 +219,7 @@ staplectl_dialect_e staplectl_dialect_guess(const char *text, apr_size_t len)
             stop--;
         }
         if (stop > text && *text != '#') {
-            look_at(&signs, text, (apr_size_t)(stop - text));
+            note_signs(&signs, text, (apr_size_t)(stop - text));
         }
         text = next;
     }

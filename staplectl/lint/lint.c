@@ -119,7 +119,7 @@ static void keep_fact(staplectl_lint_t *lint, const staplectl_line_t *line)
     }
 }
 
-static void visit(void *baton, const staplectl_line_t *line)
+static void keep_line(void *baton, const staplectl_line_t *line)
 {
     staplectl_lint_t *lint = STAPLE_CAST(staplectl_lint_t, LINT_MAGIC, baton);
 
@@ -144,7 +144,7 @@ staplectl_lint_t *staplectl_lint_make(apr_pool_t *p)
 
     lint->magic = LINT_MAGIC;
     lint->pool = p;
-    lint->reader = staplectl_reader_make(visit, lint, p);
+    lint->reader = staplectl_reader_make(keep_line, lint, p);
     lint->findings = apr_array_make(p, 16, sizeof(staplectl_finding_t));
     lint->doc_roots = apr_array_make(p, 4, sizeof(const char *));
     lint->modules = apr_hash_make(p);

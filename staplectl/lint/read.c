@@ -182,7 +182,7 @@ static int count_open(const staplectl_section_t *section)
 }
 
 /* Nobody writes that; what is left of the file is not read. */
-static void give_up(input_t *in)
+static void skip_rest(input_t *in)
 {
     note(in, "too many sections in each other: the rest is not read");
     in->reader->failures++;
@@ -381,8 +381,8 @@ static void set_server_root(input_t *in, const char *args)
     }
 }
 
-static void visit(input_t *in, const char *text, const char *name,
-                  const char *args, staplectl_dialect_e dialect)
+static void pass_line(input_t *in, const char *text, const char *name,
+                      const char *args, staplectl_dialect_e dialect)
 {
     staplectl_line_t line;
 
@@ -456,7 +456,7 @@ static void read_directive(input_t *in, const char *text)
     else if (!strcasecmp(name, "Define") || !strcasecmp(name, "UnDefine")) {
         read_define(in, args, apr_tolower(*name) == 'u');
     }
-    visit(in, text, name, args, HTTPD);
+    pass_line(in, text, name, args, HTTPD);
     if (in->reader->follows && !staplectl_section_skipped(in->section)
         && (!strcasecmp(name, "Include")
             || !strcasecmp(name, "IncludeOptional"))) {
@@ -487,7 +487,7 @@ static void read_httpd(input_t *in)
             close_section(in, text + 2);
         }
         else if (*text == '<' && count_open(in->section) >= NESTED_MAX) {
-            give_up(in);
+            skip_rest(in);
         }
         else if (*text == '<') {
             open_section(in, text + 1);
@@ -510,7 +510,7 @@ static void read_foreign(input_t *in, staplectl_dialect_e dialect)
         text[len] = '\0';
         text += strspn(text, " \t");
         if (*text && *text != '#' && strncmp(text, "<!--", 4)) {
-            visit(in, text, "", "", dialect);
+            pass_line(in, text, "", "", dialect);
         }
     }
 }
@@ -601,7 +601,7 @@ static const char *read_whole(apr_file_t *in, char **text, apr_size_t *len,
     return APR_STATUS_IS_EOF(rv) ? NULL : "it cannot be read";
 }
 
-static const char *describe(apr_status_t rv, apr_pool_t *p)
+static const char *error_text(apr_status_t rv, apr_pool_t *p)
 {
     char text[120];
 
@@ -616,7 +616,7 @@ static const char *open_file(apr_file_t **file, const char *path,
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE, p);
 
     if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
-        return describe(rv, p);
+        return error_text(rv, p);
     }
     if (info.filetype == APR_DIR) {
         return "it is a directory; name the files in it";
@@ -626,7 +626,7 @@ static const char *open_file(apr_file_t **file, const char *path,
     }
     rv = apr_file_open(file, path, APR_FOPEN_READ | APR_FOPEN_BUFFERED,
                        APR_FPROT_OS_DEFAULT, p);
-    return rv == APR_SUCCESS ? NULL : describe(rv, p);
+    return rv == APR_SUCCESS ? NULL : error_text(rv, p);
 }
 
 /* What a file is read inside of, by its name. */

@@ -144,7 +144,8 @@ static const staplectl_section_t *open_condition(
     return NULL;
 }
 
-static int is_same(const staplectl_section_t *a, const staplectl_section_t *b)
+static int is_same_condition(const staplectl_section_t *a,
+                             const staplectl_section_t *b)
 {
     return a == b
            || (!strcasecmp(a->name, b->name) && !strcasecmp(a->arg, b->arg));
@@ -170,7 +171,7 @@ static staplectl_read_e compare_one(const staplectl_section_t *condition,
         if (is_opposite(condition, section)) {
             return STAPLECTL_READ_NEVER;
         }
-        if (is_same(condition, section)) {
+        if (is_same_condition(condition, section)) {
             result = STAPLECTL_READ_ALWAYS;
         }
         section = section->parent;
