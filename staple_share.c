@@ -218,8 +218,8 @@ void staple_share_put(staple_share_t *share, const unsigned char *id,
 /* ----- answers ----- */
 
 /* Until something is finished or nothing is owed; under the mutex. */
-static void await_answer(const staple_share_t *share, apr_time_t now,
-                         apr_time_t end)
+static void wait_for_answer(const staple_share_t *share, apr_time_t now,
+                            apr_time_t end)
 {
     engine_t *engine = share->engine;
 
@@ -263,7 +263,7 @@ int staple_share_run(staple_share_t *share, apr_interval_time_t span)
         return 0;
     }
     apr_thread_mutex_lock(engine->mutex);
-    await_answer(share, now, now + span);
+    wait_for_answer(share, now, now + span);
     finished = staple_share_take_finished(engine);
     apr_thread_mutex_unlock(engine->mutex);
     deliver(share, finished);

@@ -7,11 +7,12 @@
  * The fleet: any ap_socache provider (redis, memcache, dc, dbm ...) as a
  * second level behind the ring, so that many servers ask a responder once.
  *
- * The one idea: a provider blocks, for as long as it likes, and nobody here
- * ever waits for it. Providers are called on one thread of the share's own,
- * in the refresher; its first thread hands over requests and collects
- * answers. Whatever is late, full, broken or not written by this module counts
- * as "no answer": the share saves a question, or it costs nothing.
+ * The one idea: a call of a provider may block for any time, and nobody waits
+ * for it. Providers are called on a thread of the share's own, in the
+ * refresher, whose first thread hands over requests and collects answers. A
+ * call that is late or fails, a full queue, and an entry that this module did
+ * not write all count as "no answer". So the share may save a request to a
+ * responder, and it never delays one.
  *
  *   first thread                           the share's thread
  *     get, claim, put  -> bounded queue ->   provider's retrieve, store
@@ -178,8 +179,7 @@ int staple_share_run(staple_share_t *share, apr_interval_time_t span);
 typedef struct staple_share_state_t {
     apr_uint64_t hits;     /* gets that found a response */
     apr_uint64_t misses;   /* gets that found none */
-    apr_uint64_t foreign;      /* gets that found what this module
-                              did not write */
+    apr_uint64_t foreign;  /* gets that found what this module did not write */
     apr_uint64_t stored;   /* puts that the provider took */
     apr_uint64_t dropped;  /* puts that were not made, or refused for size */
     apr_uint64_t unanswered; /* gets and claims that ended as NO_ANSWER */

@@ -1,14 +1,14 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * One call of the share's provider: a response looked for, a claim made, a
- * response stored. What lives here: what is asked of a provider, and what its
- * replies mean. What does not: the bytes themselves (share/entry.c),
- * whether a call is made at all, and who still wants to know
- * (share/engine.c).
+ * One call of the share's provider: it reads a response, makes a claim, or
+ * stores a response. What lives here: the calls of a provider, and what their
+ * results mean. What does not: the bytes that are stored (share/entry.c),
+ * whether a call is made, and who waits for its result (share/engine.c).
  *
- * The one idea: a provider may never return. So all that is touched here is the
- * thread's own, a client and a call, and no mutex is held.
+ * The one idea: a call of a provider may never return. So these functions use
+ * only memory that belongs to the share's thread, a client and a call, and hold
+ * no mutex.
  */
 
 #include "share_int.h"
@@ -46,12 +46,13 @@ static apr_status_t store(const client_t *client, const unsigned char *key,
                                    STAPLE_SHARE_KEY_LEN, expiry, bytes,
                                    (unsigned int)len, client->scratch);
 
-    /* The clients of redis and memcache say "not found" when a server is
+    /* The clients of redis and memcache report "not found" when a server is
      * down. */
     return APR_STATUS_IS_NOTFOUND(rv) ? APR_EGENERAL : rv;
 }
 
-/* Too large for our buffer or for the provider: says nothing of its health. */
+/* The value is too large for our buffer or for the provider. That does not say
+ * whether the provider works. */
 static int is_size_refused(apr_status_t rv)
 {
     return APR_STATUS_IS_ENOSPC(rv) || APR_STATUS_IS_ENOMEM(rv);
@@ -62,9 +63,10 @@ static apr_status_t health_of(apr_status_t rv)
     return is_size_refused(rv) ? APR_NOTFOUND : rv;
 }
 
-/* ----- a response looked for ----- */
+/* ----- reading a response ----- */
 
-/* The buffer is for the next call, and the answer outlives this one. */
+/* Copy the response: the next call uses the buffer again, and the answer is
+ * used after that. */
 static void keep_response(call_t *call)
 {
     call->der = malloc(call->answer.der_len);
@@ -76,7 +78,7 @@ static void keep_response(call_t *call)
     call->answer.der = call->der;
 }
 
-static void fetch_response(client_t *client, call_t *call)
+static void get_response(client_t *client, call_t *call)
 {
     unsigned int len;
     apr_status_t rv = read_value(client, call->op.key, &len);
@@ -96,17 +98,17 @@ static void fetch_response(client_t *client, call_t *call)
     keep_response(call);
 }
 
-/* ----- a claim made ----- */
+/* ----- making a claim ----- */
 
-/* Rounded to whole seconds, that is, and not down. */
+/* Half a second is added, because providers round down to whole seconds. */
 static apr_time_t claim_expiry(apr_interval_time_t span)
 {
     return apr_time_now() + (span > EXPIRY_MIN ? span : EXPIRY_MIN)
            + EXPIRY_MIN / 2;
 }
 
-/* First round: look, and write where there is nothing. Second round: see
- * whose claim has remained. */
+/* The first time: read the claim, and write one if there is none. The second
+ * time: read whose claim is there now. */
 static void make_claim(client_t *client, call_t *call)
 {
     unsigned int len = 0;
@@ -123,7 +125,7 @@ static void make_claim(client_t *client, call_t *call)
         return;
     }
     call->answer.outcome = STAPLE_SHARE_NO_ANSWER;
-    if (call->op.is_written) { /* written but not kept */
+    if (call->op.is_written) { /* the provider has not kept it */
         return;
     }
     rv = store(client, call->op.key, client->claim, STAPLE_SHARE_CLAIM_LEN,
@@ -132,9 +134,9 @@ static void make_claim(client_t *client, call_t *call)
     call->has_written = !rv;
 }
 
-/* ----- a response stored ----- */
+/* ----- storing a response ----- */
 
-static void give_response(client_t *client, call_t *call)
+static void put_response(client_t *client, call_t *call)
 {
     apr_time_t now = apr_time_now();
     apr_time_t expiry = call->op.expiry < now + EXPIRY_MAX ? call->op.expiry
@@ -153,13 +155,13 @@ void staple_share_make_call(client_t *client, call_t *call)
 {
     switch (call->op.kind) {
     case GET:
-        fetch_response(client, call);
+        get_response(client, call);
         break;
     case CLAIM:
         make_claim(client, call);
         break;
     case PUT:
-        give_response(client, call);
+        put_response(client, call);
         break;
     }
     apr_pool_clear(client->scratch);

@@ -1,15 +1,16 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What lies between the refresher and the share's thread: requests, and how the
- * provider has fared with them. All of it happens under the engine's mutex,
- * which is never held during a provider call.
+ * What the refresher and the share's thread both use: the requests, and whether
+ * the provider works. Every function here is called with the engine's mutex
+ * held, and that mutex is never held during a call of the provider.
  *
  * The one idea: a request is in exactly one place: queued, settling (a claim
- * that waits for its second look), running, or finished. The refresher may take
- * a get or a claim away from any of them, the running one included, and the
- * thread then throws away what its call came to; that is how each is answered
- * exactly once and never late. A put belongs to the thread as soon as it runs.
+ * that was written and is to be read once more), running, or finished. When a
+ * get or a claim is too late, the refresher takes it out of its place, even
+ * while its call runs, and the thread then discards the result of that call. So
+ * each request is answered exactly once, and in time. A put that runs is not
+ * taken from the thread.
  */
 
 #include "share_int.h"
@@ -19,7 +20,7 @@
 
 /* ----- lists ----- */
 
-static void append(list_t *list, request_t *request)
+static void append_request(list_t *list, request_t *request)
 {
     request->next = NULL;
     if (list->first) {
@@ -32,8 +33,8 @@ static void append(list_t *list, request_t *request)
     list->count++;
 }
 
-/* Take the first one off; NULL: there is none. */
-static request_t *shift(list_t *list)
+/* Take the first request out of a list; NULL: it is empty. */
+static request_t *take_first(list_t *list)
 {
     request_t *request = list->first;
 
@@ -44,7 +45,7 @@ static request_t *shift(list_t *list)
     return request;
 }
 
-/* Take all at once. */
+/* Take all requests out of a list. */
 static list_t take_list(list_t *list)
 {
     list_t all = *list;
@@ -54,7 +55,7 @@ static list_t take_list(list_t *list)
     return all;
 }
 
-/* ----- how the provider fares ----- */
+/* ----- whether the provider works ----- */
 
 static int is_stuck(const engine_t *engine, apr_time_t now)
 {
@@ -84,14 +85,14 @@ void staple_share_note_state(const engine_t *engine, apr_time_t now,
     }
 }
 
-/* ----- from place to place ----- */
+/* ----- requests move from place to place ----- */
 
-static void finish(engine_t *engine, request_t *request)
+static void finish_request(engine_t *engine, request_t *request)
 {
     if (request->answer.outcome == STAPLE_SHARE_NO_ANSWER) {
         engine->state.unanswered++;
     }
-    append(&engine->finished, request);
+    append_request(&engine->finished, request);
     apr_thread_cond_signal(engine->done);
 }
 
@@ -103,13 +104,13 @@ request_t *staple_share_take_finished(engine_t *engine)
 static void enqueue(engine_t *engine, request_t *request)
 {
     engine->bytes += request->op.len;
-    append(&engine->queued, request);
+    append_request(&engine->queued, request);
     apr_thread_cond_signal(engine->work);
 }
 
 static request_t *dequeue(engine_t *engine)
 {
-    request_t *request = shift(&engine->queued);
+    request_t *request = take_first(&engine->queued);
 
     if (request) {
         engine->bytes -= request->op.len;
@@ -139,27 +140,27 @@ void staple_share_refuse(engine_t *engine, request_t *request)
         free(request);
         return;
     }
-    finish(engine, request);
+    finish_request(engine, request);
 }
 
 request_t *staple_share_take_next(engine_t *engine, apr_time_t now)
 {
     const request_t *settling = engine->settling.first;
 
-    return settling && settling->ready_at <= now ? shift(&engine->settling)
+    return settling && settling->ready_at <= now ? take_first(&engine->settling)
                                                  : dequeue(engine);
 }
 
-/* Take the running request from the thread, unless it is a put. */
+/* Answer the running request without a result, unless it is a put. */
 static void take_running(engine_t *engine)
 {
     if (engine->running && engine->running->op.kind != PUT) {
-        finish(engine, engine->running);
+        finish_request(engine, engine->running);
         engine->running = NULL;
     }
 }
 
-/* Refuse all that waits. */
+/* Refuse all requests that wait for the thread. */
 static void refuse_waiting(engine_t *engine)
 {
     request_t *request;
@@ -167,7 +168,7 @@ static void refuse_waiting(engine_t *engine)
     while ((request = dequeue(engine))) {
         staple_share_refuse(engine, request);
     }
-    while ((request = shift(&engine->settling))) {
+    while ((request = take_first(&engine->settling))) {
         staple_share_refuse(engine, request);
     }
 }
@@ -185,25 +186,27 @@ static apr_time_t earlier(apr_time_t a, apr_time_t b)
     return a < b ? a : b;
 }
 
-/* Finish what is too late in a list; when the next one will be. */
+/* Finish the requests of a list whose deadline has passed.
+ * @return the earliest deadline of the others, or NEVER */
 static apr_time_t expire_list(engine_t *engine, list_t *list, apr_time_t now)
 {
     list_t all = take_list(list);
     apr_time_t next = NEVER;
     request_t *request;
 
-    while ((request = shift(&all))) {
+    while ((request = take_first(&all))) {
         if (request->deadline <= now) {
-            finish(engine, request);
+            finish_request(engine, request);
             continue;
         }
-        append(list, request);
+        append_request(list, request);
         next = earlier(next, request->deadline);
     }
     return next;
 }
 
-/* The same for the call under way; it may get stuck, too. */
+/* The same for the running request. Its call may also hang, which is the case
+ * from STAPLE_SHARE_STUCK on. */
 static apr_time_t expire_running(engine_t *engine, apr_time_t now)
 {
     apr_time_t next = NEVER;
@@ -253,15 +256,16 @@ static void note_error(engine_t *engine, apr_status_t status, apr_time_t now)
     if (over < 0) {
         return;
     }
-    if (over < 6) { /* 2^6 of the shortest is more than the longest */
+    if (over < 6) { /* 64 times the shortest pause exceeds the longest */
         pause = STAPLE_SHARE_PAUSE_MIN << over;
     }
     engine->retry_at = now + pause;
     refuse_waiting(engine);
 }
 
-/* A miss proves nothing: clients of dead servers report one. So it neither
- * ends a row of errors nor adds to it. */
+/* "Not found" does not show that the provider works: the clients of redis and
+ * memcache report it for a server that is down, too. So it neither ends a row
+ * of errors nor adds to it. */
 static void note_health(engine_t *engine, const call_t *call, apr_time_t now)
 {
     if (is_stuck(engine, now)) {
@@ -294,17 +298,19 @@ static void count(staple_share_state_t *state, const call_t *call)
     }
 }
 
-/* Who looked before our claim was written may write as late as this. */
-static void settle(engine_t *engine, request_t *request, apr_time_t now,
-                   apr_interval_time_t took)
+/* Another server may have found no claim before ours was written, and then
+ * write its own, at the latest within this time. So ours is read again after
+ * it. */
+static void begin_settling(engine_t *engine, request_t *request, apr_time_t now,
+                           apr_interval_time_t took)
 {
     request->op.is_written = 1;
     request->ready_at = now + STAPLE_SHARE_SETTLE + took;
-    append(&engine->settling, request);
+    append_request(&engine->settling, request);
 }
 
-/* To where the request is to be next. Where the refresher has taken it away,
- * what the call came to is thrown away. */
+/* Put the request of a call that has returned where it belongs next. If the
+ * refresher has taken the request away meanwhile, the result is discarded. */
 static void return_request(engine_t *engine, request_t *request,
                        const call_t *call, apr_time_t now,
                        apr_interval_time_t took)
@@ -316,12 +322,12 @@ static void return_request(engine_t *engine, request_t *request,
         free(call->der);
     }
     else if (call->has_written && !is_slow(engine, now)) {
-        settle(engine, request, now, took);
+        begin_settling(engine, request, now, took);
     }
     else {
         request->answer = call->answer;
         request->der = call->der;
-        finish(engine, request);
+        finish_request(engine, request);
     }
     engine->running = NULL;
 }

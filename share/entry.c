@@ -1,13 +1,13 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The entries of the share, byte by byte; share/entry.h has the
- * picture. What lives here: keys, records and claims, written and read. What
- * does not: how they get into the store and for how long.
+ * The entries of the share, byte by byte; share/entry.h shows their layout.
+ * What lives here: how keys, records and claims are written and read. What does
+ * not: how they get into the store, and for how long.
  *
- * The one idea: anybody may have written what is found. It is ours only if it
- * is, byte for byte, as it would be written here, and what is not ours counts
- * as nothing at all.
+ * The one idea: anybody may have written what is found in the store. An entry
+ * is accepted only if it is, byte for byte, what this file would write; any
+ * other is treated as if there were none.
  */
 
 #include "entry.h"

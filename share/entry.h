@@ -4,15 +4,15 @@
 #define STAPLE_SHARE_ENTRY_H
 
 /*
- * The entries of the share: what lies in the store under which key. Pure:
- * bytes and moments go in, bytes and outcomes come out. For the files of the
- * share and their tests.
+ * The entries of the share: the keys, and the values that are stored under
+ * them. Pure functions: they read and write the bytes that they are given and
+ * nothing else. For the files of the share and their tests.
  *
  * Keys. A provider makes its own of an id: redis and memcache write
  * "mod_staple:" and the id in hexadecimal (so twice as long; 250 bytes are
  * the limit), dbm and dc take it as it is, shmcb picks a partition by its
  * first byte. So a key starts with what differs, the certificate's id, and
- * ends with what tells our entries from those of others:
+ * ends with what distinguishes our entries from those of others:
  *
  *   +--------------+----------+---------+------------------------------+
  *   | id, 32 bytes | "staple" | version | 'r' a response, 'c' a claim  |

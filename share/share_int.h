@@ -31,10 +31,11 @@ extern "C" {
 
 #define NEVER APR_INT64_MAX
 
-/** A call that takes longer hangs. */
+/** A call that has taken longer than this is treated as one that hangs. */
 #define STAPLE_SHARE_STUCK apr_time_from_sec(1)
 
-/** After so many errors in a row a pause is made, doubled by each further. */
+/** After so many errors in a row the provider is not called for the shortest
+ * pause; each further error doubles it, up to the longest. */
 #define STAPLE_SHARE_FAILING 3
 #define STAPLE_SHARE_PAUSE_MIN apr_time_from_sec(1)
 #define STAPLE_SHARE_PAUSE_MAX apr_time_from_sec(60)
@@ -55,8 +56,9 @@ typedef struct operation_t {
     apr_size_t len;           /* put: bytes of the record; else 0 */
 } operation_t;
 
-/** What the refresher wants: one block of malloc, the record behind it in
- * there. Whoever takes it out of its last place frees it. */
+/** A request of the refresher: one block of malloc, with the record at its end.
+ * Whoever takes it out of the list of finished requests frees it; a put is
+ * freed by the thread. */
 typedef struct request_t {
     struct request_t *next;
     operation_t op;
@@ -76,11 +78,11 @@ typedef struct list_t {
     int count;
 } list_t;
 
-/** A request as the thread works on it without the mutex: a copy, for the
- * refresher may take the request away, and what came of it. */
+/** A call under way, used by the thread without the mutex: a copy of its
+ * request, because the refresher may take that away, and its result. */
 typedef struct call_t {
     operation_t op;
-    unsigned char *record; /* put: stays with the thread */
+    unsigned char *record; /* put: at the end of the request */
     staple_share_answer_t answer;
     unsigned char *der;    /* that answer.der points to, of malloc */
     int has_written;       /* claim: it was written by this call */
@@ -97,7 +99,7 @@ typedef struct backend_t {
     apr_abortfunc_t on_oom;   /* what httpd's pools call, for our own */
 } backend_t;
 
-/** What calls are made with; once there is a thread, that thread's alone. */
+/** What calls are made with. Only the thread uses it once that has started. */
 typedef struct client_t {
     backend_t backend;
     unsigned char claim[STAPLE_SHARE_CLAIM_LEN]; /* the bytes of our claims */
@@ -107,8 +109,9 @@ typedef struct client_t {
 
 #define ENGINE_MAGIC 0x454E4749u
 
-/** All that a thread touches. Its pools have no parent: whoever comes last,
- * the thread or the refresher, leaves nothing that the other still needs. */
+/** Everything that a thread uses. Its pools have no parent, so they live on
+ * when the refresher's pools are destroyed while the thread is still in a call.
+ * */
 typedef struct engine_t {
     staple_magic_t magic;
     apr_pool_t *pool;      /* of all this; has no parent */
@@ -135,28 +138,28 @@ typedef struct engine_t {
 
 /* ---- share/call.c: in the thread, without the mutex ---- */
 
-/** Make the calls that a request takes, however long that may be. */
+/** Call the provider as the request says. May take any time, or for ever. */
 void staple_share_make_call(client_t *client, call_t *call);
 
 /* ---- share/engine.c: under the mutex ---- */
 
-/** Queue a new request; refuse it where there is no room or the share is to be
- * left alone. */
+/** Queue a new request, or refuse it: where the queue is full, or while the
+ * provider is not called. */
 void staple_share_accept(engine_t *engine, request_t *request, apr_time_t now);
 
 /** End a request that will not be made: a put is dropped and freed, the others
  * are finished without an answer. */
 void staple_share_refuse(engine_t *engine, request_t *request);
 
-/** Take what is to be done next; NULL: nothing now. */
+/** Take the request that is to be handled next; NULL: there is none now. */
 request_t *staple_share_take_next(engine_t *engine, apr_time_t now);
 
 /** Note that a request is worked on from now, and fill in the call for it. */
 void staple_share_begin(engine_t *engine, request_t *request, apr_time_t now,
                         call_t *call);
 
-/** Note what a call came to. Its request, if the refresher still wants it, is
- * then finished, or settling. */
+/** Note the result of a call. Its request is then finished, or settling, unless
+ * the refresher has taken it away. */
 void staple_share_conclude(engine_t *engine, request_t *request,
                            const call_t *call, apr_time_t now);
 
@@ -169,8 +172,8 @@ void staple_share_give_up(engine_t *engine);
 /** Take what is finished: a chain, in order, of the caller's. */
 request_t *staple_share_take_finished(engine_t *engine);
 
-/** How the share fares. A call that hangs counts as an error before it has
- * returned, which it may never do. */
+/** The state of the share. A call that hangs counts as an error although it has
+ * not returned. */
 void staple_share_note_state(const engine_t *engine, apr_time_t now,
                              staple_share_state_t *state);
 

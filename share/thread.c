@@ -6,10 +6,10 @@
  * of the provider (share/call.c).
  *
  * The one idea: a provider call may hang for ever (apr_memcache reads without
- * a timeout, and so in effect does apr_redis), so it is made on a thread that
- * can be given up. All that this thread touches belongs to an engine, which
- * has pools without a parent. An engine whose thread hangs is abandoned: nobody
- * touches it until its thread has ended, and then it is freed.
+ * a timeout, and so in effect does apr_redis), so it is made on a thread of its
+ * own, which nobody waits for. All memory that this thread uses belongs to an
+ * engine, whose pools have no parent. An engine whose thread hangs is
+ * abandoned: nobody uses it until its thread has ended, and then it is freed.
  */
 
 #include "share_int.h"
@@ -21,12 +21,12 @@
 /* How long a stop waits for the thread. */
 #define STOP_PATIENCE apr_time_from_msec(100)
 
-/* What is kept of memory that a large answer took. */
+/* Bytes that the pool of a call keeps for the next one. */
 #define SCRATCH_KEPT ((apr_size_t)256 * 1024)
 
 /* ----- in the thread ----- */
 
-static void await_work(engine_t *engine, apr_time_t now)
+static void wait_for_work(engine_t *engine, apr_time_t now)
 {
     const request_t *settling = engine->settling.first;
 
@@ -39,7 +39,7 @@ static void await_work(engine_t *engine, apr_time_t now)
     }
 }
 
-/* Wait for something to do; NULL: stopped. */
+/* Wait for the next request; NULL: the thread is to end. */
 static request_t *next_request(engine_t *engine)
 {
     while (!engine->is_stopped) {
@@ -49,14 +49,14 @@ static request_t *next_request(engine_t *engine)
         if (request) {
             return request;
         }
-        await_work(engine, now);
+        wait_for_work(engine, now);
     }
     return NULL;
 }
 
-/* The refresher may take the request, and free it, while the mutex is not
- * held. */
-static void work_on(engine_t *engine, request_t *request)
+/* The refresher may take the request, and free it, while the mutex is not held;
+ * so the call has a copy of it. */
+static void handle_request(engine_t *engine, request_t *request)
 {
     call_t call;
 
@@ -69,7 +69,7 @@ static void work_on(engine_t *engine, request_t *request)
     staple_share_conclude(engine, request, &call, staple_clock_now());
 }
 
-static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
+static void *APR_THREAD_FUNC run_thread(apr_thread_t *thread, void *data)
 {
     engine_t *engine = STAPLE_CAST(engine_t, ENGINE_MAGIC, data);
     request_t *request;
@@ -78,7 +78,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
     apr_setup_signal_thread(); /* the server's signals are not for us */
     apr_thread_mutex_lock(engine->mutex);
     while ((request = next_request(engine))) {
-        work_on(engine, request);
+        handle_request(engine, request);
     }
     engine->has_ended = 1;
     apr_thread_cond_signal(engine->done);
@@ -122,7 +122,7 @@ static void free_engine(engine_t *engine)
     apr_pool_destroy(engine->pool);
 }
 
-static apr_status_t sign_claims(client_t *client,
+static apr_status_t write_claim(client_t *client,
                                 const unsigned char *identity)
 {
     unsigned char made[STAPLE_SHARE_IDENTITY_LEN];
@@ -162,7 +162,8 @@ static apr_status_t start_thread(engine_t *engine)
     if (!rv) {
         rv = apr_thread_cond_create(&engine->done, p);
     }
-    return rv ? rv : apr_thread_create(&engine->thread, NULL, work, engine, p);
+    return rv ? rv : apr_thread_create(&engine->thread, NULL, run_thread,
+                                       engine, p);
 }
 
 apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
@@ -176,7 +177,7 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
         return rv;
     }
     engine->state = *state;
-    rv = sign_claims(&engine->client, identity);
+    rv = write_claim(&engine->client, identity);
     if (!rv) {
         rv = make_scratch(&engine->client);
     }
