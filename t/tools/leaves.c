@@ -7,8 +7,8 @@
  *   leaves ISSUER ISSUER-KEY KEY URL DIRECTORY SERIAL COUNT
  *
  * Certificate N of COUNT is for hostN.test, has the serial SERIAL + N - 1, and
- * goes into DIRECTORY/hostN.test.pem with the issuer's after it. As those of any
- * public CA it says which key of its issuer has signed it.
+ * goes into DIRECTORY/hostN.test.pem with the issuer's after it. As those of
+ * any public CA it says which key of its issuer has signed it.
  */
 
 #include <stdio.h>
