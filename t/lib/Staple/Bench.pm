@@ -71,7 +71,7 @@ sub load_end
 {
     my ($load) = @_;
 
-    wait_for(sub { !is_running($load->{pid}) }, 300);
+    wait_for(sub { !is_running($load->{pid}) }, 900);
     my $cpu = cpu_of($load->{server}->pid) - $load->{cpu};
     my $said = read_file($load->{log});
     my ($json) = $said =~ /^(\{.*\})$/m or die "load: $said\n";
@@ -91,7 +91,7 @@ sub settle
 
     while (time < $began + $seconds) {
         my $got = load($server, %o, count => scalar @{ $o{names} },
-                       seconds => 60, workers => 2);
+                       seconds => 60 + @{ $o{names} } / 20, workers => 2);
 
         return time - $began if $got->{good} == @{ $o{names} };
         select undef, undef, undef, 0.02;

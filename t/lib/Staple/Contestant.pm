@@ -85,6 +85,7 @@ sub start
 {
     my ($self, $leaves, $responder, @lines) = @_;
 
+    $self->{patience} = 30 + @$leaves / 10; # seconds
     $self->{leaves} = $leaves;
     $self->{responder} = $responder;
     $self->{lines} = \@lines;
@@ -144,7 +145,7 @@ sub _httpd
     # Its directory, with what was kept there, belongs to the object.
     if (!$self->{dir}) {
         $self->{httpd} = Staple::Httpd->new(
-            log_level => 'warn',
+            log_level => 'warn', patience => $self->{patience},
             vhosts => [map { { cert => $_ } } @{ $self->{leaves} }],
             $httpd_with{ $self->{how} }->(@{ $self->{lines} }));
         $self->{dir} = $self->{httpd}->dir;
@@ -190,7 +191,7 @@ sub _nginx
         my $conf = write_file("$dir/conf", $self->_nginx_conf($port, $dir));
 
         return ('nginx', '-c', $conf, '-e', "$dir/start.log");
-    });
+    }, $self->{patience});
 }
 
 # ----- HAProxy -----
@@ -244,7 +245,7 @@ frontend tls
     http-request return status 204
 END
         return ('haproxy', '-W', '-db', '-f', $conf);
-    });
+    }, $self->{patience});
 }
 
 # ----- Caddy -----
@@ -284,7 +285,7 @@ sub _caddy
         return ('env', "XDG_CONFIG_HOME=$dir", "XDG_DATA_HOME=$dir",
                 tool('caddy'), 'run', '--config', $self->{conf}, '--adapter',
                 'caddyfile');
-    });
+    }, $self->{patience});
 }
 
 1;

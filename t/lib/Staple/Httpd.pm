@@ -16,7 +16,8 @@
 # (lines that replace the sizing of the MPM), as (where the test runs as root:
 # the account to start it as), names (a Staple::Names that it resolves by),
 # preload (libraries for LD_PRELOAD, behind the sanitizers'), env (a hash),
-# program (what to run in httpd's place, with its arguments).
+# program (what to run in httpd's place, with its arguments), patience (30: the
+# seconds that a start or a restart may take).
 #
 # The error log is part of the result: log_ok fails on any line of level warn
 # or above that was not expected, on anything that is no log line (a
@@ -123,7 +124,7 @@ sub new
     my $number = ++$made;
     my $self = bless {
         mpm => 'event', staple => 1, modules => [], conf => '', vhosts => [],
-        ports => 1, args => ['-DFOREGROUND'], number => $number,
+        ports => 1, args => ['-DFOREGROUND'], patience => 30, number => $number,
         dir => work_dir() . "/httpd$number",
         %o,
     }, $class;
@@ -282,14 +283,14 @@ sub launch
         env => $self->_env, cmd => [$self->_command(@{ $self->{args} })]);
 }
 
-# Whether it has come up after all, or is alive after so many seconds.
+# Whether it has come up after all.
 sub await_start
 {
-    my ($self, $seconds) = @_;
+    my ($self) = @_;
 
     wait_for(sub { !is_running($self->{pid})
                    || $self->_generations > $self->{before} && $self->_is_up },
-             $seconds // 30);
+             $self->{patience});
     return $self->{was_up} = 1 if is_running($self->{pid});
     return 0;
 }
@@ -338,21 +339,21 @@ sub start_fails
 
 sub is_alive { return $_[0]{pid} && is_running($_[0]{pid}) }
 
-# Signal it and wait until a new generation is in service, so many seconds.
+# Signal it and wait until a new generation is in service.
 sub _renew
 {
-    my ($self, $signal, $seconds) = @_;
+    my ($self, $signal) = @_;
     my $before = $self->_generations;
 
     kill $signal, $self->{pid};
     wait_for(sub { !is_running($self->{pid}) || $self->_generations > $before },
-             $seconds // 30);
+             $self->{patience});
     die "httpd did not restart\n"
         if !is_running($self->{pid}) || $self->_generations <= $before;
     return $self;
 }
 
-sub graceful { return $_[0]->_renew('USR1', $_[1]) }
+sub graceful { return $_[0]->_renew('USR1') }
 
 sub restart { return $_[0]->_renew('HUP') }
 

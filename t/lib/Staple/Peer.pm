@@ -9,6 +9,8 @@
 #   });
 #   $nginx->port, $nginx->dir
 #
+# A third argument says how many seconds it may take to listen: 20 without.
+#
 # The directory belongs to the account that httpd's children have, for servers
 # that give up root by themselves.
 
@@ -28,7 +30,7 @@ my $started = 0;
 
 sub start
 {
-    my ($class, $name, $command) = @_;
+    my ($class, $name, $command, $seconds) = @_;
     my $dir = work_dir() . "/$name" . ++$started;
     my $self = bless { dir => $dir, log => "$dir/output" }, $class;
 
@@ -41,7 +43,8 @@ sub start
 
         $self->{pid} = spawn(name => $name, log => $self->{log},
                              cmd => [tool($program), @args]);
-        wait_for(sub { !is_running($self->{pid}) || $self->_is_up }, 20);
+        wait_for(sub { !is_running($self->{pid}) || $self->_is_up },
+                 $seconds // 20);
         last if is_running($self->{pid});
     }
     return $self if $self->_is_up;
