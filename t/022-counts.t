@@ -63,6 +63,14 @@ at_most($certificate, 300_000, 'a start: a certificate');
 at_most((instructions(@add, 'certs', 10, 1000) - $few) / 1000, 2_000,
         'a start: a further virtual host of a known certificate');
 
+# Twice as many hosts, sorting and all.
+my @whole = (['staple_cert_add', 'staple_cert_registry_finish'], 'certs', 1);
+my $hosts = instructions(@whole, 4_000);
+my $twice = instructions(@whole, 8_000);
+cmp_ok($twice / $hosts, '<=', 2.1,
+       sprintf 'a start: 8,000 hosts of a certificate to 4,000: %.2f',
+       $twice / $hosts);
+
 my $none = bytes(100, 0);
 at_most((bytes(2100, 0) - $none) / 2000, 1024, 'bytes: a certificate');
 at_most((bytes(100, 20_000) - $none) / 20_000, 100,
@@ -85,7 +93,7 @@ at_most(more(['staple_rules_is_believed'], 2, 12, 'counts', 'judge'),
 
 # The refresher takes ten steps a second, and its copy of the ring one round.
 for my $case (['staple_refresh_step', 'idle', 600, 'a step with nothing to do'],
-              ['staple_cache_copy_round', 'copy', 1_000,
+              ['staple_cache_copy_round', 'copy', 1_300,
                'a round of the copy with nothing to do']) {
     my ($function, $word, $bound, $what) = @$case;
     my $small = more([$function], 1, 101, 'counts', $word, 100);
