@@ -334,9 +334,9 @@ apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
 int staple_rules_is_better(const staple_cert_policy_t *policy,
                            const staple_cache_meta_t *held,
                            const staple_ocsp_verdict_t *verdict,
-                           apr_time_t now)
+                           int is_smaller, apr_time_t now)
 {
-    apr_time_t from, until;
+    apr_time_t from, until, end;
 
     staple_ocsp_window(&policy->times, held->this_update, held->next_update,
                        &from, &until);
@@ -349,5 +349,6 @@ int staple_rules_is_better(const staple_cert_policy_t *policy,
     if ((apr_uint32_t)verdict->status != held->status) {
         return verdict->status == STAPLE_OCSP_REVOKED;
     }
-    return end_of(policy, verdict->this_update, verdict->next_update) > until;
+    end = end_of(policy, verdict->this_update, verdict->next_update);
+    return end > until || (end == until && is_smaller);
 }

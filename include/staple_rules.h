@@ -117,13 +117,15 @@ apr_interval_time_t staple_rules_probe_interval(apr_interval_time_t outage);
 /**
  * Whether a verified response should take the place of the held one: it is
  * newer (thisUpdate), or as new and either revokes or is served longer, or
- * what is held is an error or has ended. The held status is a
- * staple_ocsp_status_e.
+ * the same in all that and smaller, or what is held is an error or has ended.
+ * The held status is a staple_ocsp_status_e.
+ * @param is_smaller whether it has fewer bytes than the held one: each
+ *        handshake sends them, and OpenSSL from 3.6 on decodes them there
  */
 int staple_rules_is_better(const staple_cert_policy_t *policy,
                            const staple_cache_meta_t *held,
                            const staple_ocsp_verdict_t *verdict,
-                           apr_time_t now);
+                           int is_smaller, apr_time_t now);
 
 /**
  * Whether a response grows too old, although it is valid for longer: nothing

@@ -19,11 +19,11 @@ held_t staple_refresh_read_held_into(const staple_cache_t *cache,
                                      unsigned char buf[STAPLE_CACHE_DER_MAX])
 {
     held_t held;
-    apr_size_t len;
 
     memset(&held, 0, sizeof(held));
     held.is_there = staple_cache_read(cache, cert->slot, buf,
-                                      STAPLE_CACHE_DER_MAX, &len, &held.meta)
+                                      STAPLE_CACHE_DER_MAX, &held.len,
+                                      &held.meta)
                     == APR_SUCCESS;
     if (held.is_there
         && staple_rules_may_serve(cert->policy, &held.meta, now)) {
@@ -83,12 +83,12 @@ apr_status_t staple_refresh_store(staple_refresh_t *refresh,
 
 int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   const held_t *held,
-                                  const staple_ocsp_verdict_t *verdict,
-                                  apr_time_t now)
+                                  const believed_t *response, apr_time_t now)
 {
     return !held->is_there
-           || staple_rules_is_better(cert->policy, &held->meta, verdict,
-                                     now);
+           || staple_rules_is_better(cert->policy, &held->meta,
+                                     response->verdict,
+                                     response->len < held->len, now);
 }
 
 staple_cache_meta_t staple_refresh_meta_of(const staple_ocsp_verdict_t *verdict,
@@ -138,7 +138,7 @@ int staple_refresh_store_wanted(staple_refresh_t *refresh,
     apr_time_t now = apr_time_now();
     staple_cache_meta_t meta;
 
-    if (!staple_refresh_is_improvement(cert, held, verdict, now)) {
+    if (!staple_refresh_is_improvement(cert, held, response, now)) {
         return 0;
     }
     meta = staple_refresh_meta_of(verdict, now);

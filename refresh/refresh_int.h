@@ -106,6 +106,7 @@ struct staple_refresh_round_t {
 typedef struct held_t {
     int is_there;             /* whether there is anything at all */
     staple_cache_meta_t meta;
+    apr_size_t len;           /* its bytes */
     apr_time_t until;         /* until when it may be served; 0: it may not */
 } held_t;
 
@@ -206,8 +207,7 @@ int staple_refresh_is_held(staple_refresh_t *refresh, const staple_cert_t *cert,
 /** Whether a believed response should take the place of what is held. */
 int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   const held_t *held,
-                                  const staple_ocsp_verdict_t *verdict,
-                                  apr_time_t now);
+                                  const believed_t *response, apr_time_t now);
 
 /** What is kept beside a believed response that is obtained now. */
 staple_cache_meta_t staple_refresh_meta_of(const staple_ocsp_verdict_t *verdict,

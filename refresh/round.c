@@ -710,6 +710,7 @@ static int is_answer_wanted(round_t *round,
                             const staple_share_answer_t *answer)
 {
     const staple_cert_t *cert = round->task->cert;
+    believed_t response = { &round->verdict, answer->der, answer->der_len };
     apr_time_t now = apr_time_now();
     held_t held;
 
@@ -720,7 +721,7 @@ static int is_answer_wanted(round_t *round,
         return 0;
     }
     held = staple_refresh_read_held(round->task->refresh, cert, now);
-    return staple_refresh_is_improvement(cert, &held, &round->verdict, now);
+    return staple_refresh_is_improvement(cert, &held, &response, now);
 }
 
 static void on_shared(void *baton, const staple_share_answer_t *answer)

@@ -117,7 +117,7 @@ void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
 
     item->end = ITEM_FRESH;
     if (item->held.this_update
-        && !staple_rules_is_better(policy, &item->held, verdict, now)) {
+        && !staple_rules_is_better(policy, &item->held, verdict, 0, now)) {
         item->until = staple_rules_serve_until(policy, &item->held);
         return;
     }

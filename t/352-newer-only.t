@@ -1,8 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
 # What takes the place of a response that is held is newer; or as new and
-# lasts longer. Older ones do not, nor one that ends sooner without being
-# newer, whether a responder sends them or a file holds them.
+# lasts longer; or the same and smaller. Older ones do not, nor one that ends
+# sooner without being newer, whether a responder sends them or a file holds
+# them.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -19,14 +20,13 @@ my $httpd = Staple::Httpd->new(
                { cert => $offline, conf => 'StapleResponseFile {dir}/r.der' }]);
 my $file = $httpd->dir . '/r.der';
 
-# Two answers of the same second that end so many seconds from it.
+# Two answers of the same second, to these commands.
 sub twins
 {
     my ($one, $other) = @_;
 
     for (1 .. 50) {
-        my @der = map { answer($responder, $offline, "validity -60 $_") }
-            $one, $other;
+        my @der = map { answer($responder, $offline, $_) } $one, $other;
         my @this = map { (times_of($_))[0] } @der;
 
         return @der if $this[0] eq $this[1];
@@ -46,7 +46,7 @@ sub is_stapled
 
 # --- from the responder ---
 
-my ($short, $long) = twins(3600, 7200);
+my ($short, $long) = twins('validity -60 3600', 'validity -60 7200');
 put_file($file, $short);
 $httpd->start;
 my $held = wait_for_staple($httpd, 'good');
@@ -83,6 +83,15 @@ ok(!wait_for(sub { handshake($httpd, name => 'offline.test')->{der} ne $long },
 my $newer = answer($responder, $offline, 'validity -10 1800');
 put_file($file, $newer);
 ok(is_stapled($newer), 'newer and shorter: taken');
+my ($large, $small) = twins('validity -5 3600 | delegated good',
+                            'validity -5 3600');
+put_file($file, $large);
+ok(is_stapled($large), 'with the certificate of a delegate');
+put_file($file, $small);
+ok(is_stapled($small), 'the same without, which is smaller: taken');
+put_file($file, $large);
+ok(!wait_for(sub { handshake($httpd, name => 'offline.test')->{der} ne $small },
+             2.5), '... and the larger one is not');
 
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok;

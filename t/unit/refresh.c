@@ -303,20 +303,27 @@ static const struct better_case_t {
     int new_status;
     long now;
     int expected;
+    int is_smaller;
 } better_cases[] = {
-    { "newer", 0, 100, GOOD, 0, 1, 101, GOOD, 50, 1 },
-    { "newer but ends sooner", 0, 100, GOOD, 0, 1, 60, GOOD, 50, 1 },
-    { "the same", 0, 100, GOOD, 0, 0, 100, GOOD, 50, 0 },
-    { "as new and longer", 0, 100, GOOD, 0, 0, 200, GOOD, 50, 1 },
-    { "as new and shorter", 0, 100, GOOD, 0, 0, 90, GOOD, 50, 0 },
-    { "older", 10, 100, GOOD, 0, 0, 100, GOOD, 50, 0 },
-    { "older but longer", 10, 100, GOOD, 0, 0, 500, GOOD, 50, 0 },
-    { "older, the held one has ended", 10, 40, GOOD, 0, 0, 500, GOOD, 50, 1 },
-    { "revoked, as new", 0, 100, GOOD, 0, 0, 100, REVOKED, 50, 1 },
-    { "good, as new as revoked", 0, 100, REVOKED, 0, 0, 200, GOOD, 50, 0 },
-    { "good again, newer", 0, 100, REVOKED, 0, 1, 100, GOOD, 50, 1 },
+    { "newer", 0, 100, GOOD, 0, 1, 101, GOOD, 50, 1, 0 },
+    { "newer but ends sooner", 0, 100, GOOD, 0, 1, 60, GOOD, 50, 1, 0 },
+    { "the same", 0, 100, GOOD, 0, 0, 100, GOOD, 50, 0, 0 },
+    { "the same, and smaller", 0, 100, GOOD, 0, 0, 100, GOOD, 50, 1, 1 },
+    { "smaller, ends sooner", 0, 100, GOOD, 0, 0, 99, GOOD, 50, 0, 1 },
+    { "smaller, older", 1, 100, GOOD, 0, 0, 100, GOOD, 50, 0, 1 },
+    { "smaller, good instead of revoked", 0, 100, REVOKED, 0, 0, 100, GOOD, 50,
+      0, 1 },
+    { "as new and longer", 0, 100, GOOD, 0, 0, 200, GOOD, 50, 1, 0 },
+    { "as new and shorter", 0, 100, GOOD, 0, 0, 90, GOOD, 50, 0, 0 },
+    { "older", 10, 100, GOOD, 0, 0, 100, GOOD, 50, 0, 0 },
+    { "older but longer", 10, 100, GOOD, 0, 0, 500, GOOD, 50, 0, 0 },
+    { "older, the held one has ended", 10, 40, GOOD, 0, 0, 500, GOOD, 50, 1,
+      0 },
+    { "revoked, as new", 0, 100, GOOD, 0, 0, 100, REVOKED, 50, 1, 0 },
+    { "good, as new as revoked", 0, 100, REVOKED, 0, 0, 200, GOOD, 50, 0, 0 },
+    { "good again, newer", 0, 100, REVOKED, 0, 1, 100, GOOD, 50, 1, 0 },
     { "a response for an error", 40, 100, STAPLE_OCSP_UNKNOWN, ERROR, 0, 60,
-      GOOD, 50, 1 },
+      GOOD, 50, 1, 0 },
 };
 
 static void test_better(void)
@@ -337,7 +344,7 @@ static void test_better(void)
         verdict.this_update = T0 + S(c->new_this);
         verdict.next_update = T0 + S(c->new_next);
         is_int(staple_rules_is_better(&policy, &held, &verdict,
-                                      T0 + S(c->now)),
+                                      c->is_smaller, T0 + S(c->now)),
                c->expected, c->name);
     }
 }
@@ -398,7 +405,7 @@ static void test_age(void)
        && !staple_rules_may_serve(&policy, &meta, end),
        "served to an age of ten days");
     ok(staple_rules_serve_until(&policy, &meta) == end, "... and it is told");
-    ok(!staple_rules_is_better(&policy, &meta, &same, end),
+    ok(!staple_rules_is_better(&policy, &meta, &same, 0, end),
        "... but not replaced by itself");
     ok(!staple_rules_is_overdue(&policy, &same, T0 + S(6 * DAY))
        && staple_rules_is_overdue(&policy, &same, T0 + S(7 * DAY)),

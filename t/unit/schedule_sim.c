@@ -227,7 +227,7 @@ static void renew(client_t *c, apr_time_t now)
 
         c->failing = 0;
         if (!c->is_held
-            || staple_rules_is_better(&policy, &c->held, &verdict, now)) {
+            || staple_rules_is_better(&policy, &c->held, &verdict, 0, now)) {
             hold(c, &verdict, now);
         }
         c->due = staple_rules_due(&policy, c->cert.id, &meta, -1);
