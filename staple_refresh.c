@@ -191,6 +191,7 @@ static void plan_all(staple_refresh_t *refresh)
         staple_refresh_set_bare(task,
                                 !staple_refresh_is_held(refresh, cert, now));
         staple_refresh_add_files(refresh, cert);
+        staple_refresh_renew_since(refresh, cert, now);
     }
 }
 
@@ -234,6 +235,7 @@ static void handle_request(task_t *task, apr_uint32_t what, apr_time_t now)
     if ((what & STAPLE_CACHE_FORGET) && may_forget(task, what, now)) {
         staple_cache_forget(task->refresh->conf.cache, task->cert->slot);
         staple_refresh_forget_validators(task);
+        staple_refresh_renew_since(task->refresh, task->cert, now);
     }
     staple_refresh_set_due(task, now);
 }

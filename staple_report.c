@@ -93,6 +93,23 @@ static void count_held(const staple_view_t *view,
     numbers->fetched = view->meta.fetched_at;
 }
 
+/* A response nears its end, or ends, without anybody noting it. */
+static apr_time_t end_began(const staple_cert_numbers_t *numbers)
+{
+    return numbers->serve_until
+           - (numbers->serve_until - numbers->this_update) / 10;
+}
+
+static apr_time_t since_of(const staple_view_t *view, apr_time_t now)
+{
+    const staple_cert_numbers_t *numbers = &view->numbers;
+    apr_time_t since = staple_words_since(&view->exchange,
+                                          (int)numbers->attention);
+
+    return !since && numbers->attention && numbers->serve_until
+           && end_began(numbers) <= now ? end_began(numbers) : since;
+}
+
 void staple_report_judge(staple_view_t *view, apr_time_t now)
 {
     const staple_cert_t *cert = view->cert;
@@ -113,6 +130,7 @@ void staple_report_judge(staple_view_t *view, apr_time_t now)
     count_exchange(view, numbers);
     count_held(view, numbers);
     count_revocation(view, numbers);
+    numbers->since = since_of(view, now);
 }
 
 /* ----- why ----- */

@@ -114,6 +114,24 @@ void staple_words_note_shared(staple_cache_state_t *state)
     note_peer(state, "");
 }
 
+/* The lowest bit says what is so since then, so both change as one. */
+void staple_words_note_since(staple_cache_state_t *state, int needs_attention,
+                             apr_time_t now)
+{
+    apr_uint64_t bit = needs_attention ? 1 : 0;
+
+    if (!state->since || (state->since & 1) != bit) {
+        state->since = (apr_uint64_t)now << 1 | bit;
+    }
+}
+
+apr_time_t staple_words_since(const staple_cache_state_t *state,
+                              int needs_attention)
+{
+    return (state->since & 1) == (needs_attention ? 1 : 0)
+           ? (apr_time_t)(state->since >> 1) : 0;
+}
+
 /* ----- what is said ----- */
 
 int staple_words_reason(const staple_cache_state_t *state)

@@ -58,7 +58,7 @@ typedef struct staple_number_t {
 
 /** Of the server; described in staple_report_server_numbers. */
 typedef struct staple_server_numbers_t {
-    apr_int64_t certificates, applicable, attention, stapled;
+    apr_int64_t certificates, applicable, attention, stapled, since;
     apr_int64_t served, missed, attempts, failures;
     apr_int64_t ring_size, ring_data, ring_live, ring_free, ring_records;
     apr_int64_t ring_stored, ring_moved, ring_refused;
@@ -67,7 +67,7 @@ typedef struct staple_server_numbers_t {
 
 /** Of one certificate; described in staple_report_cert_numbers. */
 typedef struct staple_cert_numbers_t {
-    apr_int64_t stapled, attention, must_staple;
+    apr_int64_t stapled, attention, since, must_staple;
     apr_int64_t this_update, next_update, serve_until, fetched;
     apr_int64_t last_attempt, last_success, next_due, not_after;
     apr_int64_t revoked, revoked_reason;
@@ -200,6 +200,10 @@ typedef struct staple_report_t {
                                     its time every ten seconds at the latest;
                                     0: not known */
     staple_server_numbers_t numbers;
+    apr_int64_t failures[STAPLE_CACHE_FAILURES]; /* exchanges that failed, by
+                                    kind (staple_state_failure) */
+    apr_time_t ill_since;        /* of the numbers' `since`, before it is */
+    apr_time_t well_since;       /* known whether all is well */
     int states[STAPLE_STATES];   /* how many certificates are in each, */
     int others[STAPLE_STATES];   /* and of those for how many it is not that a
                                     responder fails */
@@ -220,7 +224,7 @@ void staple_report_start(staple_report_t *report, const char *source,
 
 /** What the ring says of itself. */
 void staple_report_add_ring(staple_report_t *report,
-                            const staple_cache_usage_t *usage);
+                            const staple_cache_t *cache);
 
 /** What the refresher says of the share.
  * @param provider what it is called */
@@ -240,6 +244,10 @@ staple_state_e staple_report_worst(const staple_report_t *report);
 /** "All 3 certificates are stapled." */
 const char *staple_report_summary(const staple_report_t *report,
                                   apr_pool_t *p);
+
+/** "Something has been wrong since ...", or all well; "": not known. */
+const char *staple_report_since_text(const staple_report_t *report,
+                                     apr_pool_t *p);
 
 /** How a responder did when it was asked last, in words. */
 const char *staple_report_responder_text(const staple_responder_t *responder,

@@ -126,6 +126,14 @@ staple_state_advice_t staple_state_advise(staple_state_e state,
 staple_state_advice_t staple_state_advise_failure(
     const staple_cache_state_t *exchange, const char *url, apr_pool_t *p);
 
+/** The kind of an exchange's failure, which staple_cache_count_failure counts.
+ * @return 0: it does not fail */
+unsigned int staple_state_failure(const staple_cache_state_t *exchange);
+
+/** A kind of failure for programs: "connect_timeout".
+ * @return NULL: there is no such kind */
+const char *staple_state_failure_name(unsigned int kind);
+
 #ifdef __cplusplus
 }
 #endif

@@ -36,6 +36,16 @@ void staple_words_note_url(staple_cache_state_t *state, int index,
 /** The same for a response that came by way of the share: nobody was asked. */
 void staple_words_note_shared(staple_cache_state_t *state);
 
+/** Note whether the certificate needs attention at this moment; since when is
+ * kept until that changes. */
+void staple_words_note_since(staple_cache_state_t *state, int needs_attention,
+                             apr_time_t now);
+
+/** Since when it needs attention, or is well; 0: not known, because the last
+ * note says something else. */
+apr_time_t staple_words_since(const staple_cache_state_t *state,
+                              int needs_attention);
+
 /** The last outcome, in words that finish "the last exchange: ...". */
 const char *staple_words_outcome_text(const staple_cache_state_t *state,
                                       apr_pool_t *p);

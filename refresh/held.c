@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include "staple_state.h"
+
 /* buf is room for any response; the bytes are copied to have them checked. */
 held_t staple_refresh_read_held_into(const staple_cache_t *cache,
                                      const staple_cert_t *cert, apr_time_t now,
@@ -158,4 +160,38 @@ alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
     }
     return staple_rules_is_urgent(cert->policy, &held->meta, now)
            ? ALARM_URGENT : ALARM_FAILING;
+}
+
+void staple_refresh_note_since(staple_refresh_t *refresh,
+                               const staple_cert_t *cert,
+                               staple_cache_state_t *state, apr_time_t now)
+{
+    held_t held = staple_refresh_read_held(refresh, cert, now);
+    staple_state_traits_t traits;
+    staple_state_facts_t facts;
+
+    staple_state_traits_of(&traits, cert);
+    memset(&facts, 0, sizeof(facts));
+    facts.now = now;
+    facts.traits = &traits;
+    facts.policy = cert->policy;
+    facts.exchange = state;
+    facts.held = held.is_there ? &held.meta : NULL;
+    facts.has_slot = 1;
+    staple_words_note_since(state, staple_state_needs_attention(
+                                staple_state_judge(&facts)), now);
+}
+
+void staple_refresh_renew_since(staple_refresh_t *refresh,
+                                const staple_cert_t *cert, apr_time_t now)
+{
+    staple_cache_state_t state;
+    apr_uint64_t before;
+
+    staple_cache_state(refresh->conf.cache, cert->slot, &state);
+    before = state.since;
+    staple_refresh_note_since(refresh, cert, &state, now);
+    if (state.since != before) {
+        staple_cache_set_state(refresh->conf.cache, cert->slot, &state);
+    }
 }

@@ -21,6 +21,8 @@
 #include <openssl/pem.h>
 #include <openssl/pkcs7.h>
 
+#include "staple_state.h"
+
 /* Certificates of an answer that are looked at. */
 #define CANDIDATES_MAX 16
 
@@ -179,6 +181,8 @@ static void note_failure(task_t *task, const staple_fetch_answer_t *answer,
                                            state.failing, 0,
                                            answer->retry_after));
     state.next_due = task->due;
+    staple_cache_count_failure(cache, staple_state_failure(&state));
+    staple_refresh_note_since(task->refresh, cert, &state, now);
     staple_cache_set_state(cache, cert->slot, &state);
     staple_refresh_log_no_issuer(task->refresh->conf.server, task, answer,
                                  (int)state.failing);

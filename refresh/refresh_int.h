@@ -234,6 +234,19 @@ apr_status_t staple_refresh_store(staple_refresh_t *refresh,
 alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
                                 apr_time_t now);
 
+/**
+ * Note in a state whether the certificate needs attention with it and with what
+ * is held at this moment.
+ */
+void staple_refresh_note_since(staple_refresh_t *refresh,
+                               const staple_cert_t *cert,
+                               staple_cache_state_t *state, apr_time_t now);
+
+/** The same in the ring, if that has changed: no exchange has ended, and
+ * something else is held. */
+void staple_refresh_renew_since(staple_refresh_t *refresh,
+                                const staple_cert_t *cert, apr_time_t now);
+
 /* ----- refresh/start.c ----- */
 
 /** Judge what was taken over from a ring file, on as many threads as there are

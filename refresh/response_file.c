@@ -221,6 +221,7 @@ static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
     if (staple_refresh_store_wanted(refresh, task->cert, &held, &response,
                                     ptemp)) {
         plan_after_file(task, &verdict, now);
+        staple_refresh_renew_since(refresh, task->cert, now);
     }
     return STAPLE_OCSP_OK;
 }

@@ -21,6 +21,8 @@
 
 #include <apr_strings.h>
 
+#include "staple_state.h"
+
 /* What the share gets to answer a look or a claim, and how long a round waits
  * before it looks again for what another server is asking for. */
 #define SHARE_PATIENCE apr_time_from_msec(300)
@@ -98,6 +100,8 @@ static void note_exchange(const round_t *round,
         state->attempts++;
         state->failures++;
         state->failing++;
+        staple_cache_count_failure(round->task->refresh->conf.cache,
+                                   staple_state_failure(state));
     }
 }
 
@@ -349,6 +353,7 @@ static void conclude(round_t *round, const staple_fetch_answer_t *answer)
     }
     state.begun_at = 0;
     state.next_due = task->due;
+    staple_refresh_note_since(task->refresh, task->cert, &state, now);
     staple_cache_set_state(cache, task->cert->slot, &state);
 }
 
@@ -383,6 +388,7 @@ static void settle_probe(round_t *round, const staple_fetch_answer_t *answer)
         staple_cache_state(cache, task->cert->slot, &state);
         succeed(round, &own, &state, now);
         state.next_due = task->due;
+        staple_refresh_note_since(task->refresh, task->cert, &state, now);
         staple_cache_set_state(cache, task->cert->slot, &state);
     }
     staple_refresh_note_answer(task->refresh, round->probed->url, now);
@@ -609,6 +615,9 @@ void staple_refresh_settle_interrupted(task_t *task,
                                                  state->failing,
                                                  is_held ? held.until - now : 0,
                                                  -1);
+    staple_cache_count_failure(task->refresh->conf.cache,
+                               staple_state_failure(state));
+    staple_refresh_note_since(task->refresh, cert, state, now);
     staple_cache_set_state(task->refresh->conf.cache, cert->slot, state);
 }
 

@@ -82,6 +82,26 @@ static void put_states(staple_json_t *json, const staple_report_t *report)
     staple_json_close(json, '}');
 }
 
+/* Those that there were. */
+static void put_failures(staple_json_t *json, const staple_report_t *report)
+{
+    unsigned int i;
+
+    staple_json_open(json, "failures", '{');
+    for (i = 0; i < STAPLE_CACHE_FAILURES; i++) {
+        if (report->failures[i] && staple_state_failure_name(i)) {
+            staple_json_number(json, staple_state_failure_name(i),
+                               report->failures[i]);
+        }
+    }
+    staple_json_close(json, '}');
+}
+
+static const char *failure_of(const staple_cache_state_t *exchange)
+{
+    return staple_state_failure_name(staple_state_failure(exchange));
+}
+
 static void put_advice(staple_json_t *json, const staple_state_advice_t *advice)
 {
     staple_json_words(json, "who", advice->who);
@@ -103,6 +123,7 @@ static void put_responder(staple_json_t *json,
                        ? staple_words_outcome_text(latest, p) : NULL);
     staple_json_string(json, "trouble", responder->numbers.failing
                        ? staple_report_trouble_text(responder, p) : NULL);
+    staple_json_string(json, "failure", failure_of(&responder->failure));
     put_advice(json, &advice);
     put_numbers(json, staple_report_responder_numbers, &responder->numbers);
     staple_json_close(json, '}');
@@ -143,6 +164,7 @@ void staple_report_json_start(staple_json_t *json,
     put_refresher(json, report, p);
     put_share(json, report, p);
     put_states(json, report);
+    put_failures(json, report);
     put_numbers(json, staple_report_server_numbers, &report->numbers);
     put_responders(json, report, p);
     staple_json_open(json, "certificates", '[');
@@ -252,6 +274,7 @@ void staple_report_json_cert(staple_json_t *json, const staple_view_t *view,
     staple_json_string(json, "severity", staple_severity_name(
                            staple_state_severity(view->state)));
     staple_json_words(json, "cause", view->cause);
+    staple_json_string(json, "failure", failure_of(&view->exchange));
     put_advice(json, &view->advice);
     staple_json_string(json, "id", staple_report_id_text(view->id, p_row));
     staple_json_string(json, "name", view->name);

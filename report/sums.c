@@ -28,20 +28,26 @@ void staple_report_start(staple_report_t *report, const char *source,
 }
 
 void staple_report_add_ring(staple_report_t *report,
-                            const staple_cache_usage_t *usage)
+                            const staple_cache_t *cache)
 {
     staple_server_numbers_t *sums = &report->numbers;
+    staple_cache_usage_t usage;
+    unsigned int i;
 
-    sums->ring_size = (apr_int64_t)usage->size;
-    sums->ring_data = (apr_int64_t)usage->data_size;
-    sums->ring_live = (apr_int64_t)usage->live;
+    staple_cache_usage(cache, &usage);
+    sums->ring_size = (apr_int64_t)usage.size;
+    sums->ring_data = (apr_int64_t)usage.data_size;
+    sums->ring_live = (apr_int64_t)usage.live;
     sums->ring_free = sums->ring_data - sums->ring_live;
-    sums->ring_records = (apr_int64_t)usage->records;
-    sums->ring_stored = (apr_int64_t)usage->stored;
-    sums->ring_moved = (apr_int64_t)usage->moved;
-    sums->ring_refused = (apr_int64_t)usage->refused;
-    sums->ring_generation = (apr_int64_t)usage->generation;
-    sums->ring_created = usage->created;
+    sums->ring_records = (apr_int64_t)usage.records;
+    sums->ring_stored = (apr_int64_t)usage.stored;
+    sums->ring_moved = (apr_int64_t)usage.moved;
+    sums->ring_refused = (apr_int64_t)usage.refused;
+    sums->ring_generation = (apr_int64_t)usage.generation;
+    sums->ring_created = usage.created;
+    for (i = 0; i < STAPLE_CACHE_FAILURES; i++) {
+        report->failures[i] = (apr_int64_t)staple_cache_failures(cache, i);
+    }
 }
 
 /* ----- the share ----- */
@@ -243,6 +249,8 @@ void staple_report_finish(staple_report_t *report, apr_pool_t *p)
 {
     apr_hash_index_t *hi;
 
+    report->numbers.since = report->numbers.attention ? report->ill_since
+                                                      : report->well_since;
     for (hi = apr_hash_first(p, report->by_url); hi; hi = apr_hash_next(hi)) {
         const staple_responder_t *responder = apr_hash_this_val(hi);
 
@@ -253,6 +261,24 @@ void staple_report_finish(staple_report_t *report, apr_pool_t *p)
 }
 
 /* ----- certificates ----- */
+
+/* Something is wrong since the first of those that need attention does, and
+ * all is well since the last one is. */
+static void add_since(staple_report_t *report, const staple_view_t *view)
+{
+    apr_time_t since = view->numbers.since;
+
+    if (!since) {
+        return;
+    }
+    if (!view->numbers.attention) {
+        report->well_since = since > report->well_since ? since
+                                                        : report->well_since;
+    }
+    else if (!report->ill_since || since < report->ill_since) {
+        report->ill_since = since;
+    }
+}
 
 void staple_report_add(staple_report_t *report, const staple_view_t *view,
                        apr_pool_t *p)
@@ -267,6 +293,7 @@ void staple_report_add(staple_report_t *report, const staple_view_t *view,
     sums->applicable += view->state != STAPLE_STATE_NOT_APPLICABLE;
     sums->attention += view->numbers.attention;
     sums->stapled += view->numbers.stapled;
+    add_since(report, view);
     sums->served += view->numbers.served;
     sums->missed += view->numbers.missed;
     sums->attempts += view->numbers.attempts;
@@ -286,6 +313,22 @@ staple_state_e staple_report_worst(const staple_report_t *report)
         state++;
     }
     return (staple_state_e)state;
+}
+
+const char *staple_report_since_text(const staple_report_t *report,
+                                     apr_pool_t *p)
+{
+    apr_time_t since = report->numbers.since;
+
+    if (!since || !report->numbers.applicable) {
+        return "";
+    }
+    return apr_pstrcat(p, report->numbers.attention
+                       ? "Something has been wrong since "
+                       : "All has been well since ",
+                       staple_words_when_text(since, p), " (",
+                       staple_words_distance_text(since, report->now, p), ").",
+                       NULL);
 }
 
 const char *staple_report_summary(const staple_report_t *report, apr_pool_t *p)

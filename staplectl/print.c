@@ -148,13 +148,16 @@ void staplectl_print_list(const staplectl_ring_t *ring,
     const staple_report_t *report = &ring->report;
 
     print_rows(entries, now, p);
-    printf("%d certificate%s of %d. %s\n", entries->nelts,
-           entries->nelts == 1 ? "" : "s", ring->entries->nelts,
-           staple_report_summary(report, p));
-    printf("ring %s: %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " bytes in use, "
-           "made %s, written %s\n", ring->path, ring->usage.live,
-           ring->usage.data_size, staple_words_when_text(ring->usage.created,
-                                                         p),
+    if (entries->nelts < ring->entries->nelts) {
+        printf("%d of %d certificates are listed.\n", entries->nelts,
+               ring->entries->nelts);
+    }
+    printf("%s %s\n", staple_report_summary(report, p),
+           staple_report_since_text(report, p));
+    printf("ring %s: %" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " bytes in "
+           "use, made %s, written %s\n", ring->path,
+           report->numbers.ring_live, report->numbers.ring_data,
+           staple_words_when_text(report->numbers.ring_created, p),
            staple_words_when_text(report->ring_written, p));
     if (report->share) {
         print_share(report, p);
@@ -286,6 +289,9 @@ void staplectl_print_entry(const staplectl_entry_t *entry, apr_time_t now,
     if (*view->advice.who) {
         put("look at", apr_pstrcat(p, view->advice.who, ": ",
                                    view->advice.remedy, NULL));
+    }
+    if (view->numbers.since) {
+        put_time("since", view->numbers.since, now, p);
     }
     put("serial", *view->serial ? view->serial : "not known");
     put("id", staple_report_id_text(view->id, p));

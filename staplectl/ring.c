@@ -141,7 +141,8 @@ static apr_time_t written_at(const char *path, apr_pool_t *p)
 }
 
 /* What the ring says of itself and of all its certificates. */
-static void sum_up(staplectl_ring_t *ring, apr_time_t now, apr_pool_t *p)
+static void sum_up(staplectl_ring_t *ring, const staple_cache_t *cache,
+                   apr_time_t now, apr_pool_t *p)
 {
     staple_report_t *report = &ring->report;
     int i;
@@ -149,7 +150,7 @@ static void sum_up(staplectl_ring_t *ring, apr_time_t now, apr_pool_t *p)
     staple_report_start(report, "ring", now, p);
     report->ring_path = ring->path;
     report->ring_written = written_at(ring->path, p);
-    staple_report_add_ring(report, &ring->usage);
+    staple_report_add_ring(report, cache);
     if (ring->share.since) {
         staple_report_add_share(report, "in use", &ring->share, p);
     }
@@ -191,7 +192,6 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
     int slot;
 
     ring->path = path;
-    staple_cache_usage(cache, &ring->usage);
     staple_cache_share(cache, &ring->share);
     ring->entries = apr_array_make(p, count + 1, sizeof(staplectl_entry_t));
     for (slot = 0; slot < count; slot++) {
@@ -207,7 +207,7 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
         add_other(ring->entries, cache, i, certs, now, p);
     }
     add_strangers(ring->entries, cache, certs, now, p);
-    sum_up(ring, now, p);
+    sum_up(ring, cache, now, p);
     return ring;
 }
 

@@ -54,7 +54,6 @@ typedef struct staplectl_entry_t {
 /** What a ring file holds at one moment. */
 typedef struct staplectl_ring_t {
     const char *path;
-    staple_cache_usage_t usage;
     staple_cache_share_t share;
     staple_report_t report;      /* of all its entries */
     apr_array_header_t *entries; /* staplectl_entry_t: one a slot, then one for

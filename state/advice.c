@@ -24,8 +24,17 @@
 
 typedef struct entry_t {
     int value; /* a staple_fetch_outcome_e or a staple_ocsp_reason_e */
+    const char *name; /* for programs */
     staple_state_advice_t advice;
 } entry_t;
+
+/* Kinds of failures, which are kept in files: outcomes as they are, and behind
+ * them the reasons why a response is not believed. Never renumber. */
+#define REASONS_FROM 20
+
+_Static_assert(STAPLE_FETCH_NOT_MODIFIED < REASONS_FROM, "outcomes have room");
+_Static_assert(REASONS_FROM + STAPLE_OCSP_CONTRADICTS < STAPLE_CACHE_FAILURES,
+               "reasons have room");
 
 #define RESPONDER "the responder"
 #define CA "the CA"
@@ -43,73 +52,91 @@ typedef struct entry_t {
               "SSLCertificateChainFile is the right one; if it is, tell the CA"
 
 static const entry_t outcomes[] = {
-    { STAPLE_FETCH_BAD_URL, { "the certificate",
-      "it names a URL that is not http://; set SSLStaplingForceURL to the "
-      "responder's http:// URL" } },
-    { STAPLE_FETCH_DENIED, { CONFIGURATION,
-      "StapleDenyResponder denies the responder's address; take that address "
-      "out of it, if it may be asked" } },
-    { STAPLE_FETCH_NO_NAME, { "the name service",
-      "run: getent hosts {name}; if that prints nothing, check "
-      "/etc/resolv.conf" } },
-    { STAPLE_FETCH_REFUSED, { "the responder, or a firewall that rejects",
-      "run: curl -I {url}; if that is refused as well, " LET_OUT } },
-    { STAPLE_FETCH_UNREACHABLE, { "the network",
-      "run: ip route; if this server has no way out, set SSLOCSPProxyURL" } },
-    { STAPLE_FETCH_CONNECT_TIMEOUT,
+    { STAPLE_FETCH_BAD_URL, "bad_url",
+      { "the certificate",
+        "it names a URL that is not http://; set SSLStaplingForceURL to the "
+        "responder's http:// URL" } },
+    { STAPLE_FETCH_DENIED, "address_denied",
+      { CONFIGURATION,
+        "StapleDenyResponder denies the responder's address; take that address "
+        "out of it, if it may be asked" } },
+    { STAPLE_FETCH_NO_NAME, "name_not_resolved",
+      { "the name service",
+        "run: getent hosts {name}; if that prints nothing, check "
+        "/etc/resolv.conf" } },
+    { STAPLE_FETCH_REFUSED, "connection_refused",
+      { "the responder, or a firewall that rejects",
+        "run: curl -I {url}; if that is refused as well, " LET_OUT } },
+    { STAPLE_FETCH_UNREACHABLE, "unreachable",
+      { "the network",
+        "run: ip route; if this server has no way out, set SSLOCSPProxyURL" } },
+    { STAPLE_FETCH_CONNECT_TIMEOUT, "connect_timeout",
       { "the network, often a firewall that drops packets",
         ASK "; if that hangs as well, " LET_OUT } },
-    { STAPLE_FETCH_TIMEOUT, { RESPONDER,
-      "it begins to answer and does not end in time; give it more time with "
-      "SSLStaplingResponderTimeout" } },
-    { STAPLE_FETCH_RESET, { BETWEEN, ASK } },
-    { STAPLE_FETCH_NOT_HTTP, { BETWEEN, ASK } },
-    { STAPLE_FETCH_HTTP_STATUS, { BETWEEN, ASK "; " TELL_CA } },
-    { STAPLE_FETCH_TOO_LARGE, { BETWEEN, ASK } },
-    { STAPLE_FETCH_TRUNCATED, { BETWEEN, ASK } },
-    { STAPLE_FETCH_BAD_REDIRECT, { BETWEEN, ASK } },
-    { STAPLE_FETCH_STOPPED, { SERVER,
-      "it was restarting; it asks again by itself" } },
-    { STAPLE_FETCH_SYSTEM, { SERVER,
-      "it lacks memory or file descriptors; run: ulimit -n; then read the "
-      "error log" } },
-    { -1, { "", "" } }
+    { STAPLE_FETCH_TIMEOUT, "timeout",
+      { RESPONDER,
+        "it begins to answer and does not end in time; give it more time with "
+        "SSLStaplingResponderTimeout" } },
+    { STAPLE_FETCH_RESET, "connection_reset", { BETWEEN, ASK } },
+    { STAPLE_FETCH_NOT_HTTP, "not_http", { BETWEEN, ASK } },
+    { STAPLE_FETCH_HTTP_STATUS, "http_status", { BETWEEN, ASK "; " TELL_CA } },
+    { STAPLE_FETCH_TOO_LARGE, "too_large", { BETWEEN, ASK } },
+    { STAPLE_FETCH_TRUNCATED, "truncated", { BETWEEN, ASK } },
+    { STAPLE_FETCH_BAD_REDIRECT, "bad_redirect", { BETWEEN, ASK } },
+    { STAPLE_FETCH_STOPPED, "interrupted",
+      { SERVER,
+        "it was restarting; it asks again by itself" } },
+    { STAPLE_FETCH_SYSTEM, "server_resources",
+      { SERVER,
+        "it lacks memory or file descriptors; run: ulimit -n; then read the "
+        "error log" } },
+    { -1, NULL, { "", "" } }
 };
 
 static const entry_t reasons[] = {
-    { STAPLE_OCSP_NOT_DER, { BETWEEN, ASK } },
-    { STAPLE_OCSP_TRAILING, { BETWEEN, ASK } },
-    { STAPLE_OCSP_MALFORMED_REQUEST, { RESPONDER,
-      "set StapleCertIDHash sha256; if that does not help, tell the CA" } },
-    { STAPLE_OCSP_INTERNAL_ERROR, { RESPONDER, TELL_CA } },
-    { STAPLE_OCSP_TRY_LATER, { RESPONDER, TELL_CA } },
-    { STAPLE_OCSP_SIG_REQUIRED, { CA,
-      "its responder wants signed requests, which no server sends; tell the "
-      "CA" } },
-    { STAPLE_OCSP_UNAUTHORIZED, { CA,
-      "its responder does not know the certificate; wait an hour if it was "
-      "just issued, else check SSLStaplingForceURL" } },
-    { STAPLE_OCSP_STATUS_OTHER, { RESPONDER, TELL_CA } },
-    { STAPLE_OCSP_NOT_BASIC, { RESPONDER, TELL_CA } },
-    { STAPLE_OCSP_CRITICAL_EXT, { CA, "tell the CA" } },
-    { STAPLE_OCSP_OTHER_CERT, { RESPONDER, CHAIN } },
-    { STAPLE_OCSP_NO_SIGNER, { CA, CHAIN } },
-    { STAPLE_OCSP_WEAK_SIGNATURE, { CA,
-      "clients do not trust such a signature either; tell the CA" } },
-    { STAPLE_OCSP_BAD_SIGNATURE, { BETWEEN, CHAIN } },
-    { STAPLE_OCSP_SIGNER_NOT_ISSUED, { CA, CHAIN } },
-    { STAPLE_OCSP_SIGNER_NO_EKU, { CA, "tell the CA" } },
-    { STAPLE_OCSP_SIGNER_EXPIRED, { CA, CLOCK } },
-    { STAPLE_OCSP_SIGNER_NOT_YET, { CA, CLOCK } },
-    { STAPLE_OCSP_BAD_TIMES, { CA, "tell the CA" } },
-    { STAPLE_OCSP_NOT_YET_VALID, { "the CA, or this server's clock", CLOCK } },
-    { STAPLE_OCSP_EXPIRED, { "the CA, or this server's clock", CLOCK } },
-    { STAPLE_OCSP_TOO_OLD, { "the CA, or this server's configuration",
-      "SSLStaplingResponseMaxAge is shorter than the age of what the "
-      "responder gives; raise it" } },
-    { -1, { CA, "its responder says that it does not know the certificate; "
-                "wait an hour if it was just issued, else check that the "
-                "issuer in the chain is the right one" } }
+    { STAPLE_OCSP_NOT_DER, "not_ocsp", { BETWEEN, ASK } },
+    { STAPLE_OCSP_TRAILING, "trailing_bytes", { BETWEEN, ASK } },
+    { STAPLE_OCSP_MALFORMED_REQUEST, "malformed_request",
+      { RESPONDER,
+        "set StapleCertIDHash sha256; if that does not help, tell the CA" } },
+    { STAPLE_OCSP_INTERNAL_ERROR, "internal_error", { RESPONDER, TELL_CA } },
+    { STAPLE_OCSP_TRY_LATER, "try_later", { RESPONDER, TELL_CA } },
+    { STAPLE_OCSP_SIG_REQUIRED, "sig_required",
+      { CA,
+        "its responder wants signed requests, which no server sends; tell the "
+        "CA" } },
+    { STAPLE_OCSP_UNAUTHORIZED, "unauthorized",
+      { CA,
+        "its responder does not know the certificate; wait an hour if it was "
+        "just issued, else check SSLStaplingForceURL" } },
+    { STAPLE_OCSP_STATUS_OTHER, "undefined_status", { RESPONDER, TELL_CA } },
+    { STAPLE_OCSP_NOT_BASIC, "not_basic", { RESPONDER, TELL_CA } },
+    { STAPLE_OCSP_CRITICAL_EXT, "critical_extension", { CA, "tell the CA" } },
+    { STAPLE_OCSP_OTHER_CERT, "other_certificate", { RESPONDER, CHAIN } },
+    { STAPLE_OCSP_NO_SIGNER, "no_signer", { CA, CHAIN } },
+    { STAPLE_OCSP_WEAK_SIGNATURE, "weak_signature",
+      { CA,
+        "clients do not trust such a signature either; tell the CA" } },
+    { STAPLE_OCSP_BAD_SIGNATURE, "bad_signature", { BETWEEN, CHAIN } },
+    { STAPLE_OCSP_SIGNER_NOT_ISSUED, "signer_not_issued", { CA, CHAIN } },
+    { STAPLE_OCSP_SIGNER_NO_EKU, "signer_no_eku", { CA, "tell the CA" } },
+    { STAPLE_OCSP_SIGNER_EXPIRED, "signer_expired", { CA, CLOCK } },
+    { STAPLE_OCSP_SIGNER_NOT_YET, "signer_not_yet_valid", { CA, CLOCK } },
+    { STAPLE_OCSP_BAD_TIMES, "bad_times", { CA, "tell the CA" } },
+    { STAPLE_OCSP_NOT_YET_VALID, "response_not_yet_valid",
+      { "the CA, or this server's clock", CLOCK } },
+    { STAPLE_OCSP_EXPIRED, "response_expired",
+      { "the CA, or this server's clock", CLOCK } },
+    { STAPLE_OCSP_TOO_OLD, "older_than_max_age",
+      { "the CA, or this server's configuration",
+        "SSLStaplingResponseMaxAge is shorter than the age of what the "
+        "responder gives; raise it" } },
+    { STAPLE_OCSP_CONTRADICTS, "contradictory", { CA, "tell the CA" } },
+    { STAPLE_OCSP_OK, "unknown_certificate",
+      { CA, "its responder says that it does not know the certificate; wait "
+            "an hour if it was just issued, else check that the issuer in the "
+            "chain is the right one" } },
+    { -1, NULL, { "", "" } }
 };
 
 /* A connection that was taken and on which not one byte came is no slow
@@ -144,14 +171,34 @@ static const staple_state_advice_t nothing_newer = { RESPONDER,
     "tell the CA"
 };
 
-static const staple_state_advice_t *find_advice(const entry_t *entry,
-                                                int value)
+static const entry_t *find_entry(const entry_t *entry, int value)
 {
     while (entry->value != value && entry->value != -1) {
         entry++;
     }
-    return &entry->advice;
+    return entry;
 }
+
+/* ----- kinds of failures ----- */
+
+unsigned int staple_state_failure(const staple_cache_state_t *exchange)
+{
+    if (!exchange->failing) {
+        return 0;
+    }
+    return exchange->outcome == STAPLE_FETCH_REJECTED
+           ? REASONS_FROM + (unsigned int)staple_words_reason(exchange)
+           : exchange->outcome;
+}
+
+const char *staple_state_failure_name(unsigned int kind)
+{
+    return kind < REASONS_FROM
+           ? find_entry(outcomes, (int)kind)->name
+           : find_entry(reasons, (int)kind - REASONS_FROM)->name;
+}
+
+/* ----- what to do ----- */
 
 static const staple_state_advice_t *
 advice_of_failure(const staple_cache_state_t *exchange)
@@ -159,13 +206,13 @@ advice_of_failure(const staple_cache_state_t *exchange)
     staple_words_phases_t phases;
 
     if (exchange->outcome == STAPLE_FETCH_REJECTED) {
-        return find_advice(reasons, staple_words_reason(exchange));
+        return &find_entry(reasons, staple_words_reason(exchange))->advice;
     }
     staple_words_phases(exchange, &phases);
     if (exchange->outcome == STAPLE_FETCH_TIMEOUT && phases.wait < 0) {
         return &silent;
     }
-    return find_advice(outcomes, exchange->outcome);
+    return &find_entry(outcomes, exchange->outcome)->advice;
 }
 
 /* ----- the responder's name in it ----- */

@@ -204,7 +204,8 @@ static void put_summary(request_rec *r, const moment_t *moment)
 
     ap_rvputs(r, "<p class=\"sum ",
               staple_status_state_colour(staple_report_worst(report)), "\">",
-              staple_report_summary(report, r->pool), "</p>\n", NULL);
+              staple_report_summary(report, r->pool), " <span class=\"since\">",
+              staple_report_since_text(report, r->pool), "</span></p>\n", NULL);
 }
 
 /* Where the refresher stands still, all else will end in time. */
@@ -296,13 +297,19 @@ static void put_identity(request_rec *r, const staple_cert_t *cert,
     ap_rputs("</td>", r);
 }
 
-static void put_state(request_rec *r, const staple_view_t *view, apr_pool_t *p)
+static void put_state(request_rec *r, const staple_view_t *view,
+                      apr_time_t now, apr_pool_t *p)
 {
     ap_rputs("<td class=\"c2\">", r);
     staple_status_put_tag(r, view->state);
     if (*view->cause) {
         ap_rvputs(r, " <span class=\"why\">", escape(view->cause, p),
                   "</span>", NULL);
+    }
+    if (view->numbers.attention && view->numbers.since) {
+        ap_rputs(" <span class=\"dim\">since ", r);
+        staple_status_put_time(r, view->numbers.since, now, p);
+        ap_rputs("</span>", r);
     }
     ap_rputs("</td>", r);
 }
@@ -338,7 +345,7 @@ static void put_row(request_rec *r, const staple_view_t *view, apr_time_t now,
 {
     ap_rputs("<tr>", r);
     put_identity(r, view->cert, p);
-    put_state(r, view, p);
+    put_state(r, view, now, p);
     put_validity(r, view, now, p);
     put_next(r, view, now, p);
     ap_rputs("</tr>\n", r);

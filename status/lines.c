@@ -80,6 +80,13 @@ static void put_auto_sums(request_rec *r, const moment_t *moment)
         ap_rprintf(r, "StapleState[%s]: %d\n",
                    staple_state_name((staple_state_e)i), report->states[i]);
     }
+    for (i = 0; i < STAPLE_CACHE_FAILURES; i++) {
+        if (report->failures[i] && staple_state_failure_name((unsigned int)i)) {
+            ap_rprintf(r, "StapleFailures[%s]: %" APR_INT64_T_FMT "\n",
+                       staple_state_failure_name((unsigned int)i),
+                       report->failures[i]);
+        }
+    }
 }
 
 /* One line, state first, tabs between: for grep, cut and awk. */
@@ -195,14 +202,16 @@ static void put_section_html(request_rec *r, const moment_t *moment)
     const staple_report_t *report = &moment->report;
 
     ap_rvputs(r, "<hr />\n<h2>OCSP stapling (mod_staple/" STAPLE_VERSION
-              ")</h2>\n<p>", staple_report_summary(report, r->pool),
-              "</p>\n", NULL);
+              ")</h2>\n<p>", staple_report_summary(report, r->pool), " ",
+              staple_report_since_text(report, r->pool), "</p>\n", NULL);
     put_section_rows(r, moment);
     ap_rputs("<dl>\n", r);
     for (; number->name; number++) {
-        ap_rvputs(r, "<dt>", number->label, ": ",
-                  value_text(number, &report->numbers, r->pool), "</dt>\n",
-                  NULL);
+        if (number->label) {
+            ap_rvputs(r, "<dt>", number->label, ": ",
+                      value_text(number, &report->numbers, r->pool),
+                      "</dt>\n", NULL);
+        }
     }
     if (report->share) {
         ap_rvputs(r, "<dt>Share: ",

@@ -35,6 +35,9 @@ typedef struct metrics_t {
     int is_open;     /* OpenMetrics */
 } metrics_t;
 
+/* Has a series for each reason. */
+#define FAILURES "staple_fetch_failures"
+
 /* ----- names and values ----- */
 
 /* Names that the conventions of Prometheus want, for names of our numbers. */
@@ -47,7 +50,7 @@ static const struct {
     { "staple_served", "staple_handshakes_stapled" },
     { "staple_missed", "staple_handshakes_not_stapled" },
     { "staple_attempts", "staple_fetches" },
-    { "staple_failures", "staple_fetch_failures" },
+    { "staple_failures", FAILURES },
     { "staple_certificate_served", "staple_certificate_handshakes_stapled" },
     { "staple_certificate_missed",
       "staple_certificate_handshakes_not_stapled" },
@@ -150,8 +153,26 @@ static void put_single_metrics(const metrics_t *metrics, const char *scope,
     for (; number->name; number++) {
         const char *family = family_of(scope, number, metrics->r->pool);
 
-        announce(metrics, family, number->type, number->meaning);
-        put_sample(metrics, family, number, "", numbers);
+        if (strcmp(family, FAILURES)) {
+            announce(metrics, family, number->type, number->meaning);
+            put_sample(metrics, family, number, "", numbers);
+        }
+    }
+}
+
+/* The sum of these is what the number says. */
+static void put_failure_metric(const metrics_t *metrics)
+{
+    unsigned int i;
+
+    announce(metrics, FAILURES, STAPLE_NUMBER_COUNTER,
+             "Exchanges that brought no response, by reason.");
+    for (i = 0; i < STAPLE_CACHE_FAILURES; i++) {
+        if (staple_state_failure_name(i)) {
+            ap_rprintf(metrics->r, FAILURES "_total{reason=\"%s\"} %"
+                       APR_INT64_T_FMT "\n", staple_state_failure_name(i),
+                       metrics->moment->report.failures[i]);
+        }
     }
 }
 
@@ -165,6 +186,7 @@ static void put_server_metrics(const metrics_t *metrics)
                STAPLE_VERSION);
     put_single_metrics(metrics, "", staple_report_server_numbers,
                        &report->numbers);
+    put_failure_metric(metrics);
     if (report->has_refresher) {
         put_single_metrics(metrics, "refresher_",
                            staple_report_refresher_numbers,

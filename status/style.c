@@ -33,6 +33,7 @@ const char staple_status_style[] =
     "h2{margin:1.9rem 0 .6rem;font-size:1.1rem}"
     ".sum{border-radius:.6rem;padding:.8rem 1rem;font-size:1.15rem;"
     "font-weight:600;margin:0 0 .8rem}"
+    ".since{font-size:.9rem;font-weight:400}"
     ".chips{display:flex;flex-wrap:wrap;gap:.4rem;margin:1.4rem 0 1rem;"
     "padding:0;list-style:none}"
     ".tag{display:inline-block;border-radius:1rem;padding:.1rem .65rem;"

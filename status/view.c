@@ -179,15 +179,13 @@ static void read_refresher(moment_t *moment)
 static void read_sums(moment_t *moment, apr_pool_t *p)
 {
     const staple_status_conf_t *conf = moment->conf;
-    staple_cache_usage_t usage;
     staple_cache_share_t share;
 
     read_refresher(moment);
     if (!conf->cache) {
         return;
     }
-    staple_cache_usage(conf->cache, &usage);
-    staple_report_add_ring(&moment->report, &usage);
+    staple_report_add_ring(&moment->report, conf->cache);
     if (conf->share) {
         staple_cache_share(conf->cache, &share);
         staple_report_add_share(&moment->report, conf->share, &share, p);

@@ -51,6 +51,13 @@ is_deeply({ map { $_ => $json->{states}{$_} }
           { refused => 1, revoked => 1, missing => 1, stapled => 2,
             not_applicable => 1 }, 'states are counted');
 
+is_deeply([map { $_->{failure} // '-' } @{ $json->{certificates} }],
+          ['try_later', '-', 'address_denied', map { '-' } 1 .. 3],
+          'what fails has a name for programs');
+is_deeply($json->{failures}, { try_later => $json->{failures}{try_later},
+          address_denied => $json->{failures}{address_denied} },
+          '... by which failures are counted');
+
 my $good = $status->cert('good.test');
 is_deeply([sort map { s/:\d+//r } @{ $good->{hosts} }],
           ['also.test', 'good.test'], 'with both virtual hosts');
@@ -137,8 +144,20 @@ like($section, qr/3 of 5 certificates need attention.*<dt>must\.test: no staple/
 like($status->ask('auto', path => '/server-status')->{body},
      qr/^StapleAttention: 3$/m, 'and its lines');
 
+# Since when that is so.
+my @since = sort map { $_->{numbers}{since} }
+    grep { $_->{numbers}{attention} } @{ $status->json->{certificates} };
+like($since[0], qr/^20\d\d-/, 'since when each needs attention is known');
+is($status->json->{numbers}{since}, $since[0],
+   'something is wrong since the first of them does');
+like($status->page, qr/need attention\. <span class="since">Something has been wrong since 20\d\d-\d\d-\d\d /,
+     '... which the page says');
+like($section, qr/Something has been wrong since/, '... and that of mod_status');
+
 # A restart begins a new ring from the old one.
 $httpd->graceful;
+is($status->json->{numbers}{since}, $since[0],
+   'a restart does not begin that anew');
 is(counted('quiet.test'), '7 0', 'what was counted survives a restart');
 
 ok($httpd->stop, 'httpd stops in good order');

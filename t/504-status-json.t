@@ -53,6 +53,15 @@ my ($section) = $manual =~ /^## States\n(.*?)(?=^##|\z)/ms;
 is_deeply([$section =~ /^(\| `.*)$/mg], \@rows,
           '... and the manual has them in the same words');
 
+# --- the kinds of failures and their manual ---------------------------------
+
+my @failures = read_file(source_dir() . '/state/advice.c')
+    =~ /\{ STAPLE_(?:FETCH|OCSP)_\w+, "(\w+)"/g;
+cmp_ok(scalar @failures, '>', 30, 'kinds of failures are declared');
+($section) = $manual =~ /^## Failures\n(.*?)(?=^##|\z)/ms;
+is_deeply([$section =~ /^\| `(\w+)`/mg], \@failures,
+          '... and the manual has them');
+
 # --- the schema -------------------------------------------------------------
 
 my $schema = Staple::Status::schema();

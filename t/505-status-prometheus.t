@@ -162,6 +162,13 @@ $series{$_}++ for read_file($metrics) =~ /^\w+\{certificate="([^"]+)"/mg;
 is_deeply(\%series, { 'good.test' => 1, 'revoked.test' => 2, 'must.test' => 3 },
           'a certificate has one series, and three at most');
 
+like($status->page('metrics'),
+     qr/^staple_fetch_failures_total\{reason="http_status"\} [1-9]/m,
+     'failures by reason');
+like($status->page('metrics'),
+     qr/^staple_fetch_failures_total\{reason="connect_timeout"\} 0$/m,
+     '... with those that there were not');
+
 my $open = $status->ask('metrics', headers => {
     Accept => 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5' });
 like($open->{head}{'content-type'},

@@ -63,7 +63,7 @@ for my $state ('beside the server', 'after its stop') {
     like($out, qr/^revoked +for .*revoked\.test /m, '... the revoked one');
     like($out, qr/^missing +- +down\.test .*HTTP status 500/m,
          '... the one whose responder fails, and why');
-    like($out, qr/^3 certificates of 3\. 2 of 3 certificates need attention\.\nring .*: \d+ of \d+ bytes.*, written 20\d\d-/m, '... a summary');
+    like($out, qr/^2 of 3 certificates need attention\. Something has been wrong since 20\d\d-\d\d-\d\d \S+ UTC \(.* ago\)\.\nring .*: \d+ of \d+ bytes.*, written 20\d\d-/m, '... a summary');
 
     ($exit, $out) = ctl('show', 'good.test', @certs);
     is($exit, 0, 'show by host name');

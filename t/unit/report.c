@@ -217,6 +217,48 @@ static void test_advice(void)
     is_str(advice.remedy, "", "nothing fails");
 }
 
+/* Since when something has been wrong, or all has been well. */
+static void test_since(void)
+{
+    staple_report_t report;
+    staple_view_t view;
+
+    make_view(&view, make_cert(NULL));
+    staple_words_note_since(&view.exchange, 0, NOW - 10);
+    staple_words_note_since(&view.exchange, 0, NOW - 5);
+    staple_report_judge(&view, NOW);
+    is_int(view.numbers.since, NOW - 10, "well, since that was noted first");
+    staple_report_start(&report, "ring", NOW, pool);
+    staple_report_add(&report, &view, pool);
+    view.numbers.since = NOW - 7;
+    staple_report_add(&report, &view, pool);
+    staple_report_finish(&report, pool);
+    is_int(report.numbers.since, NOW - 7,
+           "all are well since the last of them is");
+
+    fail(&view);
+    staple_report_judge(&view, NOW);
+    is_int(view.numbers.since, 0, "what nobody has noted is not known");
+    staple_words_note_since(&view.exchange, 1, NOW - 3);
+    staple_report_judge(&view, NOW);
+    is_int(view.numbers.since, NOW - 3, "failing, since that was noted");
+    staple_report_add(&report, &view, pool);
+    view.numbers.since = NOW - 1;
+    staple_report_add(&report, &view, pool);
+    staple_report_finish(&report, pool);
+    is_int(report.numbers.since, NOW - 3,
+           "something is wrong since the first of them is");
+    ok(strstr(staple_report_since_text(&report, pool),
+              "Something has been wrong since 20") != NULL, "in words");
+
+    make_view(&view, make_cert(NULL));
+    staple_words_note_since(&view.exchange, 0, NOW - DAY);
+    view.meta.next_update = NOW - 1;
+    staple_report_judge(&view, NOW);
+    ok(view.numbers.since < NOW && view.numbers.since > NOW - DAY,
+       "a response that ended: since the last tenth of its validity began");
+}
+
 /* A responder is down also where most certificates have another. */
 static void test_responders(void)
 {
@@ -262,6 +304,7 @@ int main(void)
         test_state((staple_state_e)state);
     }
     test_advice();
+    test_since();
     test_responders();
     apr_pool_destroy(pool);
     apr_terminate();
