@@ -22,6 +22,7 @@
 #include "staple_magic.h"
 #include "staple_share.h"
 #include "staple_state.h"
+#include "staple_text.h"
 
 APLOG_USE_MODULE(staple);
 
@@ -162,11 +163,6 @@ int staple_generation_log_certs(const staple_cert_registry_t *registry,
     return log_hopeless(list, s);
 }
 
-static const char *plural(apr_size_t count)
-{
-    return count == 1 ? "" : "s";
-}
-
 static const char *path_text(const staple_cache_spec_t *spec)
 {
     return spec->path ? spec->path : "memory";
@@ -207,7 +203,8 @@ static void log_ring(const staple_main_conf_t *conf,
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0151: the ring of %"
                      APR_SIZE_T_FMT " bytes is larger than %" APR_SIZE_T_FMT
                      " certificate%s can use; it has %" APR_SIZE_T_FMT
-                     " bytes", conf->cache.size, count, plural(count),
+                     " bytes", conf->cache.size, count,
+                     staple_text_plural((apr_int64_t)count),
                      report->size_granted);
     }
     else if (report->size_granted > conf->cache.size) {
@@ -226,11 +223,12 @@ static const char *seed_text(const staple_cache_report_t *report,
     switch (report->seed) {
     case STAPLE_CACHE_SEED_MEMORY:
         return apr_psprintf(p, "%" APR_SIZE_T_FMT " response%s taken over",
-                            report->seeded, plural(report->seeded));
+                            report->seeded,
+                            staple_text_plural((apr_int64_t)report->seeded));
     case STAPLE_CACHE_SEED_FILE:
         return apr_psprintf(p, "%" APR_SIZE_T_FMT " response%s taken over from "
                             "before the stop", report->seeded,
-                            plural(report->seeded));
+                            staple_text_plural((apr_int64_t)report->seeded));
     default:
         return "starting empty";
     }
@@ -245,7 +243,8 @@ static void log_summary(const staple_main_conf_t *conf,
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0101: mod_staple/"
                  STAPLE_VERSION " staples %" APR_SIZE_T_FMT " certificate%s; "
                  "ring of %" APR_SIZE_T_FMT " bytes in %s, %s%s%s", stapled,
-                 plural(stapled), report->size_granted,
+                 staple_text_plural((apr_int64_t)stapled),
+                 report->size_granted,
                  report->new_file ? "memory" : path_text(&conf->cache),
                  seed_text(report, p), conf->share ? "; shared through " : "",
                  conf->share ? staple_share_name(conf->share) : "");

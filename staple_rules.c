@@ -331,6 +331,19 @@ apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
     return served_end(policy, verdict->this_update, verdict->next_update);
 }
 
+staple_cache_meta_t staple_rules_meta(const staple_ocsp_verdict_t *verdict,
+                                      apr_time_t now)
+{
+    staple_cache_meta_t meta;
+
+    memset(&meta, 0, sizeof(meta));
+    meta.this_update = verdict->this_update;
+    meta.next_update = verdict->next_update;
+    meta.fetched_at = now;
+    meta.status = (apr_uint32_t)verdict->status;
+    return meta;
+}
+
 int staple_rules_is_better(const staple_cert_policy_t *policy,
                            const staple_cache_meta_t *held,
                            const staple_ocsp_verdict_t *verdict,

@@ -53,13 +53,6 @@ static found_t found(staple_cache_found_e what, const char *why)
     return result;
 }
 
-static const char *error_text(apr_status_t rv, apr_pool_t *p)
-{
-    char buf[128];
-
-    return apr_pstrdup(p, apr_strerror(rv, buf, sizeof(buf)));
-}
-
 /* As pread, but whole; fewer bytes only at the end of the file. */
 static ssize_t read_at(int fd, void *to, apr_size_t size, apr_size_t offset)
 {
@@ -119,7 +112,7 @@ static found_t load(int fd, apr_size_t size, apr_pool_t *p)
 
     if (!base) {
         return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                           error_text(ENOMEM, p)));
+                                           staple_text_error(ENOMEM, p)));
     }
     if (read_at(fd, base, size, 0) != (ssize_t)size
         || staple_cache_update(&base, &size)) {
@@ -179,7 +172,7 @@ static found_t examine(int fd, const search_t *search, apr_pool_t *p)
     apr_size_t size;
 
     if (fstat(fd, &st) < 0) {
-        return found(FOREIGN, error_text(errno, p));
+        return found(FOREIGN, staple_text_error(errno, p));
     }
     why = check_inode(&st, search->is_visitor);
     if (why) {
@@ -189,7 +182,7 @@ static found_t examine(int fd, const search_t *search, apr_pool_t *p)
     memset(&header, 0, sizeof(header));
     if (read_at(fd, &header, sizeof(header), 0) < 0) {
         return found(FOREIGN, apr_psprintf(p, "cannot be read: %s",
-                                           error_text(errno, p)));
+                                           staple_text_error(errno, p)));
     }
     if (is_blank(&header, size)) {
         return found(BROKEN, "is empty");
@@ -221,7 +214,7 @@ found_t staple_cache_file_find(const search_t *search, apr_pool_t *p)
             return found(FOREIGN, "is not a regular file");
         default:
             return found(FOREIGN, apr_psprintf(p, "cannot be opened: %s",
-                                               error_text(errno, p)));
+                                               staple_text_error(errno, p)));
         }
     }
     result = examine(fd, search, p);
@@ -354,7 +347,7 @@ static int fill_file(int fd, const void *bytes, apr_size_t size)
 /* Which step failed, and why. */
 static const char *step_text(const char *step, int error, apr_pool_t *p)
 {
-    return apr_psprintf(p, "%s: %s", step, error_text(error, p));
+    return apr_psprintf(p, "%s: %s", step, staple_text_error(error, p));
 }
 
 /* Whether a new file may take the place of what has this name. */
@@ -363,7 +356,7 @@ static const char *check_place(const char *path, apr_pool_t *p)
     struct stat st;
 
     if (lstat(path, &st) < 0) {
-        return errno == ENOENT ? NULL : error_text(errno, p);
+        return errno == ENOENT ? NULL : staple_text_error(errno, p);
     }
     return S_ISLNK(st.st_mode) ? "is a symbolic link" : check_inode(&st, 0);
 }
@@ -441,7 +434,7 @@ const char *staple_cache_file_set_aside(const char *path,
     }
     if (rename(path, aside) < 0) {
         return apr_psprintf(p, "what is there could not be renamed to %s: %s",
-                            aside, error_text(errno, p));
+                            aside, staple_text_error(errno, p));
     }
     *aside_path = aside;
     return NULL;
@@ -466,14 +459,14 @@ static const char *check_directory(const char *directory, apr_pool_t *p)
 
     if (stat(directory, &st) < 0) {
         return apr_psprintf(p, "the directory %s: %s", directory,
-                            error_text(errno, p));
+                            staple_text_error(errno, p));
     }
     if (!S_ISDIR(st.st_mode)) {
         return apr_psprintf(p, "%s is no directory", directory);
     }
     if (access(directory, W_OK | X_OK) < 0) {
         return apr_psprintf(p, "no file can be made in %s: %s", directory,
-                            error_text(errno, p));
+                            staple_text_error(errno, p));
     }
     return st.st_mode & S_IWOTH && !(st.st_mode & S_ISVTX)
            ? apr_psprintf(p, "anybody may remove files in %s", directory)

@@ -114,6 +114,10 @@ apr_time_t staple_rules_until(const staple_cert_policy_t *policy,
  */
 apr_interval_time_t staple_rules_probe_interval(apr_interval_time_t outage);
 
+/** What is kept beside a believed response that is obtained now. */
+staple_cache_meta_t staple_rules_meta(const staple_ocsp_verdict_t *verdict,
+                                      apr_time_t now);
+
 /**
  * Whether a verified response should take the place of the held one: it is
  * newer (thisUpdate), or as new and either revokes or is served longer, or

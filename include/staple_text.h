@@ -43,6 +43,12 @@ const char *staple_text_hex(const unsigned char *bytes, apr_size_t len,
 const char *staple_text_fingerprint(const unsigned char *bytes, apr_size_t len,
                                     apr_pool_t *p);
 
+/** What APR says of an error. */
+const char *staple_text_error(apr_status_t rv, apr_pool_t *p);
+
+/** "s" behind a noun that is counted, or "". */
+const char *staple_text_plural(apr_int64_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include <apr_strings.h>
+
 static const char digits[] = "0123456789ABCDEF";
 static const char lower_digits[] = "0123456789abcdef";
 
@@ -30,28 +32,6 @@ static char *put_byte(char *to, unsigned char c)
     return to;
 }
 
-const char *staple_text_printable(const char *text, apr_size_t len,
-                                  apr_size_t max, apr_pool_t *p)
-{
-    apr_size_t shown = len < max ? len : max;
-    char *out = apr_palloc(p, shown * 4 + sizeof("..."));
-    char *to = out;
-    apr_size_t i;
-
-    for (i = 0; i < shown; i++) {
-        to = put_byte(to, (unsigned char)text[i]);
-    }
-    strcpy(to, shown < len ? "..." : "");
-    return out;
-}
-
-const char *staple_text_string(const char *text, apr_pool_t *p)
-{
-    apr_size_t len = strlen(text);
-
-    return staple_text_printable(text, len, len, p);
-}
-
 /* A byte of a name. */
 static char *put_name_byte(char *to, unsigned char c)
 {
@@ -69,19 +49,40 @@ static char *put_name_byte(char *to, unsigned char c)
     return to;
 }
 
-const char *staple_text_name(const char *text, apr_size_t len, apr_size_t max,
-                             apr_pool_t *p)
+/* Bytes of a text, each as put() writes it in `longest` characters at most. */
+static const char *convert(const char *text, apr_size_t len, apr_size_t max,
+                           char *(*put)(char *to, unsigned char c),
+                           apr_size_t longest, apr_pool_t *p)
 {
     apr_size_t shown = len < max ? len : max;
-    char *out = apr_palloc(p, shown * 3 + sizeof("..."));
+    char *out = apr_palloc(p, shown * longest + sizeof("..."));
     char *to = out;
     apr_size_t i;
 
     for (i = 0; i < shown; i++) {
-        to = put_name_byte(to, (unsigned char)text[i]);
+        to = put(to, (unsigned char)text[i]);
     }
     strcpy(to, shown < len ? "..." : "");
     return out;
+}
+
+const char *staple_text_printable(const char *text, apr_size_t len,
+                                  apr_size_t max, apr_pool_t *p)
+{
+    return convert(text, len, max, put_byte, 4, p);
+}
+
+const char *staple_text_string(const char *text, apr_pool_t *p)
+{
+    apr_size_t len = strlen(text);
+
+    return staple_text_printable(text, len, len, p);
+}
+
+const char *staple_text_name(const char *text, apr_size_t len, apr_size_t max,
+                             apr_pool_t *p)
+{
+    return convert(text, len, max, put_name_byte, 3, p);
 }
 
 /* Two digits a byte, and a separator between two bytes unless it is 0. */
@@ -113,4 +114,16 @@ const char *staple_text_fingerprint(const unsigned char *bytes, apr_size_t len,
                                     apr_pool_t *p)
 {
     return hex_text(bytes, len, ':', p);
+}
+
+const char *staple_text_error(apr_status_t rv, apr_pool_t *p)
+{
+    char text[128];
+
+    return apr_pstrdup(p, apr_strerror(rv, text, sizeof(text)));
+}
+
+const char *staple_text_plural(apr_int64_t count)
+{
+    return count == 1 ? "" : "s";
 }

@@ -93,19 +93,6 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
                                      response->len < held->len, now);
 }
 
-staple_cache_meta_t staple_refresh_meta_of(const staple_ocsp_verdict_t *verdict,
-                                           apr_time_t now)
-{
-    staple_cache_meta_t meta;
-
-    memset(&meta, 0, sizeof(meta));
-    meta.this_update = verdict->this_update;
-    meta.next_update = verdict->next_update;
-    meta.fetched_at = now;
-    meta.status = (apr_uint32_t)verdict->status;
-    return meta;
-}
-
 int staple_refresh_is_revocation(const held_t *held)
 {
     return held->is_there && held->meta.status == STAPLE_OCSP_REVOKED;
@@ -143,7 +130,7 @@ int staple_refresh_store_wanted(staple_refresh_t *refresh,
     if (!staple_refresh_is_improvement(cert, held, response, now)) {
         return 0;
     }
-    meta = staple_refresh_meta_of(verdict, now);
+    meta = staple_rules_meta(verdict, now);
     if (staple_refresh_store(refresh, cert, response->der, response->len,
                              &meta)) {
         return 0;

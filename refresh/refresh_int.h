@@ -209,10 +209,6 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   const held_t *held,
                                   const believed_t *response, apr_time_t now);
 
-/** What is kept beside a believed response that is obtained now. */
-staple_cache_meta_t staple_refresh_meta_of(const staple_ocsp_verdict_t *verdict,
-                                           apr_time_t now);
-
 /**
  * Store a believed response if it is wanted; tell of a revocation, and of its
  * end.

@@ -185,7 +185,7 @@ static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
                             apr_time_t now)
 {
     staple_cert_policy_t policy = *task->cert->policy;
-    staple_cache_meta_t meta = staple_refresh_meta_of(verdict, now);
+    staple_cache_meta_t meta = staple_rules_meta(verdict, now);
 
     if (!task->cert->urls->nelts) {
         policy.refresh_age = -1;

@@ -171,7 +171,7 @@ static apr_time_t due_after(const round_t *round,
                             const held_t *held, apr_time_t now)
 {
     const staple_cert_t *cert = round->task->cert;
-    staple_cache_meta_t meta = staple_refresh_meta_of(&round->verdict, now);
+    staple_cache_meta_t meta = staple_rules_meta(&round->verdict, now);
 
     if (staple_refresh_is_valid(held)) {
         meta.status = held->meta.status;

@@ -15,6 +15,7 @@
 
 #include <apr_strings.h>
 
+#include "staple_text.h"
 #include "staple_words.h"
 
 void staple_report_start(staple_report_t *report, const char *source,
@@ -197,11 +198,6 @@ const char *staple_report_responder_text(const staple_responder_t *responder,
     return staple_words_outcome_text(&responder->latest, p);
 }
 
-static const char *plural(apr_int64_t count)
-{
-    return count == 1 ? "" : "s";
-}
-
 /* What a failing responder means for its certificates. */
 static const char *effect_text(const staple_responder_numbers_t *numbers,
                                apr_pool_t *p)
@@ -213,7 +209,7 @@ static const char *effect_text(const staple_responder_numbers_t *numbers,
         kept = apr_psprintf(p, "%" APR_INT64_T_FMT " certificate%s keep%s a "
                             "valid response, the first until %s",
                             numbers->failing_stapled,
-                            plural(numbers->failing_stapled),
+                            staple_text_plural(numbers->failing_stapled),
                             numbers->failing_stapled == 1 ? "s" : "",
                             staple_words_when_text(numbers->first_end, p));
     }
@@ -222,7 +218,7 @@ static const char *effect_text(const staple_responder_numbers_t *numbers,
     }
     return apr_psprintf(p, "%s%s%" APR_INT64_T_FMT " certificate%s ha%s no "
                         "response", kept, *kept ? "; " : "", without,
-                        plural(without), without == 1 ? "s" : "ve");
+                        staple_text_plural(without), without == 1 ? "s" : "ve");
 }
 
 const char *staple_report_trouble_text(const staple_responder_t *responder,
@@ -346,7 +342,7 @@ const char *staple_report_summary(const staple_report_t *report, apr_pool_t *p)
     if (attention) {
         return apr_psprintf(p, "%" APR_INT64_T_FMT " of %" APR_INT64_T_FMT
                             " certificate%s need%s attention.", attention, all,
-                            plural(all), attention == 1 ? "s" : "");
+                            staple_text_plural(all), attention == 1 ? "s" : "");
     }
     if (others) {
         return apr_psprintf(p, "All %" APR_INT64_T_FMT " certificates that "

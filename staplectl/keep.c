@@ -20,19 +20,13 @@
 #include <apr_strings.h>
 
 #include "staple_rules.h"
+#include "staple_text.h"
 #include "staple_words.h"
 
 #define SUFFIX ".ocsp"
 
 /* How deep --keep-fresh looks: /etc/letsencrypt/live/NAME/FILE is two. */
 #define DEPTH_MAX 4
-
-static const char *error_text(apr_status_t rv, apr_pool_t *p)
-{
-    char text[120];
-
-    return apr_pstrdup(p, apr_strerror(rv, text, sizeof(text)));
-}
 
 /* ----- what is there ----- */
 
@@ -124,7 +118,7 @@ void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
     rv = write_file(item->output, der, len, item->pool);
     if (rv) {
         item->end = ITEM_UNWRITTEN;
-        item->why = error_text(rv, item->pool);
+        item->why = staple_text_error(rv, item->pool);
         return;
     }
     item->end = ITEM_WRITTEN;

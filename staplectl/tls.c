@@ -23,13 +23,7 @@
 #include <openssl/ssl.h>
 
 #include "staple_clock.h"
-
-static const char *error_text(apr_status_t rv, apr_pool_t *p)
-{
-    char text[120];
-
-    return apr_pstrdup(p, apr_strerror(rv, text, sizeof(text)));
-}
+#include "staple_text.h"
 
 /* Try each address of the host until the time is over. */
 static const char *reach(const staplectl_target_t *target, apr_time_t deadline,
@@ -40,7 +34,8 @@ static const char *reach(const staplectl_target_t *target, apr_time_t deadline,
                                             target->port, 0, p);
 
     if (rv) {
-        return apr_psprintf(p, "%s: %s", target->host, error_text(rv, p));
+        return apr_psprintf(p, "%s: %s", target->host,
+                            staple_text_error(rv, p));
     }
     for (; address; address = address->next) {
         rv = apr_socket_create(socket, address->family, SOCK_STREAM,
@@ -57,7 +52,7 @@ static const char *reach(const staplectl_target_t *target, apr_time_t deadline,
         apr_socket_close(*socket);
     }
     return apr_psprintf(p, "%s port %u: %s", target->host,
-                        (unsigned)target->port, error_text(rv, p));
+                        (unsigned)target->port, staple_text_error(rv, p));
 }
 
 /* Whether the socket can go on before the deadline. */

@@ -41,11 +41,6 @@ static void count_verdicts(const staplectl_lint_t *lint, int *counts)
 
 /* ----- text ----- */
 
-static const char *plural(int count)
-{
-    return count == 1 ? "" : "s";
-}
-
 static void print_summary(const staplectl_lint_t *lint)
 {
     int counts[STAPLECTL_LINT_VERDICTS];
@@ -54,8 +49,8 @@ static void print_summary(const staplectl_lint_t *lint)
     int i;
 
     count_verdicts(lint, counts);
-    printf("%d stapling line%s in %d file%s", lines, plural(lines),
-           lint->reader->files, plural(lint->reader->files));
+    printf("%d stapling line%s in %d file%s", lines, staple_text_plural(lines),
+           lint->reader->files, staple_text_plural(lint->reader->files));
     for (i = 0; i < STAPLECTL_LINT_VERDICTS; i++) {
         if (counts[i]) {
             printf("%s%d %s", glue, counts[i],

@@ -22,6 +22,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "staple_text.h"
+
 #define DEPTH_MAX 20 /* of includes, as httpd has it */
 #define NESTED_MAX 20 /* sections in sections */
 #define FILES_MAX 100000
@@ -601,13 +603,6 @@ static const char *read_whole(apr_file_t *in, char **text, apr_size_t *len,
     return APR_STATUS_IS_EOF(rv) ? NULL : "it cannot be read";
 }
 
-static const char *error_text(apr_status_t rv, apr_pool_t *p)
-{
-    char text[120];
-
-    return apr_pstrdup(p, apr_strerror(rv, text, sizeof(text)));
-}
-
 /* A pipe is read if the user named it, never if a file did. */
 static const char *open_file(apr_file_t **file, const char *path,
                              int is_named, apr_pool_t *p)
@@ -616,7 +611,7 @@ static const char *open_file(apr_file_t **file, const char *path,
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE, p);
 
     if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
-        return error_text(rv, p);
+        return staple_text_error(rv, p);
     }
     if (info.filetype == APR_DIR) {
         return "it is a directory; name the files in it";
@@ -626,7 +621,7 @@ static const char *open_file(apr_file_t **file, const char *path,
     }
     rv = apr_file_open(file, path, APR_FOPEN_READ | APR_FOPEN_BUFFERED,
                        APR_FPROT_OS_DEFAULT, p);
-    return rv == APR_SUCCESS ? NULL : error_text(rv, p);
+    return rv == APR_SUCCESS ? NULL : staple_text_error(rv, p);
 }
 
 /* What a file is read inside of, by its name. */

@@ -18,13 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "../unit/pki.h"
+#include "fuzz.h"
 #include "ocsp_pair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,27 +34,12 @@ static pki_id_t ca;
 static const char *issuer;
 static const char *orphan; /* a leaf of the CA, as one without an issuer */
 
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
-
-static void end(void)
-{
-    apr_pool_destroy(pool);
-    apr_terminate();
-}
-
 static void begin(void)
 {
     pki_id_t leaf;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
+    pool = fuzz_pool();
     apr_pool_create(&scratch, pool);
-    atexit(end);
     ca = pki_read(PAIR_CA, pool);
     issuer = pki_pem(&ca, pool);
     leaf = pki_read(PAIR_LEAF, pool);

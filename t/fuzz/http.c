@@ -18,16 +18,11 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "fuzz.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const staple_http_limits_t tight = { 200, 1000, 12, 300 };
-
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
 
 static void check_text(const char *text)
 {

@@ -25,16 +25,11 @@
 
 #include "staple_text.h"
 
+#include "fuzz.h"
+
 #define FILES 4
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
 
 static void check_text(const char *text)
 {

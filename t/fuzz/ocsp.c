@@ -15,12 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <openssl/err.h>
 
 #include "../unit/pki.h"
 #include "../unit/subject.h"
+#include "fuzz.h"
 #include "ocsp_pair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,13 +37,6 @@ static apr_pool_t *pool, *scratch;
 static pki_id_t issuer;
 static staple_ocsp_subject_t *subject;
 
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
-
 /* What we would ask has the length that its first bytes say. */
 static void check_request(staple_ocsp_hash_e hash)
 {
@@ -54,21 +47,12 @@ static void check_request(staple_ocsp_hash_e hash)
     require(der[0] == 0x30 && len == der[1] + 2U);
 }
 
-/* The pool's memory is not where LeakSanitizer looks for pointers. */
-static void end(void)
-{
-    apr_pool_destroy(pool);
-    apr_terminate();
-}
-
 static void begin(void)
 {
     pki_id_t leaf;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
+    pool = fuzz_pool();
     apr_pool_create(&scratch, pool);
-    atexit(end);
     issuer = pki_read(PAIR_CA, pool);
     leaf = pki_read(PAIR_LEAF, pool);
     require(!subject_of(&subject, leaf.cert, issuer.cert,

@@ -18,14 +18,9 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* "+" is a blank, "%41" a byte; what is no such code, or a NUL or a slash, is
  * an error. */

@@ -12,14 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_record(const unsigned char *bytes, apr_size_t len)
 {

@@ -19,14 +19,9 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
-static void require(int is_true)
-{
-    if (!is_true) {
-        abort();
-    }
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check(staple_value_e value, const char *words)
 {

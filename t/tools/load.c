@@ -381,9 +381,12 @@ static void prepare(const char *ca)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void set_option(const char *key, const char *value)
+static int set_option(const char *key, const char *value)
 {
-    if (!strcmp(key, "port")) {
+    if (!strcmp(key, "no-status")) {
+        setup.is_status_wanted = 0;
+    }
+    else if (!strcmp(key, "port")) {
         setup.port = atoi(value);
     }
     else if (!strcmp(key, "seconds")) {
@@ -402,35 +405,22 @@ static void set_option(const char *key, const char *value)
         setup.tls = strcmp(value, "1.2") ? TLS1_3_VERSION : TLS1_2_VERSION;
     }
     else {
-        die("an argument is not known");
+        return 0;
     }
+    return 1;
 }
 
 /* Returns the CA's file. */
 static const char *read_arguments(int argc, char **argv)
 {
-    const char *ca = NULL;
-    int i;
+    const char *ca;
+    int first = staple_options(argc, argv, "no-status", set_option, &ca);
 
-    for (i = 1; i < argc && !strncmp(argv[i], "--", 2); i++) {
-        const char *key = argv[i] + 2;
-
-        if (!strcmp(key, "no-status")) {
-            setup.is_status_wanted = 0;
-            continue;
-        }
-        if (++i == argc) {
-            die("a value is missing");
-        }
-        if (!strcmp(key, "ca")) {
-            ca = argv[i];
-        }
-        else {
-            set_option(key, argv[i]);
-        }
+    if (first < 0) {
+        die("an option is not known, or its value is missing");
     }
-    setup.names = argv + i;
-    setup.names_count = (unsigned)(argc - i);
+    setup.names = argv + first;
+    setup.names_count = (unsigned)(argc - first);
     if (!ca || !setup.port || !setup.names_count || setup.workers < 1
         || setup.workers > WORKERS_MAX) {
         die("--ca, --port and names are needed; workers are 1 to 256");

@@ -2,13 +2,15 @@
 
 /*
  * A staple judged as a strict client does it: parsed to its last byte, signed
- * by the issuer or its delegate, about this very certificate, and current.
+ * by the issuer or its delegate, about this very certificate, and current. And
+ * the command line that the clients have.
  */
 
 #include "staple.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include <openssl/ocsp.h>
@@ -104,4 +106,28 @@ void staple_judge(const unsigned char *der, long len, STACK_OF(X509) *chain,
         OCSP_BASICRESP_free(basic);
     }
     OCSP_RESPONSE_free(response);
+}
+
+int staple_options(int argc, char **argv, const char *flag,
+                   int (*set)(const char *key, const char *value),
+                   const char **ca)
+{
+    int i;
+
+    *ca = NULL;
+    for (i = 1; i < argc && !strncmp(argv[i], "--", 2); i++) {
+        const char *key = argv[i] + 2;
+        const char *value = strcmp(key, flag) ? argv[++i] : NULL;
+
+        if (i == argc) { /* argv ends with NULL */
+            return -1;
+        }
+        if (!strcmp(key, "ca")) {
+            *ca = value;
+        }
+        else if (!set(key, value)) {
+            return -1;
+        }
+    }
+    return i;
 }

@@ -19,4 +19,16 @@
 void staple_judge(const unsigned char *der, long len, STACK_OF(X509) *chain,
                   X509_STORE *store, char *verdict);
 
+/*
+ * Read "--KEY VALUE ... NAME ...". An option of the name `flag` has no value.
+ * @param set called for each option, NULL as the flag's value; false: it knows
+ *        none of that name
+ * @param ca set to the value of --ca; NULL: there is none
+ * @return the index of the first name; -1: an option is not known or has no
+ *         value
+ */
+int staple_options(int argc, char **argv, const char *flag,
+                   int (*set)(const char *key, const char *value),
+                   const char **ca);
+
 #endif /* STAPLE_T_STAPLE_H */

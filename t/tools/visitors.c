@@ -292,42 +292,40 @@ static void prepare(const char *ca)
     signal(SIGINT, on_signal);
 }
 
+static int set_option(const char *key, const char *value)
+{
+    if (!strcmp(key, "tied")) {
+        setup.is_tied = 1;
+    }
+    else if (!strcmp(key, "port") && setup.ports_count < PORTS_MAX) {
+        setup.ports[setup.ports_count++] = atoi(value);
+    }
+    else if (!strcmp(key, "rate")) {
+        setup.rate = atol(value);
+    }
+    else if (!strcmp(key, "workers")) {
+        setup.workers = (unsigned)atoi(value);
+    }
+    else if (!strcmp(key, "count")) {
+        setup.count = strtoul(value, NULL, 10);
+    }
+    else {
+        return 0;
+    }
+    return 1;
+}
+
+/* Returns the CA's file. */
 static const char *read_arguments(int argc, char **argv)
 {
-    const char *ca = NULL;
-    int i;
+    const char *ca;
+    int first = staple_options(argc, argv, "tied", set_option, &ca);
 
-    for (i = 1; i < argc && !strncmp(argv[i], "--", 2); i++) {
-        const char *key = argv[i] + 2;
-
-        if (!strcmp(key, "tied")) {
-            setup.is_tied = 1;
-            continue;
-        }
-        if (++i == argc) {
-            die("a value is missing");
-        }
-        if (!strcmp(key, "ca")) {
-            ca = argv[i];
-        }
-        else if (!strcmp(key, "port") && setup.ports_count < PORTS_MAX) {
-            setup.ports[setup.ports_count++] = atoi(argv[i]);
-        }
-        else if (!strcmp(key, "rate")) {
-            setup.rate = atol(argv[i]);
-        }
-        else if (!strcmp(key, "workers")) {
-            setup.workers = (unsigned)atoi(argv[i]);
-        }
-        else if (!strcmp(key, "count")) {
-            setup.count = strtoul(argv[i], NULL, 10);
-        }
-        else {
-            die("an argument is not known");
-        }
+    if (first < 0) {
+        die("an option is not known, or its value is missing");
     }
-    setup.names = argv + i;
-    setup.names_count = (unsigned)(argc - i);
+    setup.names = argv + first;
+    setup.names_count = (unsigned)(argc - first);
     if (!ca || !setup.ports_count || !setup.names_count || setup.rate < 1
         || setup.workers < 1 || setup.workers > WORKERS_MAX) {
         die("--ca, --port and names are needed; rate and workers are above 0");

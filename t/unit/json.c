@@ -9,29 +9,10 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-#include "staple_json.h"
+#include "json_out.h"
 #include "tap.h"
 
 static apr_pool_t *pool;
-static char out[4096];
-static apr_size_t out_len;
-
-static void keep(void *baton, const char *bytes, apr_size_t len)
-{
-    (void)baton;
-    if (out_len + len < sizeof(out)) {
-        memcpy(out + out_len, bytes, len);
-        out_len += len;
-    }
-    out[out_len] = '\0';
-}
-
-static void start(staple_json_t *json)
-{
-    out_len = 0;
-    out[0] = '\0';
-    staple_json_start(json, keep, NULL);
-}
 
 /* A document of one string. */
 static const char *string(const char *text)

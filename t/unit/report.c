@@ -13,24 +13,13 @@
 #include "staple_report.h"
 #include "staple_rules.h"
 #include "staple_words.h"
+#include "json_out.h"
 #include "tap.h"
 
 #define NOW apr_time_from_sec(1800000000)
 #define DAY apr_time_from_sec(86400)
 
 static apr_pool_t *pool;
-static char out[65536];
-static apr_size_t out_len;
-
-static void keep(void *baton, const char *bytes, apr_size_t len)
-{
-    (void)baton;
-    if (out_len + len < sizeof(out)) {
-        memcpy(out + out_len, bytes, len);
-        out_len += len;
-    }
-    out[out_len] = '\0';
-}
 
 static staple_cert_policy_t policy = {
     .times = { .skew = 0, .max_age = -1, .default_age = DAY },
@@ -144,8 +133,7 @@ static const char *json_of(const staple_view_t *view)
 {
     staple_json_t json;
 
-    out_len = 0;
-    staple_json_start(&json, keep, NULL);
+    start(&json);
     staple_report_json_cert(&json, view, STAPLE_REPORT_RESPONSE, pool);
     return out;
 }

@@ -188,23 +188,10 @@ static int ask(client_t *c, apr_time_t now, staple_ocsp_verdict_t *verdict)
     return 1;
 }
 
-static staple_cache_meta_t meta_of(const staple_ocsp_verdict_t *verdict,
-                                   apr_time_t now)
-{
-    staple_cache_meta_t meta;
-
-    memset(&meta, 0, sizeof(meta));
-    meta.this_update = verdict->this_update;
-    meta.next_update = verdict->next_update;
-    meta.fetched_at = now;
-    meta.status = (apr_uint32_t)verdict->status;
-    return meta;
-}
-
 static void hold(client_t *c, const staple_ocsp_verdict_t *verdict,
                  apr_time_t now)
 {
-    c->held = meta_of(verdict, now);
+    c->held = staple_rules_meta(verdict, now);
     c->is_held = 1;
 }
 
@@ -223,7 +210,7 @@ static void renew(client_t *c, apr_time_t now)
     apr_interval_time_t remaining = 0;
 
     if (ask(c, now, &verdict)) {
-        staple_cache_meta_t meta = meta_of(&verdict, now);
+        staple_cache_meta_t meta = staple_rules_meta(&verdict, now);
 
         c->failing = 0;
         if (!c->is_held
