@@ -8,6 +8,7 @@
  * The first byte of an input says what is put right before the rest goes into
  * a file, or checksums would keep a fuzzer out forever: 1 the header's
  * checksum and the segment's size, 2 the checksums of all records and states.
+ * With 4 the rest is no file but the life of a ring, see cache_life.h.
  *
  *   make fuzz && t/fuzz/cache -max_len=16384 t/fuzz/corpus/cache
  */
@@ -29,6 +30,7 @@
 #define FUZZ_FILE_MAX ((size_t)256 * 1024)
 #define FIX_HEADER 1
 #define FIX_RECORDS 2
+#define LIFE 4
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -212,26 +214,15 @@ static int write_file(const char *path, const unsigned char *bytes, size_t size)
     return well;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+#include "cache_life.h"
+
+static void read_as_file(const uint8_t *data, size_t size, const char *path,
+                         unsigned char *buf, apr_pool_t *p)
 {
-    static unsigned char buf[STAPLE_CACHE_DER_MAX];
-    static char path[64];
-    static apr_pool_t *p;
-    unsigned char *bytes;
+    unsigned char *bytes = malloc(size);
     staple_cache_t *cache;
     const char *reason;
 
-    if (!p) {
-        apr_initialize();
-        apr_pool_create(&p, NULL);
-        apr_snprintf(path, sizeof(path), "%s/fuzz-cache-%d",
-                     access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm",
-                     (int)getpid());
-    }
-    if (size < 1 || size > FUZZ_FILE_MAX) {
-        return 0;
-    }
-    bytes = malloc(size);
     must(bytes != NULL, "memory");
     memcpy(bytes, data + 1, size - 1);
     if (data[0] & FIX_RECORDS) {
@@ -253,7 +244,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     carry_over(path, p);
     unlink(path);
     unlink(apr_pstrcat(p, path, ".bad", NULL));
-    apr_pool_clear(p);
     free(bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static unsigned char buf[STAPLE_CACHE_DER_MAX];
+    static char path[64];
+    static apr_pool_t *p;
+
+    if (!p) {
+        apr_initialize();
+        apr_pool_create(&p, NULL);
+        apr_snprintf(path, sizeof(path), "%s/fuzz-cache-%d",
+                     access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm",
+                     (int)getpid());
+    }
+    if (size < 1 || size > FUZZ_FILE_MAX) {
+        return 0;
+    }
+    if (data[0] & LIFE) {
+        live(data + 1, size - 1, path, buf, p);
+    }
+    else {
+        read_as_file(data, size, path, buf, p);
+    }
+    apr_pool_clear(p);
     return 0;
 }

@@ -23,9 +23,13 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "staple_x509.h"
 #include "../unit/pki.h"
 #include "fuzz.h"
 #include "ocsp_pair.h"
+
+/* Longer than the ids of mod_ssl. */
+#define LONG_ID "the id of a certificate in a TLS module that has longer ones"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -102,30 +106,62 @@ static void check(const staple_cert_t *cert)
     }
 }
 
+/* Beside the leaf of the CA, which has a later virtual host. */
+static void check_list(staple_cert_registry_t *registry,
+                       const staple_cert_t *cert)
+{
+    const apr_array_header_t *list = staple_cert_list(registry);
+
+    staple_cert_registry_finish(registry);
+    require(list->nelts == 1 + (cert != NULL));
+    require(!cert || APR_ARRAY_IDX(list, 0, staple_cert_t *) == cert);
+    require(staple_cert_count_stapled(registry) <= (apr_size_t)list->nelts);
+}
+
 static staple_cert_t *add(const char *pem)
 {
     static const staple_cert_policy_t none;
     staple_cert_registry_t *registry = staple_cert_registry_make(scratch);
     staple_cert_policy_t policy = none;
-    staple_cert_use_t use = { "id", 2, pem, "host.test:443", 0, &policy };
+    staple_cert_use_t use = { LONG_ID, sizeof(LONG_ID), orphan, "one.test:443",
+                              8, &policy };
+    unsigned char issuer_id[STAPLE_ID_LEN];
     const char *reason = NULL;
     staple_cert_t *cert;
 
     policy.times.max_age = policy.refresh_age = -1;
     policy.response_files = apr_array_make(scratch, 1, sizeof(const char *));
     policy.fetch_issuer = 1;
+    require(staple_cert_add(registry, &use, &reason) != NULL);
+    use = (staple_cert_use_t){ "id", 2, pem, "host.test:443", 7, &policy };
     cert = staple_cert_add(registry, &use, &reason);
     require(cert || (reason && *reason));
     if (cert) {
         use.host = "two.test:443";
         use.rank = 1;
+        policy.force_url = "http://ocsp.test/";
         staple_cert_add(registry, &use, &reason);
+        staple_cert_issuer_id(cert->id, issuer_id);
         check(cert);
     }
-    staple_cert_registry_finish(registry);
-    require(staple_cert_list(registry)->nelts == (cert != NULL));
+    check_list(registry, cert);
     require(!ERR_peek_error());
     return cert;
+}
+
+/* As staplectl finds the issuer among what a server sends. */
+static void find_issuer(X509 *x)
+{
+    STACK_OF(X509) *among = sk_X509_new_null();
+    X509 *found;
+
+    require(among && sk_X509_push(among, x) && sk_X509_push(among, ca.cert));
+    found = staple_x509_find_issuer(among, x);
+    require(!found || found == ca.cert);
+    if (found) {
+        add(staple_x509_pem(x, found, scratch));
+    }
+    sk_X509_free(among);
 }
 
 /* The same certificate with the CA as its issuer; bytes is NULL where it
@@ -141,6 +177,9 @@ static pki_der_t sign_again(const uint8_t *data, size_t size)
     if (x && X509_set_issuer_name(x, X509_get_subject_name(ca.cert))
         && X509_sign(x, ca.key, EVP_sha256())) {
         len = i2d_X509(x, &bytes);
+    }
+    if (x) {
+        find_issuer(x);
     }
     if (len > 0) {
         der.bytes = apr_pmemdup(scratch, bytes, (apr_size_t)len);

@@ -146,11 +146,11 @@ sub trial
     wait_for(sub { !$httpd->is_alive }, 0.3) if $fired;
     my $ended = !$httpd->is_alive;
     $self->disarm;
-    $httpd->start if $ended;
+    _start($httpd) if $ended;
     my $back = _goes_on(%o);
 
     if (!$back && $httpd->is_alive) { $httpd->stop }
-    $httpd->start if !$httpd->is_alive;
+    _start($httpd) if !$httpd->is_alive;
     my @lines = split /\n/, substr $httpd->error_log, $seen;
 
     return (fired => $fired, what => $self->what, ended => $ended,
@@ -160,6 +160,14 @@ sub trial
             oom => scalar(grep { /Memory allocation failed/i } @lines,
                           split /\n/, read_file($httpd->{output})),
             said => [_told(@lines)]);
+}
+
+# The children of a server that has ended may hold its ports for a moment.
+sub _start
+{
+    my ($httpd) = @_;
+
+    wait_for(sub { eval { $httpd->start } }, 30) || $httpd->start;
 }
 
 # What alarms, but for what is said of a process that was killed here.
