@@ -77,10 +77,10 @@ my @lines = split /\n/, $status->page('metrics&detail');
 ok(index($status->page('metrics&detail'), 'O=%3Cb%3E%22x%22%3C/b%3E') > 0,
    'names in labels have neither quotes nor backslashes');
 my $labels = qr/\{(?:\w+="(?:[^"\\]|\\.)*",?)*\}/;
-is(scalar grep({ !/^(?:#|staple_\w+$labels? [\d.]+$)/ } @lines), 0,
+is(join("\n", grep { !/^(?:#|staple_\w+$labels? -?[\d.]+$)/ } @lines), '',
    'every metric is a line of its form');
-is(scalar grep({ !/^Staple\w+(?:\[\w+\])?: / }
-               split /\n/, $status->page('auto')), 0, 'every line too');
+is(join("\n", grep { !/^Staple\w+(?:\[\w+\])?: / }
+                  split /\n/, $status->page('auto')), '', 'every line too');
 
 # Queries that nobody understands.
 my @bad = ('bogus', 'json=1', 'q', 'q=%', 'q=%zz', 'q=%00', 'page=0', 'page=-1',

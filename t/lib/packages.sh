@@ -39,7 +39,9 @@ find_apxs() {
     return 1
 }
 
+# Compiled in, or as a file.
 has_module() {
+    "$(find_httpd)" -l 2>/dev/null | grep -qx " *mod_$1\.c" && return
     find_apxs >/dev/null &&
         [ -e "$("$(find_apxs)" -q LIBEXECDIR 2>/dev/null)/mod_$1.so" ]
 }
