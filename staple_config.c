@@ -41,6 +41,7 @@ static staple_main_conf_t *make_main(apr_pool_t *p)
     conf->warmup = STAPLE_UNSET;
     conf->deny = NULL;
     conf->message_cmd = NULL;
+    conf->response_directory = NULL;
     conf->must_staple = STAPLE_UNSET;
     conf->share = NULL;
     conf->cache_share = NULL;
@@ -444,6 +445,21 @@ static const char *set_response_file(cmd_parms *cmd, void *dummy,
     return NULL;
 }
 
+static const char *set_directory(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    staple_main_conf_t *conf = staple_config_of(cmd->server)->main;
+    const char *wrong = check_place(cmd, IN_MAIN);
+
+    (void)dummy;
+    if (wrong) {
+        return wrong;
+    }
+    conf->response_directory = ap_server_root_relative(cmd->pool, arg);
+    return conf->response_directory
+           ? NULL : apr_psprintf(cmd->pool, "%s: '%s' is no valid path",
+                                 cmd->cmd->name, arg);
+}
+
 static const char *set_deny(cmd_parms *cmd, void *dummy, const char *arg)
 {
     staple_main_conf_t *conf = staple_config_of(cmd->server)->main;
@@ -631,6 +647,8 @@ const command_rec staple_config_commands[] = {
     AP_INIT_TAKE1("StapleMustStaple", set_word, INFO(must_staple), RSRC_CONF,
                   "What to do about a must-staple certificate with nothing to "
                   "staple ('warn', 'require')"),
+    AP_INIT_TAKE1("StapleResponseDirectory", set_directory, NULL, RSRC_CONF,
+                  "Where responses are taken from for certificates to come"),
     AP_INIT_ITERATE("StapleResponseFile", set_response_file, NULL, RSRC_CONF,
                     "Files with OCSP responses to staple, DER or PEM"),
     AP_INIT_TAKE1("StapleShare", set_share, NULL, RSRC_CONF,

@@ -10,8 +10,8 @@
  * is under way a slice of its thread. So a step in which nothing is due costs
  * the same however many certificates there are. What a task does when it is due
  * is a round (refresh/round.c); responses out of files need none
- * (refresh/response_file.c). What comes before, and what children wait for, is
- * refresh/start.c.
+ * (refresh/response_file.c, refresh/response_directory.c). What comes before, and
+ * what children wait for, is refresh/start.c.
  *
  * The tasks live as long as the process. Nothing here blocks: the fetch engine
  * is given a slice of time, and so is the share.
@@ -209,7 +209,7 @@ static void check_clock(staple_refresh_t *refresh, apr_time_t now)
         return;
     }
     staple_refresh_log_clock(refresh->conf.server, jump);
-    refresh->files_due = now;
+    refresh->files_due = refresh->directory_due = now;
     for (i = 0; i < refresh->count; i++) {
         task_t *task = &refresh->tasks[i];
 
@@ -386,6 +386,7 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
     check_clock(refresh, now);
     handle_requests(refresh, now);
     staple_refresh_look_at_files(refresh, now);
+    staple_refresh_look_at_directory(refresh, now);
     send_off(refresh, now);
     if (refresh->message) {
         staple_message_run(refresh->message);
@@ -462,6 +463,7 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
     refresh->conf.fetch.is_ending = conf->is_ending;
     refresh->conf.fetch.ending_baton = conf->baton;
     refresh->pool = p;
+    refresh->directory.path = conf->response_directory;
     staple_refresh_log_exchanges(refresh);
     rv = staple_fetch_create(&refresh->fetch, &refresh->conf.fetch, p);
     if (rv) {

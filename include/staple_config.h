@@ -46,6 +46,8 @@ typedef struct staple_main_conf_t {
     const char *const *message_cmd; /* StapleMessageCmd: a program's absolute
                                    path and arguments, then NULL; NULL:
                                    unset */
+    const char *response_directory; /* StapleResponseDirectory, absolute;
+                                   NULL: none */
     int must_staple;            /* StapleMustStaple: a staple_must_e */
     staple_share_t *share;      /* StapleShare; where that is unset, after
                                    staple_config_finish, cache_share; NULL:

@@ -173,6 +173,14 @@ staple_ocsp_reason_e staple_ocsp_judge(staple_ocsp_verdict_t *verdict,
                                        apr_size_t len);
 
 /**
+ * Whether it is worth while to judge a response for a certificate, of many
+ * responses and many certificates: its serial number is somewhere in the bytes.
+ * No more than that: nothing is parsed.
+ */
+int staple_ocsp_may_be_about(const staple_ocsp_subject_t *subject,
+                             const unsigned char *der, apr_size_t len);
+
+/**
  * The moments between which a response may be served: from thisUpdate less
  * the skew, to nextUpdate (never after it), or thisUpdate plus max_age where
  * that is sooner; without nextUpdate to thisUpdate plus max_age, or plus

@@ -33,6 +33,7 @@ typedef struct staple_refresh_conf_t {
     staple_share_t *share;    /* NULL: this server is alone */
     const char *const *message_cmd; /* StapleMessageCmd: a program and its first
                                  arguments, up to NULL; or NULL */
+    const char *response_directory; /* StapleResponseDirectory; NULL: none */
     staple_fetch_conf_t fetch;
     /** Called where work goes on for long, in the first thread. */
     void (*beat)(void *baton);

@@ -330,6 +330,27 @@ static void write_serial(writer_t *writer, const staple_ocsp_subject_t *subject)
     write_header(writer, V_ASN1_INTEGER, end);
 }
 
+/* A negative number is written in another way; that is not worth the trouble. */
+int staple_ocsp_may_be_about(const staple_ocsp_subject_t *subject,
+                             const unsigned char *der, apr_size_t len)
+{
+    const unsigned char *at = der, *end = der + len;
+    apr_size_t size = subject->serial_len;
+
+    if (subject->is_negative || !size) {
+        return 1;
+    }
+    while ((apr_size_t)(end - at) >= size
+           && (at = memchr(at, subject->serial[0],
+                           (apr_size_t)(end - at) - size + 1)) != NULL) {
+        if (!memcmp(at, subject->serial, size)) {
+            return 1;
+        }
+        at++;
+    }
+    return 0;
+}
+
 apr_status_t staple_ocsp_request(const staple_ocsp_subject_t *subject,
                                  staple_ocsp_hash_e hash,
                                  const unsigned char **der, apr_size_t *len,

@@ -465,3 +465,10 @@ void staple_refresh_file_log(server_rec *s, const response_file_t *file,
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0209: StapleResponseFile "
                  "%s is not used: the file %s", file->path, reason);
 }
+
+void staple_refresh_log_not_read(server_rec *s, const char *path,
+                                 const char *reason)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0271: "
+                 "StapleResponseDirectory: %s %s", path, reason);
+}

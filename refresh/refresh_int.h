@@ -156,6 +156,8 @@ struct staple_refresh_t {
     apr_array_header_t *files;  /* response_file_t */
     staple_message_t *message;  /* NULL: nobody is to be told */
     apr_time_t files_due;       /* when to look at them */
+    response_file_t directory;  /* StapleResponseDirectory; path NULL: none */
+    apr_time_t directory_due;   /* when to look at it */
     staple_share_state_t share_told; /* what the ring has of the share's */
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
@@ -388,11 +390,32 @@ void staple_refresh_log_confirmed(server_rec *s, int count, int threads,
                                   apr_interval_time_t took);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
 
+/** What is in StapleResponseDirectory, or that itself, cannot be read. */
+void staple_refresh_log_not_read(server_rec *s, const char *path,
+                                 const char *reason);
+
 /** The file was looked at and holds nothing of use. */
 void staple_refresh_file_log(server_rec *s, const response_file_t *file,
                              const char *reason);
 
 /* ----- refresh/response_file.c ----- */
+
+/** Whether the file is another than at the last look, if there was one; one that
+ * cannot be read is looked at again when that changes. */
+int staple_refresh_is_file_changed(response_file_t *file, apr_pool_t *ptemp);
+
+/** Read DER, or PEM ("OCSP RESPONSE").
+ * @param der, len from ptemp
+ * @param reason where it fails: finishes "the file ..." */
+apr_status_t staple_refresh_read_file(const char *path,
+                                      const unsigned char **der,
+                                      apr_size_t *len, const char **reason,
+                                      apr_pool_t *ptemp);
+
+/** Offer a file's response to one certificate; returns why it is not its. */
+staple_ocsp_reason_e staple_refresh_offer(task_t *task,
+                                          const unsigned char *der,
+                                          apr_size_t len, apr_pool_t *ptemp);
 
 /** Watch the files that a certificate may be stapled from. */
 void staple_refresh_add_files(staple_refresh_t *refresh,
@@ -406,6 +429,13 @@ void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now);
 
 /** A task without a responder is due: tell that its file has nothing newer. */
 void staple_refresh_remind(task_t *task, apr_time_t now);
+
+/* ----- refresh/response_directory.c ----- */
+
+/** Take over what has come into StapleResponseDirectory, if there is one and if
+ * it is time to look. */
+void staple_refresh_look_at_directory(staple_refresh_t *refresh,
+                                      apr_time_t now);
 
 #ifdef __cplusplus
 }

@@ -33,9 +33,7 @@
 
 /* ----- a file ----- */
 
-/* Whether the file is another than at the last look, if there was one; one
- * that cannot be read is looked at again when that changes. */
-static int is_changed(response_file_t *file, apr_pool_t *ptemp)
+int staple_refresh_is_file_changed(response_file_t *file, apr_pool_t *ptemp)
 {
     response_file_t last = *file;
     apr_finfo_t info;
@@ -105,10 +103,10 @@ static const unsigned char *from_pem(const char *bytes, apr_size_t size,
     return der;
 }
 
-/* DER, or PEM ("OCSP RESPONSE"); reason finishes "the file ...". */
-static apr_status_t read_response(const char *path, const unsigned char **der,
-                                  apr_size_t *len, const char **reason,
-                                  apr_pool_t *ptemp)
+apr_status_t staple_refresh_read_file(const char *path,
+                                      const unsigned char **der,
+                                      apr_size_t *len, const char **reason,
+                                      apr_pool_t *ptemp)
 {
     char *bytes;
     apr_size_t size;
@@ -200,9 +198,9 @@ static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
     }
 }
 
-/* Offer a file's response to one certificate; returns why it is not its. */
-static staple_ocsp_reason_e offer(task_t *task, const unsigned char *der,
-                                  apr_size_t len, apr_pool_t *ptemp)
+staple_ocsp_reason_e staple_refresh_offer(task_t *task,
+                                          const unsigned char *der,
+                                          apr_size_t len, apr_pool_t *ptemp)
 {
     staple_refresh_t *refresh = task->refresh;
     apr_time_t now = apr_time_now();
@@ -240,7 +238,8 @@ static void offer_to_all(staple_refresh_t *refresh, response_file_t *file,
 
         if (task->cert && !task->is_set_aside
             && uses_file(task->cert, file->path)) {
-            staple_ocsp_reason_e this_one = offer(task, der, len, ptemp);
+            staple_ocsp_reason_e this_one
+                = staple_refresh_offer(task, der, len, ptemp);
 
             if (this_one != STAPLE_OCSP_OTHER_CERT) {
                 reason = this_one;
@@ -262,7 +261,7 @@ static void read_file(staple_refresh_t *refresh, response_file_t *file,
     const char *reason;
     apr_size_t len;
 
-    if (read_response(file->path, &der, &len, &reason, ptemp)) {
+    if (staple_refresh_read_file(file->path, &der, &len, &reason, ptemp)) {
         staple_refresh_file_log(refresh->conf.server, file, reason);
         return;
     }
@@ -273,7 +272,9 @@ void staple_refresh_forget_files(staple_refresh_t *refresh)
 {
     int i;
 
-    refresh->files_due = 0;
+    refresh->files_due = refresh->directory_due = 0;
+    refresh->directory.is_seen = 0;
+    refresh->directory.mtime = 0;
     for (i = 0; i < refresh->files->nelts; i++) {
         APR_ARRAY_IDX(refresh->files, i, response_file_t).is_seen = 0;
     }
@@ -293,7 +294,7 @@ void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now)
         response_file_t *file = &APR_ARRAY_IDX(refresh->files, i,
                                                response_file_t);
 
-        if (is_changed(file, p)) {
+        if (staple_refresh_is_file_changed(file, p)) {
             read_file(refresh, file, p);
         }
         apr_pool_clear(p);

@@ -89,6 +89,7 @@ StapleMaxAge 10d                                 #= kept
 StapleRevokedRecheck 6h                          #= kept
 StapleMessageCmd /usr/bin/true a b               #= kept
 StapleMustStaple require                         #= kept
+StapleResponseDirectory next                     #= kept
 StapleResponseFile a.der b.der                   #= kept
 StapleShare redis:127.0.0.1:6379                 #= kept
 StapleStatusActions on                           #= kept

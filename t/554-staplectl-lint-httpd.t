@@ -32,6 +32,7 @@ my %kind = (
     set_flag => ['ON_OFF', '.*'], set_cache => ['OTHER', 'CACHE'],
     set_share => ['OTHER', 'SHARE'], set_deny => ['OTHER', 'NETWORKS'],
     set_response_file => ['OTHER', 'PATHS'],
+    set_directory => ['OTHER', 'PATH'],
     set_age => ['OTHER', 'AGE'],
     set_message_cmd => ['OTHER', 'PROGRAM'], set_span => ['SPAN', '.*'],
     set_count => ['COUNT', '.*'], set_word => ['WORDS|ON_OFF', '.*']);
@@ -39,7 +40,7 @@ my %kind = (
 for my $name (sort keys %setter) {
     my $row = $row{$name} // next;
     my $rule = $rule_of{$name} ? $rule{ $rule_of{$name} } : '';
-    my $is_main = $setter{$name} =~ /^set_(?:message_cmd|cache|share|deny|count)$/
+    my $is_main = $setter{$name} =~ /^set_(?:message_cmd|directory|cache|share|deny|count)$/
                   || $rule =~ /IN_MAIN/;
     my ($kind, $which) = @{ $kind{ $setter{$name} } };
 
@@ -135,6 +136,7 @@ my %values = (
     StapleRevokedRecheck => [qw(1h off 59min 2d 3600 x)],
     StapleStatusActions => [qw(on yes)],
     StapleMessageCmd => ['/bin/true', '/bin/true a b', ''],
+    StapleResponseDirectory => ['a', 'a b', ''],
     StapleResponseFile => ['a b c', ''],
     SSLStaplingNonsense => ['on'],
     SSLUseStaplng => ['on'],

@@ -41,7 +41,7 @@ for my $name (sort keys %table) {
 
     like($text, qr/^- Syntax: `$name \S.*`$/m, "$name: syntax");
     like($text, qr/^- Default: \S/m, "$name: default");
-    my $is_main = $table{$name} =~ /^set_(?:message_cmd|cache|share|deny|count)$/
+    my $is_main = $table{$name} =~ /^set_(?:message_cmd|directory|cache|share|deny|count)$/
                   || $source =~ /"$name",\s*set_\w+,\s*INFO\((\w+)\)/
                      && $source =~ /rule_t $1 = \{\s*\w+_RULE, IN_MAIN/;
     my ($context) = $text =~ /^- Context: (.*)$/m;
@@ -95,7 +95,7 @@ my @main = fields('staple_main_conf_t');
 is_deeply([$make =~ /^    conf->([a-z_]+)(?:\.path)? = /gm], \@main,
           'make_main lists the fields in order');
 is_deeply([$finish_main =~ /(?:DEFAULT\(conf->main, |\/\* )(\w+)/g],
-          [grep { !/^(?:has_)?cache$|^message_cmd$|share$|^deny$/ } @main],
+          [grep { !/^(?:has_)?cache$|^message_cmd$|^response_directory$|share$|^deny$/ } @main],
           'the defaults of the main record list its fields in order');
 
 my @fields = fields('staple_server_conf_t');

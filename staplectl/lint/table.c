@@ -114,6 +114,9 @@ const staplectl_directive_t staplectl_directives[] = {
     { "StapleMustStaple", STAPLE, SERVER, WORDS("warn or require"), NEVER,
       NULL, "what to do about a must-staple certificate with nothing to staple",
       NULL },
+    { "StapleResponseDirectory", STAPLE, SERVER, OTHER(PATH), NEVER, NULL,
+      "responses that are put there are taken, also for certificates that come "
+      "into service later", NULL },
     { "StapleResponseFile", STAPLE, VHOST, OTHER(PATHS), NEVER, NULL,
       "responses are taken out of these files too", NULL },
     { "StapleShare", STAPLE, SERVER, OTHER(SHARE), NEVER, NULL,

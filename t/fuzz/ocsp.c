@@ -86,6 +86,7 @@ static void judge_by(const staple_ocsp_policy_t *policy,
     require(*staple_ocsp_reason_text(reason));
     check_error(reason);
     if (reason == STAPLE_OCSP_OK) {
+        require(staple_ocsp_may_be_about(subject, bytes, len));
         require(*staple_ocsp_status_text(v.status));
         require(*staple_ocsp_crl_reason_text(v.crl_reason));
         staple_ocsp_window(policy, v.this_update, v.next_update, &from,

@@ -616,7 +616,11 @@ static void test_cases(int *seen, apr_pool_t *p)
                        der.bytes, der.len);
         if (!ok(is_expected(c, reason) && v.reason == reason
                 && !ERR_peek_error()
-                && (reason != STAPLE_OCSP_OK || is_as_said(c, &v)),
+                && (reason != STAPLE_OCSP_OK
+                    || (is_as_said(c, &v)
+                        && staple_ocsp_may_be_about(c->subject ? *c->subject
+                                                               : ours,
+                                                    der.bytes, der.len))),
                 "%s: %s", c->name, staple_ocsp_reason_text(c->reason))) {
             diag("reason %d, expected %d; status %d, hash %d, delegated %d",
                  reason, c->reason, v.status, v.hash, v.is_delegated);
@@ -687,6 +691,10 @@ static void test_values(apr_pool_t *p)
     is_int(v.produced_at, PAIR_NOW - 3 * DAY + SEC, "producedAt");
     is_int(v.revoked_at, PAIR_NOW - 11 * DAY + DAY / 2, "revocationTime");
     is_int(v.signer_until, (apr_time_t)2398377600 * SEC, "delegate's notAfter");
+    ok(staple_ocsp_may_be_about(ours, der.bytes, der.len),
+       "it may be about its certificate");
+    ok(!staple_ocsp_may_be_about(ours, der.bytes, 20),
+       "its beginning is about none");
     made.signer = made.included[0] = &ends_now;
     der = pki_respond(&made, p);
     judge(&v, ours, &usual, der.bytes, der.len);
