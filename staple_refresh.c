@@ -10,8 +10,8 @@
  * is under way a slice of its thread. So a step in which nothing is due costs
  * the same however many certificates there are. What a task does when it is due
  * is a round (refresh/round.c); responses out of files need none
- * (refresh/response_file.c, refresh/response_directory.c). What comes before, and
- * what children wait for, is refresh/start.c.
+ * (refresh/response_file.c, refresh/response_directory.c). What comes before,
+ * and what children wait for, is refresh/start.c.
  *
  * The tasks live as long as the process. Nothing here blocks: the fetch engine
  * is given a slice of time, and so is the share.

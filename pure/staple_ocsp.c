@@ -330,7 +330,7 @@ static void write_serial(writer_t *writer, const staple_ocsp_subject_t *subject)
     write_header(writer, V_ASN1_INTEGER, end);
 }
 
-/* A negative number is written in another way; that is not worth the trouble. */
+/* A negative number is written in another way, which is not worth a search. */
 int staple_ocsp_may_be_about(const staple_ocsp_subject_t *subject,
                              const unsigned char *der, apr_size_t len)
 {

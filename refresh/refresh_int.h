@@ -400,8 +400,8 @@ void staple_refresh_file_log(server_rec *s, const response_file_t *file,
 
 /* ----- refresh/response_file.c ----- */
 
-/** Whether the file is another than at the last look, if there was one; one that
- * cannot be read is looked at again when that changes. */
+/** Whether the file is another than at the last look, if there was one; one
+ * that cannot be read is looked at again when that changes. */
 int staple_refresh_is_file_changed(response_file_t *file, apr_pool_t *ptemp);
 
 /** Read DER, or PEM ("OCSP RESPONSE").
