@@ -201,8 +201,9 @@ static int on_add_cert_files(server_rec *s, apr_pool_t *p,
 }
 
 /* mod_ssl says AH02217 and AH02604 of it, and hands nothing over. */
-static void add_lonely(server_rec *s, const char *file,
-                       const staple_sslconf_pair_t *pair, apr_pool_t *ptemp)
+static void add_without_issuer(server_rec *s, const char *file,
+                               const staple_sslconf_pair_t *pair,
+                               apr_pool_t *ptemp)
 {
     const staple_cert_t *cert;
 
@@ -665,7 +666,8 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     trace_hook(s, "post_config");
     log_notes(s, ptemp);
     warn_without_mod_ssl(s);
-    staple_sslconf_visit_lonely(current->start, s, add_lonely, ptemp);
+    staple_sslconf_visit_without_issuer(current->start, s, add_without_issuer,
+                                        ptemp);
     staple_cert_registry_finish(current->registry);
     if (staple_generation_log_certs(current->registry, s, ptemp)
         && conf->must_staple == STAPLE_MUST_REQUIRE) {

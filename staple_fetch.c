@@ -85,7 +85,7 @@ static void route(staple_fetch_t *fetch, job_t *job)
     staple_fetch_queue_add(&fetch->queue, responder, &job->waiter);
 }
 
-/* Its responder is left in peace: the job has the reason of others. */
+/* Its responder is not asked now: the job fails for the reason of others. */
 static void refuse(staple_fetch_t *fetch, job_t *job, const failure_t *refusal)
 {
     failure_t failure = *refusal;

@@ -158,7 +158,7 @@ static void make_tasks(staple_refresh_t *refresh)
     refresh->turns = apr_palloc(refresh->pool,
                                 count * sizeof(*refresh->turns));
     refresh->due = staple_due_make(count, refresh->pool);
-    APR_RING_INIT(&refresh->bare, task_t, bare);
+    APR_RING_INIT(&refresh->missing, task_t, missing);
 }
 
 static void plan_all(staple_refresh_t *refresh)
@@ -188,8 +188,8 @@ static void plan_all(staple_refresh_t *refresh)
         task->refresh = refresh;
         task->cert = cert;
         staple_refresh_set_due(task, plan(task, created, now));
-        staple_refresh_set_bare(task,
-                                !staple_refresh_is_held(refresh, cert, now));
+        staple_refresh_set_missing(task,
+                                   !staple_refresh_is_held(refresh, cert, now));
         staple_refresh_add_files(refresh, cert);
         staple_refresh_renew_since(refresh, cert, now);
     }

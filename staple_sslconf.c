@@ -380,10 +380,10 @@ static void visit_files(const seen_t *seen,
     }
 }
 
-void staple_sslconf_visit_lonely(const staple_sslconf_start_t *start,
-                                 const server_rec *main_server,
-                                 staple_sslconf_visit_fn *visit,
-                                 apr_pool_t *ptemp)
+void staple_sslconf_visit_without_issuer(const staple_sslconf_start_t *start,
+                                         const server_rec *main_server,
+                                         staple_sslconf_visit_fn *visit,
+                                         apr_pool_t *ptemp)
 {
     const staple_sslconf_t *conf = NULL;
     int i;

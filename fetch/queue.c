@@ -50,7 +50,7 @@
 
 #define PROBES STAPLE_FETCH_PROBES
 
-/* For how long a responder that is down is left in peace. */
+/* For how long a responder that is down is not asked. */
 #define REST_FIRST apr_time_from_sec(1)
 #define REST_MAX apr_time_from_sec(10)
 

@@ -173,7 +173,7 @@ void staple_fetch_queue_add(queue_t *queue,
 /**
  * Whose turn it is, or whose first waiter need not wait any longer.
  * @param refusal set to the reason in the latter case: its responder is down
- *        and left in peace; else NULL
+ *        and is not asked now; else NULL
  * @return NULL: everybody has to wait
  */
 responder_t *

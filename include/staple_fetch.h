@@ -85,7 +85,7 @@ typedef struct staple_fetch_answer_t {
     const char *etag;          /* the validators of an answer, */
     const char *last_modified; /* for a later job; NULL: none was given */
     int is_asked; /* whether anything was asked in this round; false where each
-                     responder had just failed others, and is left in peace for
+                     responder had just failed others, and is not asked for
                      some seconds: the reason is then theirs */
 } staple_fetch_answer_t;
 

@@ -97,10 +97,10 @@ typedef void staple_sslconf_visit_fn(server_rec *s, const char *file,
  * find their issuer. Only the files of servers with fewer certificates handed
  * over than files are read.
  */
-void staple_sslconf_visit_lonely(const staple_sslconf_start_t *start,
-                                 const server_rec *main_server,
-                                 staple_sslconf_visit_fn *visit,
-                                 apr_pool_t *ptemp);
+void staple_sslconf_visit_without_issuer(const staple_sslconf_start_t *start,
+                                         const server_rec *main_server,
+                                         staple_sslconf_visit_fn *visit,
+                                         apr_pool_t *ptemp);
 
 #ifdef __cplusplus
 }

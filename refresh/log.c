@@ -86,7 +86,7 @@ static int level_of(alarm_e alarm, const task_t *task)
     }
 }
 
-/* Whether all that was loud about its failure was told of its responder. */
+/* Whether its failure was logged as one of its responder, not of its own. */
 static int is_told_of_responder(const task_t *task)
 {
     return task->counted && task->alarm <= ALARM_FAILING;

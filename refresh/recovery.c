@@ -60,17 +60,17 @@ static outage_t *outage_of(staple_refresh_t *refresh, const char *url)
     return outage;
 }
 
-void staple_refresh_set_bare(task_t *task, int is_bare)
+void staple_refresh_set_missing(task_t *task, int is_missing)
 {
-    if (task->is_bare == is_bare) {
+    if (task->is_missing == is_missing) {
         return;
     }
-    task->is_bare = is_bare;
-    if (is_bare) {
-        APR_RING_INSERT_TAIL(&task->refresh->bare, task, task_t, bare);
+    task->is_missing = is_missing;
+    if (is_missing) {
+        APR_RING_INSERT_TAIL(&task->refresh->missing, task, task_t, missing);
     }
     else {
-        APR_RING_REMOVE(task, bare);
+        APR_RING_REMOVE(task, missing);
     }
 }
 
@@ -120,7 +120,7 @@ void staple_refresh_note_outage(task_t *task,
         task->failing_since = now;
     }
     wait_as_told(outage, answer, now);
-    if (task->is_bare) {
+    if (task->is_missing) {
         note_wait(task, task->failing_since, now);
     }
 }
@@ -257,7 +257,7 @@ static void find_candidates(staple_refresh_t *refresh, apr_time_t now)
 {
     task_t *task;
 
-    APR_RING_FOREACH(task, &refresh->bare, task_t, bare) {
+    APR_RING_FOREACH(task, &refresh->missing, task_t, missing) {
         if (now > task->cert->not_after) {
             continue;
         }

@@ -68,15 +68,15 @@ struct task_t {
     int is_without_issuer; /* and that is being fetched */
     char *etag;         /* validators of the held response, as first_url gave */
     char *last_modified; /* them, of malloc; NULL: none */
-    int is_bare;        /* nothing valid is held, as of the last look; changed
-                           by staple_refresh_set_bare only */
-    APR_RING_ENTRY(task_t) bare; /* in the refresh's, if it is */
+    int is_missing;     /* no valid response is held, as of the last look;
+                           changed by staple_refresh_set_missing only */
+    APR_RING_ENTRY(task_t) missing; /* in the refresh's, if it is */
     apr_time_t failing_since; /* when the first of the failures in a row was
                            noted; 0: the last attempt succeeded */
     outage_t *counted;  /* the responder with which it is counted as failing;
                            NULL: with none */
 };
-APR_RING_HEAD(staple_refresh_bare_t, task_t);
+APR_RING_HEAD(staple_refresh_missing_t, task_t);
 
 #define ROUND_MAGIC 0x524F554Eu
 
@@ -145,8 +145,8 @@ struct staple_refresh_t {
                                    back */
     apr_pool_t *scratch;        /* cleared after each request that is made */
     apr_size_t *turns;          /* room for those that are sent off in a step */
-    struct staple_refresh_bare_t bare; /* tasks for which nothing valid is
-                                   held */
+    struct staple_refresh_missing_t missing; /* tasks without a valid
+                                   response */
     apr_hash_t *other_hash;     /* URLs of responders that answer only the
                                    other hash than the usual one */
     apr_hash_t *overdue;        /* URLs of responders of which was told that
@@ -280,7 +280,7 @@ void staple_refresh_begin_probe(task_t *task, outage_t *probed,
 /* ----- refresh/recovery.c ----- */
 
 /** Note whether anything valid is held for a task. */
-void staple_refresh_set_bare(task_t *task, int is_bare);
+void staple_refresh_set_missing(task_t *task, int is_missing);
 
 /** Count a certificate as failing with its responder, and tell of the first. */
 void staple_refresh_count_outage(const round_t *round,

@@ -202,7 +202,7 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;
     staple_refresh_count_recovery(task, now);
-    staple_refresh_set_bare(task, !staple_refresh_is_valid(&held));
+    staple_refresh_set_missing(task, !staple_refresh_is_valid(&held));
     task->failing_since = 0;
     if (staple_rules_is_overdue(cert->policy, &round->verdict, now)) {
         note_overdue(round, answer, now);
@@ -279,7 +279,7 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
                                  is_held ? held.until - now : 0,
                                  answer->retry_after);
     staple_refresh_set_due(task, now + pause);
-    staple_refresh_set_bare(task, !is_held);
+    staple_refresh_set_missing(task, !is_held);
     if (!is_held) {
         store_error(round, &held, now, pause);
     }
