@@ -334,7 +334,7 @@ static void collect(members_t *members, const apr_array_header_t *list,
         for (i = 0; i < list->nelts; i++) {
             const staple_cert_t *cert = APR_ARRAY_IDX(list, i,
                                                       staple_cert_t *);
-            int is_bad = cert->is_must_staple
+            int is_bad = cert->is_must_staple || staple_cert_is_faulty(cert)
                          || cert->scope == STAPLE_CERT_NO_ISSUER;
 
             if (cert->scope != STAPLE_CERT_APPLIES && is_bad == are_bad) {

@@ -273,29 +273,49 @@ static const char *cause_of(const staple_view_t *view, apr_time_t now,
 
 /* ----- what to do ----- */
 
-static staple_state_advice_t advice_of(const staple_view_t *view,
-                                       apr_time_t now, apr_pool_t *p)
+/* Of a certificate about which nobody is asked, though clients or the
+ * configuration want a response. */
+static staple_state_advice_t advice_of_scope(staple_cert_scope_e scope)
 {
-    static const staple_state_advice_t ended = { "the certificate",
-        "have the new one installed; no client accepts this one" };
     static const staple_state_advice_t no_source = { "the certificate",
         "have one issued without must-staple, or give responses with "
         "StapleResponseFile" };
     static const staple_state_advice_t no_issuer = {
         "this server's configuration", "append the issuer's certificate to the "
         "file of SSLCertificateFile; clients want it as well" };
+    static const staple_state_advice_t wrong_issuer = {
+        "this server's configuration", "put the certificate of the CA that "
+        "signed it behind it, in the file of SSLCertificateFile" };
+    static const staple_state_advice_t oversized = { "the certificate",
+        "have a new one issued; clients may refuse this one" };
+
+    switch (scope) {
+    case STAPLE_CERT_NO_ISSUER:
+        return no_issuer;
+    case STAPLE_CERT_WRONG_ISSUER:
+        return wrong_issuer;
+    case STAPLE_CERT_OVERSIZED:
+        return oversized;
+    default:
+        return no_source;
+    }
+}
+
+static staple_state_advice_t advice_of(const staple_view_t *view,
+                                       apr_time_t now, apr_pool_t *p)
+{
+    static const staple_state_advice_t ended = { "the certificate",
+        "have the new one installed; no client accepts this one" };
     int is_missing = view->state == STAPLE_STATE_MISSING
                      || view->state == STAPLE_STATE_REFUSED;
 
     if (is_missing && has_expired(view, now)) {
         return ended;
     }
-    if (is_missing && !view->has_slot
-        && view->traits.scope != STAPLE_CERT_APPLIES) {
-        return view->traits.scope == STAPLE_CERT_NO_ISSUER ? no_issuer
-                                                           : no_source;
-    }
-    return staple_state_advise(view->state, &view->exchange, view->url, p);
+    return is_missing && !view->has_slot
+           && view->traits.scope != STAPLE_CERT_APPLIES
+           ? advice_of_scope(view->traits.scope)
+           : staple_state_advise(view->state, &view->exchange, view->url, p);
 }
 
 /* ----- names ----- */

@@ -5,7 +5,8 @@
 
 /*
  * The preflight: `httpd -t -D DUMP_STAPLING` says what would be stapled and
- * what would not, and why; `-D PROBE_STAPLING` asks every responder besides.
+ * what would not, and why; `-D PROBE_STAPLING` asks every responder besides;
+ * with `-D DUMP_STAPLING_JSON` it is said to programs.
  * docs/preflight.md explains the report.
  *
  * mod_ssl reads no certificate under -t. So the preflight finds them in the

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The preflight: whom a firewall has to let out, by name, port and addresses.
- * In a child without privileges.
+ * The preflight: the addresses of those whom a firewall has to let this server
+ * reach. In a child without privileges.
  *
  * The one idea: a look-up takes as long as a name server likes, so all are made
  * side by side, on threads, and none is waited for after the deadline. The
@@ -11,7 +11,8 @@
 
 #include "preflight_int.h"
 
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <apr_network_io.h>
 #include <apr_strings.h>
@@ -25,61 +26,85 @@
 #define DEADLINE apr_time_from_sec(5)
 #define THREADS_MAX 64
 
-/* What the threads have in common. */
+/* The second field of a line. */
+#define FOUND "found"
+#define DENIED "denied"
+#define FAILED "failed"
+
+/* What a look-up brought; text is NULL until it has ended. */
+typedef struct looked_up_t {
+    const char *text; /* the addresses */
+    apr_status_t error;
+    const char *refusal; /* why none of them may be asked; NULL: one may */
+} looked_up_t;
+
+/* Of a lookups_t. */
 #define LOOKUPS_MAGIC 0x4C4F4F4Bu
 
+/* What the threads have in common. */
 typedef struct lookups_t {
     staple_magic_t magic;
-    const apr_array_header_t *targets; /* staple_preflight_target_t * */
-    const char **texts; /* of each target: its addresses; NULL: none yet */
-    apr_status_t *errors;
+    const apr_array_header_t *targets; /* preflight_target_t * */
+    const staple_fetch_conf_t *fetch;
+    looked_up_t *results;
     int next;           /* the target to be looked up next */
     int done;           /* how many are */
     apr_thread_mutex_t *mutex; /* of all this */
     apr_thread_cond_t *progress;
 } lookups_t;
 
-static const char *address_text(const apr_sockaddr_t *address, apr_pool_t *p)
+/* ----- in the child ----- */
+
+static void note_addresses(looked_up_t *result, const lookups_t *lookups,
+                           const preflight_target_t *target,
+                           const apr_sockaddr_t *address, apr_pool_t *p)
 {
-    const char *text = "";
+    const staple_fetch_conf_t *fetch = lookups->fetch;
+    const char *refusal = NULL;
+    int may_ask = 0;
     char *ip;
 
+    result->text = "";
     for (; address; address = address->next) {
-        if (apr_sockaddr_ip_get(&ip, (apr_sockaddr_t *)address)
-            == APR_SUCCESS) {
-            text = apr_pstrcat(p, text, *text ? ", " : "", ip, NULL);
+        if (apr_sockaddr_ip_get(&ip, (apr_sockaddr_t *)address)) {
+            continue;
         }
+        result->text = apr_pstrcat(p, result->text, *result->text ? ", " : "",
+                                   ip, NULL);
+        refusal = fetch->refusal && !target->is_proxy
+                  ? fetch->refusal(fetch->refusal_baton, target->host, ip,
+                                   target->port) : NULL;
+        may_ask |= !refusal;
     }
-    return text;
+    result->refusal = may_ask ? NULL : refusal;
 }
 
 /* Look one name up, without the mutex; the pool is this look-up's alone, and
  * stays, because its text does. */
 static void look_up(lookups_t *lookups, int i)
 {
-    const staple_preflight_target_t *target
-        = APR_ARRAY_IDX(lookups->targets, i, staple_preflight_target_t *);
+    const preflight_target_t *target
+        = APR_ARRAY_IDX(lookups->targets, i, const preflight_target_t *);
+    looked_up_t result = { "", APR_SUCCESS, NULL };
     apr_sockaddr_t *address;
-    const char *text = "";
     apr_pool_t *p;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
 
-    if (!rv) {
-        rv = apr_sockaddr_info_get(&address, target->host, APR_UNSPEC,
-                                   target->port, 0, p);
+    result.error = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+    if (!result.error) {
+        result.error = apr_sockaddr_info_get(&address, target->host,
+                                             APR_UNSPEC, target->port, 0, p);
     }
-    if (!rv) {
-        text = address_text(address, p);
+    if (!result.error) {
+        note_addresses(&result, lookups, target, address, p);
     }
     apr_thread_mutex_lock(lookups->mutex);
-    lookups->texts[i] = text;
-    lookups->errors[i] = rv;
+    lookups->results[i] = result;
     lookups->done++;
     apr_thread_cond_signal(lookups->progress);
     apr_thread_mutex_unlock(lookups->mutex);
 }
 
-static void *APR_THREAD_FUNC look_up_some(apr_thread_t *thread, void *baton)
+static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *baton)
 {
     lookups_t *lookups = STAPLE_CAST(lookups_t, LOOKUPS_MAGIC, baton);
     int i;
@@ -105,7 +130,7 @@ static apr_status_t start_threads(lookups_t *lookups, apr_pool_t *p)
 
     apr_threadattr_detach_set(attr, 1);
     for (i = 0; !rv && i < lookups->targets->nelts && i < THREADS_MAX; i++) {
-        rv = apr_thread_create(&thread, attr, look_up_some, lookups, p);
+        rv = apr_thread_create(&thread, attr, work, lookups, p);
     }
     return i > 0 ? APR_SUCCESS : rv;
 }
@@ -122,62 +147,95 @@ static void wait_for_all(lookups_t *lookups)
     }
 }
 
-/* Whether it needs attention. */
-static int report_target(const staple_preflight_target_t *target,
-                         const char *text, apr_status_t error)
+static void put_result(FILE *out, int i, const looked_up_t *result)
 {
     char why[120];
 
-    if (!text || error) {
-        printf("  !!           %s port %u cannot be resolved: %s\n",
-               target->host, (unsigned)target->port,
-               text ? apr_strerror(error, why, sizeof(why))
-                    : "no answer within 5 seconds");
-        return 1;
+    if (!result->text || result->error) {
+        fprintf(out, "%d\t" FAILED "\t%s\n", i, result->text
+                ? apr_strerror(result->error, why, sizeof(why))
+                : "no answer within 5 seconds");
+        return;
     }
-    printf("  %s port %u (%s, %d use%s): %s\n", target->host,
-           (unsigned)target->port, target->role, target->uses,
-           target->uses == 1 ? "" : "s", text);
-    return 0;
+    fprintf(out, "%d\t%s\t%s\t%s\n", i, result->refusal ? DENIED : FOUND,
+            result->text, result->refusal ? result->refusal : "");
 }
 
-/* In the child. */
-static int look_up_all(void *baton, apr_pool_t *p)
+static void look_up_all(FILE *out, void *baton, apr_pool_t *p)
 {
-    lookups_t *lookups = STAPLE_CAST(lookups_t, LOOKUPS_MAGIC, baton);
-    const apr_array_header_t *targets = lookups->targets;
-    apr_size_t count = (apr_size_t)targets->nelts;
-    int troubles = 0;
-    int i;
+    const preflight_t *report = STAPLE_CAST(const preflight_t,
+                                            PREFLIGHT_MAGIC, baton);
+    lookups_t *lookups = apr_pcalloc(p, sizeof(*lookups));
+    int i, count = report->targets->nelts;
 
-    lookups->texts = apr_pcalloc(p, count * sizeof(*lookups->texts));
-    lookups->errors = apr_pcalloc(p, count * sizeof(*lookups->errors));
+    lookups->magic = LOOKUPS_MAGIC;
+    lookups->targets = report->targets;
+    lookups->fetch = &report->conf->fetch;
+    lookups->results = apr_pcalloc(p, (apr_size_t)count
+                                      * sizeof(*lookups->results));
     if (apr_thread_mutex_create(&lookups->mutex, APR_THREAD_MUTEX_DEFAULT, p)
         || apr_thread_cond_create(&lookups->progress, p)
         || start_threads(lookups, p)) {
-        printf("  !!           no thread can be started\n");
-        return 1;
+        return; /* each is reported as not answered */
     }
     apr_thread_mutex_lock(lookups->mutex);
     wait_for_all(lookups);
-    for (i = 0; i < targets->nelts; i++) {
-        troubles += report_target(
-            APR_ARRAY_IDX(targets, i, staple_preflight_target_t *),
-            lookups->texts[i], lookups->errors[i]);
+    for (i = 0; i < count; i++) {
+        put_result(out, i, &lookups->results[i]);
     }
-    return troubles;
 }
 
-int staple_preflight_names(server_rec *s, apr_array_header_t *targets,
-                           apr_pool_t *p)
-{
-    lookups_t lookups = { 0 };
+/* ----- in the parent ----- */
 
-    if (!targets->nelts) {
-        printf("  nobody\n");
-        return 0;
+static void take_result(preflight_t *report, const preflight_line_t *line)
+{
+    static const staple_state_advice_t none = { "", "" };
+    const char *const *field = line->fields;
+    int i = atoi(field[0]);
+    preflight_target_t *target;
+    staple_state_advice_t advice = { "the name service", "" };
+
+    if (i < 0 || i >= report->targets->nelts) {
+        return;
     }
-    lookups.magic = LOOKUPS_MAGIC;
-    lookups.targets = targets;
-    return staple_preflight_in_child(s, look_up_all, &lookups, p);
+    target = APR_ARRAY_IDX(report->targets, i, preflight_target_t *);
+    if (!strcmp(field[1], FOUND)) {
+        target->addresses = field[2];
+        return;
+    }
+    target->is_denied = !strcmp(field[1], DENIED);
+    if (target->is_denied) {
+        staple_preflight_add(
+            report, staple_preflight_target_text(target, report->pool),
+            apr_psprintf(report->pool, "its address %s %s", field[2],
+                         field[3]), &none);
+        return;
+    }
+    advice.remedy = apr_psprintf(report->pool, "run: getent hosts %s; if that "
+                                 "prints nothing, check /etc/resolv.conf",
+                                 target->host);
+    staple_preflight_add(
+        report, staple_preflight_target_text(target, report->pool),
+        apr_psprintf(report->pool, "cannot be resolved: %s", field[2]),
+        &advice);
+}
+
+void staple_preflight_names(preflight_t *report)
+{
+    static const staple_state_advice_t none = { "", "" };
+    apr_array_header_t *lines;
+    const char *wrong;
+    int i;
+
+    if (!report->targets->nelts) {
+        return;
+    }
+    wrong = staple_preflight_in_child(report->conf->server, look_up_all,
+                                      report, &lines, report->pool);
+    for (i = 0; i < lines->nelts; i++) {
+        take_result(report, &APR_ARRAY_IDX(lines, i, preflight_line_t));
+    }
+    if (wrong) {
+        staple_preflight_add(report, "the names of responders", wrong, &none);
+    }
 }

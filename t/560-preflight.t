@@ -1,11 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
 # httpd -t -D DUMP_STAPLING says before a start what would be stapled and what
-# keeps a certificate from it; -D PROBE_STAPLING asks the responders as well.
-# The exit status says whether all is well.
+# keeps a certificate from it, in the words of the status page; -D PROBE_STAPLING
+# asks the responders as well; -D DUMP_STAPLING_JSON says it to programs. The
+# exit status says whether all is well.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use JSON::PP ();
 use Staple;
 use Staple::Names;
 
@@ -19,8 +21,12 @@ my $port = $responder->port;
 sub preflight
 {
     my ($vhosts, $what, %o) = @_;
+    my $split = delete $o{split};
     my $httpd = Staple::Httpd->new(conf => stapling(), vhosts => $vhosts, %o);
     my ($exit, $out) = $httpd->configtest('-D', $what);
+
+    # what httpd itself says stands on standard error
+    $out =~ s/^[^{]*(\{.*\})[^}]*\z/$1/s if $split;
 
     ok(!-e $httpd->dir . '/logs/stapling_cache', '... no file was made');
     return ($exit, $out);
@@ -55,8 +61,10 @@ like(host($out, 'off.test'), qr/stapled      no: SSLUseStapling is off/,
      'a host that has it off');
 is_deeply([$out =~ /^(\w+)\.test:/gm], [qw(one two off)],
           'the hosts are in the order of the configuration');
-like($out, qr/^  127\.0\.0\.1 port $port \(responder, 2 uses\): 127\.0\.0\.1$/m,
-     'what a firewall has to let out');
+like($out, qr/^Allow outbound TCP to:\n  127\.0\.0\.1:$port\n\n/m,
+     'a list for the firewall, which can be pasted');
+like($out, qr/^  127\.0\.0\.1:$port \(responder, 2 uses\): 127\.0\.0\.1$/m,
+     '... with the addresses');
 like($out, qr/128000 bytes given, \d+ needed for 2 certificates/, 'the ring');
 is($responder->count, 0, 'nobody was asked');
 
@@ -78,17 +86,70 @@ my $alone = { %{ $leaf{bare} },
 is($exit, 1, 'a configuration with troubles');
 unlike($out, qr/Syntax OK/, '... httpd does not say that all is well');
 like(host($out, 'bare.test'),
-     qr/!! +not stapled: its issuer's certificate is missing/, 'no issuer');
+     qr/!! +missing: its issuer's certificate is missing; look at this server's configuration: append/,
+     'no issuer');
 like(host($out, 'none.test'), qr/no: its CA names no OCSP responder/,
      'no responder');
-like(host($out, 'must.test'), qr/!! +clients refuse it: it is must-staple/,
+like(host($out, 'must.test'),
+     qr/!! +no staple: must-staple clients refuse: its CA names no OCSP/,
      'must-staple without a responder');
 like(host($out, 'self.test'), qr/no: it is self-signed/, 'self-signed');
-like(host($out, 'ldap.test'), qr/!! +ldap:\S+ cannot be asked: the URL/,
+like(host($out, 'ldap.test'),
+     qr/!! +missing: not a URL that can be asked; look at .*SSLStaplingForceURL/,
      'a responder that cannot be asked');
-like($out, qr/!! +no\.such\.host\.invalid port 80 cannot be resolved/,
-     'a responder that has no address');
+my ($end) = $out =~ /^What stands in the way\n((?:  .*\n)+)/m;
+is_deeply([map { /^  ([^: ]+)/ } split /\n/, $end],
+          [qw(bare.test ldap.test must.test no.such.host.invalid)],
+          'at the end stands all that is in the way, in order');
+like($end, qr/^  no\.such\.host\.invalid:80: cannot be resolved: .*getent hosts no\.such\.host\.invalid;/m,
+     'a responder that has no address, and what to do');
 like($out, qr/^4 things need attention$/m, 'they are counted');
+
+# The same for programs, and more than a hundred of them.
+($exit, $out) = preflight(
+    [{ cert => $alone }, map { { cert => $trouble{$_} } } sort keys %trouble],
+    'DUMP_STAPLING_JSON', split => 1);
+is($exit, 1, 'JSON: a configuration with troubles');
+my $json = JSON::PP->new->decode($out);
+ok(!$json->{is_well}, '... is not well');
+is_deeply([map { $_->{where} =~ s/:.*//r } @{ $json->{troubles} }],
+          [qw(bare.test ldap.test must.test no.such.host.invalid)],
+          '... for the same reasons');
+is_deeply({ map { ($_->{host} =~ s/:.*//r) => $_->{certificates}[0]{state} }
+            @{ $json->{hosts} } },
+          { 'bare.test' => 'missing', 'ldap.test' => 'missing',
+            'lost.test' => 'waiting', 'must.test' => 'refused',
+            'none.test' => 'not_applicable', 'self.test' => 'not_applicable' },
+          '... with the states of the status page');
+is_deeply([map { "$_->{host}:$_->{port}" } @{ $json->{outbound} }],
+          ['no.such.host.invalid:80'], '... and whom to let this server reach');
+is($json->{probe}, undef, '... nobody was asked');
+# One virtual host is enough, with the certificate over and over.
+my $many = 120;
+my @links = map { Staple::Work::work_dir() . "/bare-$_.pem" } 1 .. $many;
+symlink $leaf{bare}{cert}, $_ or die "$_: $!\n" for @links;
+($exit, $out) = preflight(
+    [{ name => 'many.test', cert => { %$alone, conf => join '',
+           "SSLCertificateKeyFile $leaf{bare}{key}\n",
+           map { "SSLCertificateFile $_\n" } @links } }],
+    'DUMP_STAPLING_JSON', split => 1);
+is(scalar @{ JSON::PP->new->decode($out)->{troubles} }, $many,
+   'there may be more than a hundred');
+
+# Who is not asked is not in the list: denied, expired, and sorted it is.
+($exit, $out) = preflight(
+    [map { { cert => $_ } } $leaf{one},
+     map({ $ca->leaf(name => "$_.test", ocsp => "http://$_/") }
+         qw(10.9.8.7 127.0.0.9 127.0.0.2)),
+     $ca->leaf(name => 'old.test', ocsp => 'http://127.0.0.3/', days => -1)],
+    'DUMP_STAPLING', conf => stapling('StapleDenyResponder private'));
+my ($list) = $out =~ /^Allow outbound TCP to:\n((?:  .*\n)+)/m;
+is($list, join('', map { "  $_\n" } "127.0.0.1:$port", '127.0.0.2:80',
+               '127.0.0.9:80'), 'without those who will not be asked, sorted');
+like($out, qr/^  10\.9\.8\.7:80: its address 10\.9\.8\.7 .*StapleDenyResponder/m,
+     '... of which one is in the way');
+like($out, qr/old\.test.*: missing: the certificate itself has expired/,
+     '... and the other one, too');
 
 # A certificate's chain in a file of its own; certificates of the main server.
 my $apart = { %$alone,
@@ -108,7 +169,7 @@ like(host($out, 'heir.test'), qr/certificate  one\.test.*stapled      yes/s,
     conf => 'SSLStaplingCache "shmcb:logs/stapling_cache(8192)"'
         . "\nSSLUseStapling on\nStapleCacheGrow off\n");
 is($exit, 1, 'a ring that is too small');
-like($out, qr/!! +too small, and StapleCacheGrow is off/, '... in words');
+like($out, qr/^  the ring: too small, and StapleCacheGrow is off/m, '... in words');
 
 SKIP: {
     skip 'no mod_md', 1 if !has_httpd_module('md');
@@ -122,7 +183,7 @@ SKIP: {
 ($exit, $out) = preflight([{ cert => $leaf{one} }, { cert => $leaf{two} }],
                           'PROBE_STAPLING');
 is($exit, 0, 'the probe of a healthy responder') or diag $out;
-like($out, qr{^  ok +one\.test: http://\S+: good, until .* UTC \(127\.0\.0\.1:$port, \d+ ms\)$}m,
+like($out, qr{^  ok +one\.test: http://\S+: stapled: until .* UTC \(127\.0\.0\.1:$port, \d+ ms\)$}m,
      '... its verdict');
 is($responder->count, 2, '... each certificate was asked for once');
 $responder->tell('revoked', $leaf{one});
@@ -130,15 +191,18 @@ $responder->tell('badsig', $leaf{two});
 ($exit, $out) = preflight([{ cert => $leaf{one} }, { cert => $leaf{two} }],
                           'PROBE_STAPLING');
 is($exit, 1, 'the probe of one that lies and one that revokes');
-like($out, qr/!! +one\.test: \S+ revoked, until/, '... revoked');
-like($out, qr/!! +two\.test: \S+ the response .*signature/, '... the lie');
+like($out, qr/!! +one\.test: \S+ revoked: the CA revoked it at/, '... revoked');
+like($out, qr/!! +two\.test: \S+ missing: the response .*signature/,
+     '... the lie');
+like($out, qr/^  two\.test, http:\S+: missing: .*; look at the responder, or a proxy .*SSLCertificateFile/m,
+     '... with the remedy at the end');
 like($out, qr/^2 things need attention$/m, '... they are counted');
 
 # No SSLStaplingCache: which line to add.
 ($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
                           conf => "SSLUseStapling on\n");
 is($exit, 1, 'no SSLStaplingCache');
-like($out, qr{!! .*\(AH01958\); add at server level: SSLStaplingCache "shmcb:/\S+/run/stapling_cache\(512000\)"},
+like($out, qr{^  the server: .*\(AH01958\); add at server level: SSLStaplingCache "shmcb:/\S+/run/stapling_cache\(512000\)"}m,
      '... and the line to add');
 
 # What a start would do for the ring's file.
@@ -150,7 +214,7 @@ sub ring_at
     ($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
         conf => "SSLUseStapling on\nSSLStaplingCache shmcb:$path(128000)\n",
         %o);
-    return $out =~ /!! +no ring file can be kept there: (.*); resp/ ? $1 : '';
+    return $out =~ /^  the ring: no ring file can be kept there: (.*); resp/m ? $1 : '';
 }
 # The same for a size, in bytes.
 sub preflight_size
@@ -159,7 +223,7 @@ sub preflight_size
 
     ($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
         conf => "SSLUseStapling on\nSSLStaplingCache shmcb:run/ring($size)\n");
-    return $out =~ /!! +(.*)/ ? $1 : '';
+    return $out =~ /^  the ring: (.*)/m ? $1 : '';
 }
 like(ring_at("$place/no/ring"), qr{^the directory $place/no: No such file},
      'a ring in a directory that does not exist');
@@ -194,9 +258,9 @@ SKIP: {
                                    ocsp => "http://$_.test/") } }
          (map { "hang$_" } 1 .. 6), 'quick'],
         'DUMP_STAPLING', names => $names);
-    is(() = $out =~ /!! +hang\d\.test port 80 cannot be resolved: no answer within/g,
+    is(() = $out =~ /^  hang\d\.test:80: cannot be resolved: no answer within/mg,
        6, 'six names that hang');
-    like($out, qr/^  quick\.test port 80 .*: 127\.0\.0\.9$/m,
+    like($out, qr/^  quick\.test:80 .*: 127\.0\.0\.9$/m,
          'a seventh is resolved all the same');
     ok(Staple::Work::wait_for(sub { $names->count('quick.test') == 1 }),
        'by a process that could write to the log of names');
@@ -215,7 +279,7 @@ SKIP: {
     write_file($conf, $text);
     ($exit, $out) = $httpd->configtest('-D', 'PROBE_STAPLING');
     isnt($exit, 0, 'without mod_unixd as root');
-    is(() = $out =~ /!! +not done as root, and the privileges of root cannot be given up/g,
+    is(() = $out =~ /: not done as root, and the privileges of root cannot be given up/g,
        2, '... neither names nor responders') or diag $out;
     is($responder->count, 0, '... nobody was asked');
 }
