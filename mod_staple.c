@@ -46,6 +46,7 @@
 #include "staple_rules.h"
 #include "staple_share.h"
 #include "staple_sslconf.h"
+#include "staple_sslctx.h"
 #include "staple_status.h"
 #include "staple_text.h"
 #include "staple_url.h"
@@ -84,6 +85,7 @@ typedef struct generation_t {
                                        StapleResponseFile */
     apr_pool_t *scratch;            /* of on_prime */
     staple_sslconf_start_t *start;  /* what mod_ssl uses, in the parent */
+    staple_sslctx_t *sslctx;        /* the SSL_CTX that it has made */
     staple_cache_t *cache;          /* NULL: nothing is stapled */
     staple_process_t *process;      /* the refresher; NULL where cache is */
     staple_refresh_t *refresh;      /* in the refresher */
@@ -154,14 +156,33 @@ static void trace_hook(const server_rec *s, const char *hook)
     ap_log_error(APLOG_MARK, APLOG_TRACE2, 0, s, "hook: %s", hook);
 }
 
+/* One more virtual host of a certificate; NULL: it is none. */
+static staple_cert_t *enter(server_rec *s, staple_cert_use_t *use,
+                            const staple_cert_policy_t *policy)
+{
+    const char *reason;
+    staple_cert_t *cert;
+
+    use->host = host_of(s, current->scratch);
+    use->rank = staple_config_of(s)->rank;
+    use->policy = policy;
+    cert = staple_cert_add(current->registry, use, &reason);
+    if (!cert) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
+                     "certificate cannot be stapled: %s", use->host, reason);
+    }
+    else if (cert->rank == use->rank) {
+        cert->server = s;
+    }
+    return cert;
+}
+
 static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
                     apr_size_t id_len, const char *pem)
 {
     const staple_server_conf_t *conf = staple_config_of(s);
     staple_cert_use_t use = { .id = id, .id_len = id_len, .pem = pem };
     staple_cert_policy_t policy;
-    staple_cert_t *cert;
-    const char *reason;
 
     (void)p;
     trace_hook(s, "ssl_ocsp_prime");
@@ -174,17 +195,42 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
     }
     apr_pool_clear(current->scratch);
     policy = policy_of(conf);
-    use.host = host_of(s, current->scratch);
-    use.rank = conf->rank;
-    use.policy = &policy;
-    cert = staple_cert_add(current->registry, &use, &reason);
-    if (!cert) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0102: %s: a "
-                     "certificate cannot be stapled: %s", use.host, reason);
-        return DECLINED;
-    }
-    if (cert->rank == conf->rank) {
-        cert->server = s;
+    return enter(s, &use, &policy) ? OK : DECLINED;
+}
+
+/* A certificate that is sent behind a server's own. The responder of
+ * SSLStaplingForceURL answers for that one, not for a CA's; and CAs sign a
+ * response about a CA for months, which no browser minds that reads it. */
+static staple_cert_t *add_of_chain(server_rec *s, staple_cert_use_t *use)
+{
+    staple_cert_policy_t policy = policy_of(staple_config_of(s));
+
+    apr_pool_clear(current->scratch);
+    policy.force_url = NULL;
+    policy.greatest_age = 0; /* no limit */
+    return enter(s, use, &policy);
+}
+
+static staple_sslctx_conf_t sslctx_conf(const staple_main_conf_t *global)
+{
+    staple_sslctx_conf_t conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.is_chain = global->chain;
+    conf.registry = current->registry;
+    conf.add = add_of_chain;
+    return conf;
+}
+
+/* mod_ssl has finished a server; all certificates were primed. */
+static int on_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
+                          struct ssl_ctx_st *ctx)
+{
+    staple_sslctx_conf_t conf = sslctx_conf(staple_config_of(s)->main);
+
+    trace_hook(s, "init_server");
+    if (!is_proxy && !is_dry_run() && staple_config_of(s)->use_stapling) {
+        staple_sslctx_take(current->sslctx, &conf, s, ctx, p);
     }
     return OK;
 }
@@ -252,7 +298,7 @@ static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
         return DECLINED;
     }
     if (cert->slot >= 0 && staple_config_of(s)->use_stapling) {
-        outcome = staple_handshake_answer(current->cache, cert, c, cb,
+        outcome = staple_handshake_answer(current->cache, cert, cb,
                                           userdata);
     }
     else { /* mod_ssl reads what the callback leaves */
@@ -515,6 +561,7 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     apr_pool_create(&current->scratch, p);
     apr_pool_tag(current->scratch, "staple_prime");
     current->start = staple_sslconf_start(p);
+    current->sslctx = staple_sslctx_make(p);
     for (i = 0; i < sizeof(mutex_names) / sizeof(*mutex_names); i++) {
         if (ap_mutex_register(p, mutex_names[i], NULL, APR_LOCK_DEFAULT, 0)) {
             return HTTP_INTERNAL_SERVER_ERROR;
@@ -657,6 +704,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                           server_rec *s)
 {
     const staple_main_conf_t *conf = staple_config_of(s)->main;
+    staple_sslctx_conf_t more = sslctx_conf(conf);
     apr_status_t rv;
 
     (void)plog;
@@ -679,6 +727,7 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                      "cannot be set up");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    staple_sslctx_begin(current->sslctx, &more, current->cache, s);
     prepare_status(conf, p);
     return OK;
 }
@@ -735,6 +784,8 @@ static void register_hooks(apr_pool_t *p)
     /* Last: who claims a certificate today (mod_md) goes on doing so. */
     ap_hook_ssl_ocsp_prime_hook(on_prime, NULL, NULL, APR_HOOK_LAST);
     ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);
+    APR_OPTIONAL_HOOK(ssl, init_server, on_init_server, NULL, NULL,
+                      APR_HOOK_LAST);
     ap_hook_post_read_request(on_post_read_request, NULL, NULL,
                               APR_HOOK_MIDDLE);
     ap_hook_handler(on_request, NULL, NULL, APR_HOOK_MIDDLE);

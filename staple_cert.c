@@ -33,9 +33,6 @@
 #include "staple_magic.h"
 #include "staple_x509.h"
 
-/* The TLS extension number of status_request (RFC 6066 8, RFC 7633 6). */
-#define TLS_FEATURE_STATUS_REQUEST 5
-
 /* No CA needs longer URIs; what is longer is not worth the log's room. */
 #define URL_LENGTH_MAX 1024
 
@@ -291,20 +288,6 @@ static const char *display_name(const staple_x509_t *x, const char *serial,
     return name ? name : apr_pstrcat(p, "serial ", serial, NULL);
 }
 
-static int is_must_staple(const staple_x509_t *x)
-{
-    TLS_FEATURE *features = staple_x509_extension(x, NID_tlsfeature);
-    int found = 0;
-    int i;
-
-    for (i = 0; !found && i < sk_ASN1_INTEGER_num(features); i++) {
-        found = ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i))
-                == TLS_FEATURE_STATUS_REQUEST;
-    }
-    TLS_FEATURE_free(features);
-    return found;
-}
-
 /* Whether the key of one certificate signed another. That decodes the key and
  * checks a signature, so it is asked only where nothing cheaper answers. */
 static int has_signed(pem_t signer, pem_t other)
@@ -507,7 +490,7 @@ static const char *fill_cert(staple_cert_registry_t *registry,
                                                       scratch));
     cert->key_type = keep_text(registry, staple_x509_key_text(x, scratch));
     staple_ocsp_read_time(x->body->validity->notAfter, &cert->not_after);
-    cert->is_must_staple = is_must_staple(x);
+    cert->is_must_staple = staple_x509_is_must_staple(x);
     record->scope = scope_of(x, leaf, issuer);
     record->uris_refused = collect_uris(registry, &record->uris, x,
                                         NID_ad_OCSP);
@@ -713,6 +696,7 @@ staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
         if (*reason) {
             return NULL;
         }
+        record->cert.is_of_chain = use->is_of_chain;
         enter(registry, record);
     }
     if (is_new || use->rank < record->cert.rank) {

@@ -37,6 +37,7 @@ static staple_main_conf_t *make_main(apr_pool_t *p)
     conf->cache.path = NULL;
     conf->cache.size = STAPLE_CACHE_SIZE_DEFAULT;
     conf->cache_grow = STAPLE_UNSET;
+    conf->chain = STAPLE_UNSET;
     conf->fetch_concurrency = STAPLE_UNSET;
     conf->warmup = STAPLE_UNSET;
     conf->deny = NULL;
@@ -114,6 +115,7 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
 void staple_config_finish(staple_server_conf_t *conf, int rank)
 {
     DEFAULT(conf->main, cache_grow, 1);
+    DEFAULT(conf->main, chain, 0);
     DEFAULT(conf->main, fetch_concurrency, 32);
     /* warmup stays unset: it depends on the certificate */
     DEFAULT(conf->main, must_staple, STAPLE_MUST_WARN);
@@ -543,6 +545,9 @@ static const word_rule_t fetch_issuer = {
 static const word_rule_t cache_grow = {
     WORD_RULE, IN_MAIN, INT_MAIN(cache_grow), ON_OFF
 };
+static const word_rule_t chain = {
+    WORD_RULE, IN_MAIN, INT_MAIN(chain), ON_OFF
+};
 static const word_rule_t must_staple = {
     WORD_RULE, IN_MAIN, INT_MAIN(must_staple),
     { { "warn", STAPLE_MUST_WARN }, { "require", STAPLE_MUST_REQUIRE } },
@@ -626,6 +631,9 @@ const command_rec staple_config_commands[] = {
                   "('on', 'off')"),
     AP_INIT_TAKE1("StapleCertIDHash", set_word, INFO(cert_id_hash), RSRC_CONF,
                   "The hash of CertIDs in requests ('auto', 'sha1', 'sha256')"),
+    AP_INIT_TAKE1("StapleChain", set_word, INFO(chain), RSRC_CONF,
+                  "Staple the certificates of CAs in the chain, too ('on', "
+                  "'off')"),
     AP_INIT_ITERATE("StapleDenyResponder", set_deny, NULL, RSRC_CONF,
                     "Networks whose addresses are never asked"),
     AP_INIT_TAKE1("StapleFetchConcurrency", set_count,

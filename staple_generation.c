@@ -135,7 +135,8 @@ static int log_hopeless(const apr_array_header_t *list, const server_rec *s)
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
-        if (cert->is_must_staple && cert->scope != STAPLE_CERT_APPLIES) {
+        if (cert->is_must_staple && !cert->is_of_chain
+            && cert->scope != STAPLE_CERT_APPLIES) {
             count++;
             ap_log_error(APLOG_MARK, APLOG_ERR, 0,
                          cert->server ? cert->server : s, "STP0117: "
@@ -253,14 +254,16 @@ static void log_summary(const staple_main_conf_t *conf,
 /* ----- the ring ----- */
 
 /* What the ring calls a certificate: its first virtual host, without the port
- * that is usual; where that has no name, as the certificate calls itself. */
+ * that is usual; where that has no name, and for a CA's, as the certificate
+ * calls itself. */
 static const char *name_of(const staple_cert_t *cert, apr_pool_t *p)
 {
     static const char usual[] = ":443", nameless[] = "_default_:";
     const char *host = APR_ARRAY_IDX(cert->hosts, 0, const char *);
     apr_size_t len = strlen(host), end = sizeof(usual) - 1;
 
-    if (!strncmp(host, nameless, sizeof(nameless) - 1)) {
+    if (cert->is_of_chain
+        || !strncmp(host, nameless, sizeof(nameless) - 1)) {
         return cert->name;
     }
     return len > end && !strcmp(host + len - end, usual)

@@ -11,6 +11,8 @@
 
 #include "staple_handshake.h"
 
+#include <stdlib.h>
+
 #include "staple_ocsp.h"
 #include "staple_rules.h"
 
@@ -43,22 +45,25 @@ static const char *hand_over(const staple_cert_t *cert,
 }
 
 static const char *serve_large(const staple_cache_t *cache,
-                               const staple_cert_t *cert, apr_pool_t *p,
+                               const staple_cert_t *cert,
                                const taker_t *taker)
 {
-    unsigned char *buf = apr_palloc(p, STAPLE_CACHE_DER_MAX);
+    unsigned char *buf = malloc(STAPLE_CACHE_DER_MAX);
+    const char *outcome = NULL;
     staple_cache_meta_t meta;
     apr_size_t len;
 
-    return staple_cache_read(cache, cert->slot, buf, STAPLE_CACHE_DER_MAX,
-                             &len, &meta)
-           ? NULL : hand_over(cert, buf, len, &meta, taker);
+    if (buf && !staple_cache_read(cache, cert->slot, buf, STAPLE_CACHE_DER_MAX,
+                                  &len, &meta)) {
+        outcome = hand_over(cert, buf, len, &meta, taker);
+    }
+    free(buf);
+    return outcome;
 }
 
 /* NULL: nothing was handed over. */
 static const char *serve(const staple_cache_t *cache,
-                         const staple_cert_t *cert, apr_pool_t *p,
-                         const taker_t *taker)
+                         const staple_cert_t *cert, const taker_t *taker)
 {
     unsigned char buf[HANDSHAKE_BUF];
     staple_cache_meta_t meta;
@@ -67,7 +72,7 @@ static const char *serve(const staple_cache_t *cache,
                                         &len, &meta);
 
     if (rv == APR_ENOSPC) {
-        return serve_large(cache, cert, p, taker);
+        return serve_large(cache, cert, taker);
     }
     return rv ? NULL : hand_over(cert, buf, len, &meta, taker);
 }
@@ -82,11 +87,11 @@ static void count(staple_cache_t *cache, int slot, int is_served)
 }
 
 const char *staple_handshake_answer(staple_cache_t *cache,
-                                    const staple_cert_t *cert, conn_rec *c,
+                                    const staple_cert_t *cert,
                                     ap_ssl_ocsp_copy_resp *cb, void *userdata)
 {
     taker_t taker = { cb, userdata };
-    const char *outcome = serve(cache, cert, c->pool, &taker);
+    const char *outcome = serve(cache, cert, &taker);
 
     count(cache, cert->slot, outcome != NULL);
     if (!outcome) {

@@ -90,6 +90,8 @@ typedef struct staple_cert_t {
     const char *key_type;      /* "RSA 2048", "EC 256", "ED25519 253" */
     apr_time_t not_after;
     int is_must_staple;        /* TLS feature status_request (RFC 7633) */
+    int is_of_chain;           /* it is no site's own, but a CA's, that is sent
+                                  behind the certificates of its hosts */
     staple_cert_scope_e scope;
     const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES; NULL
                                   too where the issuer is to be fetched, until
@@ -137,6 +139,7 @@ typedef struct staple_cert_use_t {
     const char *host;  /* the virtual host, "name:port"; copied */
     int rank;          /* the virtual host's place in the configuration,
                           smallest first; they may come in any order */
+    int is_of_chain;   /* the certificate is a CA's, of a chain */
     const staple_cert_policy_t *policy; /* copied, once for all that are the
                           same: its unused bytes are 0. response_files is kept
                           as it is, and outlives the registry's pool */

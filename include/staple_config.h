@@ -38,6 +38,7 @@ typedef struct staple_main_conf_t {
     int has_cache;              /* whether there is an SSLStaplingCache */
     staple_cache_spec_t cache;  /* of shmcb:path(size), path made absolute */
     int cache_grow;             /* StapleCacheGrow */
+    int chain;                  /* StapleChain */
     int fetch_concurrency;      /* StapleFetchConcurrency */
     apr_interval_time_t warmup; /* StapleWarmup; unset: 500ms, or 5s for a
                                    must-staple certificate */

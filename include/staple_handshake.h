@@ -8,8 +8,7 @@
  * certificate is looked up, judged by the clock, handed over and counted.
  *
  * Any thread of any child. Nothing here takes a lock, makes a system call or
- * waits; a response above 8 KiB costs an allocation from the connection's
- * pool.
+ * waits; a response above 8 KiB costs an allocation, which is freed at once.
  */
 
 #include <httpd.h>
@@ -29,14 +28,13 @@ extern "C" {
  * Hand over the response that is held for a certificate, if it may be served
  * at this moment (RFC 6960 4.2.2.1: within its validity), and count it.
  * @param cert has a slot
- * @param c allocates what does not fit into a buffer
  * @param cb called exactly once, with NULL and 0 where there is nothing:
  *        mod_ssl reads what it leaves
  * @return what the client gets, as one constant word: "good", "revoked",
  *         "error" or STAPLE_HANDSHAKE_NONE
  */
 const char *staple_handshake_answer(staple_cache_t *cache,
-                                    const staple_cert_t *cert, conn_rec *c,
+                                    const staple_cert_t *cert,
                                     ap_ssl_ocsp_copy_resp *cb,
                                     void *userdata);
 

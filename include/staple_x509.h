@@ -61,6 +61,10 @@ void *staple_x509_extension(const staple_x509_t *x, int nid);
 /** Whether there is an extension of that object identifier. */
 int staple_x509_has_extension(const staple_x509_t *x, const char *oid);
 
+/** Whether clients are to refuse it without a staple: the TLS feature
+ * status_request (RFC 7633 6). */
+int staple_x509_is_must_staple(const staple_x509_t *x);
+
 /** "RSA 2048", "EC 256", "ED25519 253", as OpenSSL counts bits; "?" where it
  * cannot be told. */
 const char *staple_x509_key_text(const staple_x509_t *x, apr_pool_t *p);

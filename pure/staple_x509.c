@@ -31,6 +31,9 @@
 /* Digits of a serial number; 20 octets (RFC 5280 4.1.2.2) have fewer. */
 #define SERIAL_MAX 48
 
+/* The TLS extension number of status_request (RFC 6066 8, RFC 7633 6). */
+#define TLS_FEATURE_STATUS_REQUEST 5
+
 /* ----- a certificate without its key ----- */
 
 ASN1_SEQUENCE(staple_x509_key_t) = {
@@ -88,6 +91,20 @@ int staple_x509_has_extension(const staple_x509_t *x, const char *oid)
                 && X509v3_get_ext_by_OBJ(x->body->extensions, object, -1) >= 0;
 
     ASN1_OBJECT_free(object);
+    return found;
+}
+
+int staple_x509_is_must_staple(const staple_x509_t *x)
+{
+    TLS_FEATURE *features = staple_x509_extension(x, NID_tlsfeature);
+    int found = 0;
+    int i;
+
+    for (i = 0; !found && i < sk_ASN1_INTEGER_num(features); i++) {
+        found = ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i))
+                == TLS_FEATURE_STATUS_REQUEST;
+    }
+    TLS_FEATURE_free(features);
     return found;
 }
 

@@ -82,8 +82,9 @@ static const char *add_leaf(staplectl_certs_t *certs, X509 *leaf)
     staplectl_leaf_t *added = apr_array_push(certs->leaves);
     unsigned char id[EVP_MAX_MD_SIZE];
     const char *reason = "it cannot be read";
-    staple_cert_use_t use = { (const char *)id, STAPLE_ID_SSL_LEN, NULL, "", 0,
-                              staplectl_usual_policy(p) };
+    staple_cert_use_t use = { .id = (const char *)id,
+                              .id_len = STAPLE_ID_SSL_LEN, .host = "",
+                              .policy = staplectl_usual_policy(p) };
 
     added->leaf = leaf;
     added->issuer = staple_x509_find_issuer(certs->all, leaf);

@@ -93,6 +93,11 @@ const staplectl_directive_t staplectl_directives[] = {
       "stapled" },
     { "StapleCertIDHash", STAPLE, VHOST, WORDS("auto, sha1 or sha256"), NEVER,
       NULL, "requests name certificates by this hash", NULL },
+    { "StapleChain", STAPLE, SERVER, ON_OFF, NEVER, NULL,
+      "responses for the certificates of CAs in the chain are sent too, in TLS "
+      "1.3 and with OpenSSL 3.6 or later",
+      "only the response for the site's own certificate is sent, which is the "
+      "default" },
     { "StapleDenyResponder", STAPLE, SERVER, OTHER(NETWORKS), NEVER, NULL,
       "responders in these networks are never asked", NULL },
     { "StapleFetchConcurrency", STAPLE, SERVER, COUNT("1 to 1024"), NEVER,

@@ -123,8 +123,9 @@ static staple_cert_t *add(const char *pem)
     static const staple_cert_policy_t none;
     staple_cert_registry_t *registry = staple_cert_registry_make(scratch);
     staple_cert_policy_t policy = none;
-    staple_cert_use_t use = { LONG_ID, sizeof(LONG_ID), orphan, "one.test:443",
-                              8, &policy };
+    staple_cert_use_t use = { .id = LONG_ID, .id_len = sizeof(LONG_ID),
+                              .pem = orphan, .host = "one.test:443",
+                              .rank = 8, .policy = &policy };
     unsigned char issuer_id[STAPLE_ID_LEN];
     const char *reason = NULL;
     staple_cert_t *cert;
@@ -133,7 +134,9 @@ static staple_cert_t *add(const char *pem)
     policy.response_files = apr_array_make(scratch, 1, sizeof(const char *));
     policy.fetch_issuer = 1;
     require(staple_cert_add(registry, &use, &reason) != NULL);
-    use = (staple_cert_use_t){ "id", 2, pem, "host.test:443", 7, &policy };
+    use = (staple_cert_use_t){ .id = "id", .id_len = 2, .pem = pem,
+                               .host = "host.test:443", .rank = 7,
+                               .policy = &policy };
     cert = staple_cert_add(registry, &use, &reason);
     require(cert || (reason && *reason));
     if (cert) {

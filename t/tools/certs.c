@@ -44,8 +44,9 @@ static void add(staple_cert_registry_t *registry, int number, const char *pem,
 {
     static staple_cert_policy_t policy;
     staple_cert_use_t use = {
-        apr_psprintf(pool, "%0*d", ID_LEN, number), ID_LEN, pem,
-        apr_psprintf(pool, "host%d:443", rank), rank, &policy
+        .id = apr_psprintf(pool, "%0*d", ID_LEN, number), .id_len = ID_LEN,
+        .pem = pem, .host = apr_psprintf(pool, "host%d:443", rank),
+        .rank = rank, .policy = &policy
     };
     const char *reason;
 

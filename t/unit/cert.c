@@ -39,7 +39,9 @@ static staple_cert_use_t use_of(const char *id, const char *pem,
                                 const char *host, int rank,
                                 const staple_cert_policy_t *policy)
 {
-    return (staple_cert_use_t){ id, strlen(id), pem, host, rank, policy };
+    return (staple_cert_use_t){ .id = id, .id_len = strlen(id), .pem = pem,
+                                .host = host, .rank = rank,
+                                .policy = policy };
 }
 
 static staple_cert_t *add_use(staple_cert_registry_t *registry,

@@ -42,15 +42,34 @@ sub new
     $self->{root} = $self->_issue(
         file => 'root', subject => "/CN=$self->{name} root",
         key => $self->_key('root-key', 'ec'), ext => $authority);
-    $self->{intermediate} = $self->_issue(
-        file => 'intermediate', subject => "/CN=$self->{name} intermediate",
-        key => $self->_key('intermediate-key', $o{key} // 'ec'),
-        ext => $authority, issuer => $self->{root});
+    $self->{authority} = $authority;
+    $self->{kind} = $o{key} // 'ec';
+    $self->intermediate;
     return $self;
+}
+
+# The intermediate, made anew with the same name and key; leaves that are issued
+# from now on have it in their chain. Options: ocsp (its URI), must_staple, file.
+# Returns a hash as leaf() does, without what only leaves have.
+sub intermediate
+{
+    my ($self, %o) = @_;
+    my $ext = $self->{authority};
+
+    $ext .= "authorityInfoAccess=OCSP;URI:$o{ocsp}\n" if $o{ocsp};
+    $ext .= "tlsfeature=status_request\n" if $o{must_staple};
+    return $self->{intermediate} = $self->_issue(
+        file => $o{file} // 'intermediate',
+        subject => "/CN=$self->{name} intermediate",
+        key => $self->_key('intermediate-key', $self->{kind}),
+        ext => $ext, issuer => $self->{root});
 }
 
 # The file with the trust anchor.
 sub root { return $_[0]{root}{cert} }
+
+# For a responder that answers for the intermediate.
+sub root_issuer { return @{ $_[0]{root} }{qw(cert key)} }
 
 # What answers for the leaves: certificate and key of the intermediate.
 sub issuer { return @{ $_[0]{intermediate} }{qw(cert key)} }

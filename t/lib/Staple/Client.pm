@@ -22,21 +22,25 @@ sub _port { return ref $_[0] ? $_[0]->port : $_[0] }
 #   tls      1.2 or 1.3                           (what the two agree on)
 #   key      ec or rsa: which certificate to ask for
 #   ca       a Staple::CA: the chain is verified
+#   ask      whether to ask for a staple          (1)
 #   args     more arguments, a list
 # Returns a hash:
 #   ok       whether the handshake came to its end
 #   staple   none, good, revoked, unknown, or the response's error status,
 #            e.g. "trylater (0x3)"
 #   der      the stapled bytes; undef without any
+#   chain    TLS 1.3: a list, for each certificate as it was sent: the bytes
+#            stapled to it, or undef
 #   this_update, next_update, serial (of the response, upper case hex)
 #   protocol, cert (PEM of the server's certificate), verify, out
 sub handshake
 {
     my ($at, %o) = @_;
     my $name = exists $o{name} ? $o{name} : 'www.test';
-    my @args = ('-connect', '127.0.0.1:' . _port($at), '-status', '-msg');
+    my @args = ('-connect', '127.0.0.1:' . _port($at), '-msg');
     my $version = $o{tls} // ($o{key} ? '1.2' : undef);
 
+    push @args, '-status' if $o{ask} // 1;
     push @args, defined $name ? ('-servername', $name) : '-noservername';
     push @args, '-tls' . $version =~ tr/./_/r if defined $version;
     push @args, '-sigalgs', $o{key} eq 'rsa'
@@ -52,7 +56,8 @@ sub _parse
     my ($exit, $out) = @_;
     my %got = (exit => $exit, out => $out, staple => 'none');
 
-    $got{der} = _stapled_bytes($out);
+    $got{chain} = [_stapled_chain($out)];
+    $got{der} = _stapled_bytes($out) // $got{chain}[0];
     ($got{protocol}) = $out =~ /^\s*Protocol\s*: (\S+)/m;
     ($got{protocol}) = $out =~ /^New, (\S+), Cipher/m if !$got{protocol};
     ($got{verify}) = $out =~ /^\s*Verify return code: (\d+)/m;
@@ -81,30 +86,47 @@ sub _messages
     return map { pack 'H*', s/\s+//gr } @dumps;
 }
 
-# The OCSPResponse as it was sent: in CertificateStatus (TLS 1.2, RFC 6066 8)
-# or in an extension of the first CertificateEntry (TLS 1.3, RFC 8446 4.4.2).
+# The OCSPResponse as it was sent in TLS 1.2: in CertificateStatus (RFC 6066 8).
 sub _stapled_bytes
 {
     my ($out) = @_;
+    my ($message) = _messages($out, 'CertificateStatus');
 
-    for my $m (_messages($out, 'CertificateStatus')) {
-        return substr $m, 8;
-    }
-    for my $m ($out =~ /^<<< TLS 1\.3/m ? _messages($out, 'Certificate') : ()) {
-        my $at = 4 + 1 + ord(substr $m, 4, 1) + 3;
+    return defined $message ? substr($message, 8) : undef;
+}
+
+# In TLS 1.3, in an extension of each CertificateEntry (RFC 8446 4.4.2).
+sub _stapled_chain
+{
+    my ($out) = @_;
+    my ($m) = $out =~ /^<<< TLS 1\.3/m ? _messages($out, 'Certificate') : ();
+    my @chain;
+
+    return if !defined $m;
+    my $at = 4 + 1 + ord(substr $m, 4, 1) + 3;
+    while ($at < length $m) {
         my $cert_len = unpack 'N', "\0" . substr $m, $at, 3;
 
         $at += 3 + $cert_len;
-        my $end = $at + 2 + unpack 'n', substr $m, $at, 2;
-        $at += 2;
-        while ($at < $end) {
-            my ($id, $len) = unpack 'nn', substr $m, $at, 4;
-
-            return substr $m, $at + 8, $len - 4 if $id == 5;
-            $at += 4 + $len;
-        }
+        my $len = unpack 'n', substr $m, $at, 2;
+        push @chain, _status_of(substr $m, $at + 2, $len);
+        $at += 2 + $len;
     }
-    return;
+    return @chain;
+}
+
+# The status_request among extensions: its bytes, or undef.
+sub _status_of
+{
+    my ($extensions) = @_;
+
+    while (length $extensions) {
+        my ($id, $len) = unpack 'nn', $extensions;
+
+        return substr $extensions, 8, $len - 4 if $id == 5;
+        $extensions = substr $extensions, 4 + $len;
+    }
+    return undef;
 }
 
 # Shake hands until the staple is as wanted; returns the last handshake.

@@ -1,0 +1,62 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#ifndef STAPLE_SSLCTX_INT_H
+#define STAPLE_SSLCTX_INT_H
+
+/*
+ * The inside of the room: what is known of an SSL_CTX that was taken. Written
+ * in the parent, read-only in children.
+ */
+
+#include "staple_magic.h"
+#include "staple_sslctx.h"
+
+#include "libssl.h"
+
+/** A certificate that is sent behind a server's own. */
+typedef struct link_t {
+    const staple_cert_t *cert; /* NULL: it names no responder */
+} link_t;
+
+/** A certificate of a server, with what is sent behind it. OpenSSL's objects
+ * are the SSL_CTX's. */
+typedef struct offer_t {
+    X509 *x509;
+    const staple_cert_t *cert; /* NULL: somebody else staples it */
+    link_t *links;
+    int links_count;
+    int is_shared;             /* whether a link is to be stapled */
+} offer_t;
+
+#define TAKEN_MAGIC 0x54414B4Eu
+
+/** What the callbacks get. */
+typedef struct taken_t {
+    staple_magic_t magic;
+    const staple_sslctx_t *all;
+    const server_rec *server;
+    offer_t *offers;
+    int offers_count;
+    int (*status)(SSL *ssl, void *arg); /* mod_ssl's own status callback */
+    void *status_arg;
+} taken_t;
+
+struct staple_sslctx_t {
+    int is_looked_for;   /* whether libssl was */
+    libssl_t lib;
+    const char *why_not; /* why it is not used; NULL: it is */
+    int knows_chains;    /* whether it sends responses for a chain */
+    staple_cache_t *cache; /* NULL: nothing is held yet */
+    int taken;           /* how many SSL_CTX were */
+    int links;           /* how many certificates of chains are stapled, over
+                            all of them */
+};
+
+/** What is offered with that certificate; NULL: it is none of the server's own,
+ * as where mod_md proves to an ACME server who it is. */
+const offer_t *offer_find(const taken_t *taken, const X509 *x);
+
+/** The status callback (RFC 6066 8): mod_ssl's own, and then the chain's. */
+int chain_on_status(SSL *ssl, void *taken);
+
+#endif /* STAPLE_SSLCTX_INT_H */

@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# StapleChain: with OpenSSL 3.6, in TLS 1.3, a client gets a response for each
+# certificate of the chain that names a responder; one fetched for all sites
+# below it. In TLS 1.2 it gets what it got without. With an older OpenSSL there
+# is one line, and nothing else changes.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Status;
+use Staple::Work qw(build_dir run);
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new(
+    $ca, { args => ['--issuer', $ca->root_issuer] });
+my $middle = $ca->intermediate(ocsp => $responder->url, file => 'with-uri');
+my @sites = ((map { $ca->leaf(name => "$_.test", ocsp => $responder->url) }
+                  qw(one two)), $ca->leaf(name => 'silent.test'));
+
+# The root is not sent, so the server has to know it from elsewhere.
+my $root = 'SSLCACertificateFile ' . $ca->root;
+
+sub server
+{
+    return Staple::Httpd->new(ports  => 2,
+                              conf   => stapling(status_conf(), $root, @_),
+                              vhosts => [map { { cert => $_ } } @sites]);
+}
+
+# The certificates of a handshake, each as "response" or "none".
+sub stapled
+{
+    my ($httpd, $name, $tls) = @_;
+    my $got = handshake($httpd, name => $name, tls => $tls // '1.3');
+
+    return join ' ', map { $_ ? 'response' : 'none' } @{ $got->{chain} };
+}
+
+my $httpd = server('StapleChain on');
+$httpd->start;
+is(wait_for_staple($httpd, 'good', name => 'one.test')->{staple}, 'good',
+   'the site is stapled');
+
+my ($version) = $httpd->error_log =~ m{OpenSSL/([\d.]+)};
+my ($major, $minor) = split /\./, $version;
+
+if ($major < 3 || $major == 3 && $minor < 6) {
+    my @lines = $httpd->error_log =~ /STP0250: .*OpenSSL 3\.6 can/g;
+
+    is(scalar @lines, 1, "OpenSSL $version: one line says that it is too old");
+    is($responder->count($middle), 0, '... nobody is asked for the chain');
+    is(stapled($httpd, 'one.test'), 'response none', '... or sends for it');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/STP0250/);
+    done_testing;
+    exit;
+}
+
+ok(wait_for(sub { stapled($httpd, 'one.test') eq 'response response' }),
+   'TLS 1.3: a response for each certificate');
+is(stapled($httpd, 'two.test'), 'response response', '... at the other site');
+is($responder->count($middle), 1, '... asked for once, for both');
+is(stapled($httpd, 'silent.test'), 'none response',
+   'a site whose own certificate has no responder');
+is(handshake($httpd, name => 'one.test', tls => '1.2')->{staple}, 'good',
+   'TLS 1.2: the site\'s own');
+is(handshake($httpd, name => 'silent.test', tls => '1.2')->{staple}, 'none',
+   '... if it has one');
+
+my $shown = handshake($httpd, name => 'one.test', tls => '1.3')->{out};
+is(scalar(() = $shown =~ /Cert Status: good/g), 2, 's_client shows both')
+    if $shown =~ /^OCSP responses: number/m;
+my ($exit, $said) = curl($httpd, name => 'one.test', ca => $ca);
+is($exit, 0, 'curl --cert-status takes it') or diag($said);
+
+SKIP: {
+    ($exit, $said) = gnutls($httpd, name => 'one.test', ca => $ca,
+                            args => ['-d', '4']);
+    skip 'gnutls-cli is not installed', 2 if !defined $exit;
+    is($exit, 0, 'gnutls-cli takes it') or diag($said);
+    is(scalar(() = $said =~ /Found OCSP response on cert [01]/g), 2,
+       '... and finds both');
+}
+
+# It is a certificate like others, with the sites below it.
+my ($shown_as) = grep { $_->{serial} eq $middle->{serial} }
+    @{ Staple::Status->new($httpd)->json->{certificates} };
+is($shown_as->{state}, 'stapled', 'the page lists it');
+is_deeply([sort map { s/:\d+//r } @{ $shown_as->{hosts} }],
+          ['one.test', 'silent.test', 'two.test'], '... with its sites');
+($exit, $said) = run(build_dir() . '/staplectl/staplectl', 'list', '--ring',
+                     $httpd->dir . '/logs/stapling_cache');
+like($said, qr/intermediate/, 'staplectl lists it by its own name')
+    or diag($said);
+
+$httpd->graceful;
+is(stapled($httpd, 'one.test'), 'response response', 'a restart keeps it');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok;
+
+$responder->tell('revoked', $middle);
+my $told = server('StapleChain on');
+$told->start;
+ok(wait_for(sub {
+    handshake($told, name => 'one.test', tls => '1.3')->{out}
+        =~ /Cert Status: good.*Cert Status: revoked/s;
+}), 'a CA that was revoked is told') if $shown =~ /^OCSP responses: number/m;
+ok($told->stop, 'httpd stops in good order');
+$told->log_ok(qr/STP02\d\d.*intermediate/);
+
+$responder->tell('reset-counters');
+my $off = server();
+$off->start;
+is(wait_for_staple($off, 'good', name => 'one.test')->{staple}, 'good',
+   'StapleChain is off unless it is said');
+is(stapled($off, 'one.test'), 'response none', '... no more than that is sent');
+is($responder->count($middle), 0, '... or asked for');
+ok($off->stop, 'httpd stops in good order');
+$off->log_ok;
+
+done_testing;
