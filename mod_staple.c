@@ -211,12 +211,25 @@ static staple_cert_t *add_of_chain(server_rec *s, staple_cert_use_t *use)
     return enter(s, use, &policy);
 }
 
+static staple_sslctx_must_e must_of(int word)
+{
+    switch (word) {
+    case STAPLE_MUST_STRICT:
+        return STAPLE_SSLCTX_MUST_AVOID;
+    case STAPLE_MUST_REFUSE:
+        return STAPLE_SSLCTX_MUST_REFUSE;
+    default:
+        return STAPLE_SSLCTX_MUST_NOTHING;
+    }
+}
+
 static staple_sslctx_conf_t sslctx_conf(const staple_main_conf_t *global)
 {
     staple_sslctx_conf_t conf;
 
     memset(&conf, 0, sizeof(conf));
     conf.is_chain = global->chain;
+    conf.must = must_of(global->must_staple);
     conf.registry = current->registry;
     conf.add = add_of_chain;
     return conf;

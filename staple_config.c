@@ -184,6 +184,8 @@ typedef struct age_rule_t {
     apr_size_t offset; /* of an apr_interval_time_t in the server's record */
 } age_rule_t;
 
+#define WORDS_MAX 4
+
 typedef struct word_rule_t {
     staple_magic_t magic;
     record_e record;
@@ -191,7 +193,7 @@ typedef struct word_rule_t {
     struct {
         const char *word;
         int value;
-    } words[3];        /* up to the first NULL */
+    } words[WORDS_MAX]; /* up to the first NULL */
     const char *accepted;
 } word_rule_t;
 
@@ -257,7 +259,7 @@ static const char *set_word(cmd_parms *cmd, void *dummy, const char *arg)
     if (misplaced) {
         return misplaced;
     }
-    for (i = 0; i < 3 && rule->words[i].word; i++) {
+    for (i = 0; i < WORDS_MAX && rule->words[i].word; i++) {
         if (!ap_cstr_casecmp(arg, rule->words[i].word)) {
             *(int *)field_at(cmd, rule->record, rule->offset)
                 = rule->words[i].value;
@@ -550,8 +552,9 @@ static const word_rule_t chain = {
 };
 static const word_rule_t must_staple = {
     WORD_RULE, IN_MAIN, INT_MAIN(must_staple),
-    { { "warn", STAPLE_MUST_WARN }, { "require", STAPLE_MUST_REQUIRE } },
-    "warn or require"
+    { { "warn", STAPLE_MUST_WARN }, { "require", STAPLE_MUST_REQUIRE },
+      { "strict", STAPLE_MUST_STRICT }, { "refuse", STAPLE_MUST_REFUSE } },
+    "warn, require, strict or refuse"
 };
 static const word_rule_t status_actions = {
     WORD_RULE, IN_MAIN, INT_MAIN(status_actions), ON_OFF
@@ -654,7 +657,7 @@ const command_rec staple_config_commands[] = {
                       "certificate"),
     AP_INIT_TAKE1("StapleMustStaple", set_word, INFO(must_staple), RSRC_CONF,
                   "What to do about a must-staple certificate with nothing to "
-                  "staple ('warn', 'require')"),
+                  "staple ('warn', 'require', 'strict', 'refuse')"),
     AP_INIT_TAKE1("StapleResponseDirectory", set_directory, NULL, RSRC_CONF,
                   "Where responses are taken from for certificates to come"),
     AP_INIT_ITERATE("StapleResponseFile", set_response_file, NULL, RSRC_CONF,

@@ -99,3 +99,20 @@ const char *staple_handshake_answer(staple_cache_t *cache,
     }
     return outcome ? outcome : STAPLE_HANDSHAKE_NONE;
 }
+
+/* ap_ssl_ocsp_copy_resp */
+static void take_nothing(const unsigned char *der, apr_size_t len,
+                         void *userdata)
+{
+    (void)der;
+    (void)len;
+    (void)userdata;
+}
+
+int staple_handshake_has(const staple_cache_t *cache,
+                         const staple_cert_t *cert)
+{
+    static const taker_t taker = { take_nothing, NULL };
+
+    return serve(cache, cert, &taker) != NULL;
+}

@@ -56,6 +56,19 @@ static int has_responder(X509 *x)
     return it_has;
 }
 
+static int is_must_staple(X509 *x)
+{
+    unsigned char *der = NULL;
+    int len = i2d_X509(x, &der);
+    staple_x509_t *read = len > 0 ? staple_x509_read(der, (apr_size_t)len)
+                                  : NULL;
+    int it_is = read && staple_x509_is_must_staple(read);
+
+    staple_x509_free(read);
+    OPENSSL_free(der);
+    return it_is;
+}
+
 /* The certificate that signed one of the chain: in the chain itself, or among
  * the authorities that the server checks its clients by. The caller frees it.
  * */
@@ -100,7 +113,8 @@ static void add_link(const taking_t *taking, link_t *link,
                               .is_of_chain = 1 };
     apr_pool_t *scratch;
 
-    if (!taking->all->knows_chains
+    link->is_must_staple = is_must_staple(x);
+    if (!taking->conf->is_chain || !taking->all->knows_chains
         || !has_responder(x) || !X509_digest(x, EVP_sha1(), id, NULL)) {
         return;
     }
@@ -127,6 +141,7 @@ static void add_links(const taking_t *taking, offer_t *offer,
 
         add_link(taking, link, chain, sk_X509_value(chain, i));
         offer->is_shared |= link->cert != NULL;
+        offer->is_must_staple |= link->is_must_staple;
         taking->all->links += link->cert != NULL;
     }
 }
@@ -151,11 +166,14 @@ static void add_offer(const taking_t *taking, offer_t *offer)
     STACK_OF(X509) *chain = NULL;
 
     offer->x509 = lib->ctx_get0_certificate(ctx);
+    offer->key = lib->ctx_get0_privatekey(ctx);
     offer->cert = find_cert(taking, offer->x509);
     lib->ctx_ctrl(ctx, SSL_CTRL_GET_CHAIN_CERTS, 0, &chain);
+    offer->own_chain = chain;
     if (!chain) { /* SSLCertificateChainFile: one for all */
         lib->ctx_ctrl(ctx, SSL_CTRL_GET_EXTRA_CHAIN_CERTS, 1, &chain);
     }
+    offer->is_must_staple = offer->cert && offer->cert->is_must_staple;
     add_links(taking, offer, chain);
 }
 
@@ -223,25 +241,36 @@ static void put_status_callback(const taking_t *taking, taken_t *taken)
 
 static void put_callbacks(const taking_t *taking, taken_t *taken)
 {
-    int is_shared = 0;
+    int is_shared = 0, is_must_staple = 0;
     int i;
 
     for (i = 0; i < taken->offers_count; i++) {
         is_shared |= taken->offers[i].is_shared;
+        is_must_staple |= taken->offers[i].is_must_staple;
     }
     if (is_shared) {
         put_status_callback(taking, taken);
     }
+    if (is_must_staple && taking->conf->must != STAPLE_SSLCTX_MUST_NOTHING) {
+        taking->all->lib.ctx_set_cert_cb(taking->ctx, must_on_choice, taken);
+    }
+}
+
+static int is_wanted(const staple_sslctx_conf_t *conf)
+{
+    return conf->is_chain || conf->must != STAPLE_SSLCTX_MUST_NOTHING;
 }
 
 /* Once: all servers are of one mod_ssl. */
-static int is_usable(staple_sslctx_t *all, SSL_CTX *ctx)
+static int is_usable(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
+                     SSL_CTX *ctx)
 {
     if (!all->is_looked_for) {
         all->is_looked_for = 1;
         all->why_not = libssl_find(&all->lib, ctx);
-        all->knows_chains = !all->why_not
+        all->knows_chains = !all->why_not && conf->is_chain
                             && libssl_knows_chains(&all->lib, ctx);
+        all->must = conf->must;
     }
     return !all->why_not;
 }
@@ -252,7 +281,7 @@ void staple_sslctx_take(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
     taking_t taking = { all, conf, s, ctx, p };
     taken_t *taken;
 
-    if (!ctx || !conf->is_chain || !is_usable(all, ctx)) {
+    if (!ctx || !is_wanted(conf) || !is_usable(all, conf, ctx)) {
         return;
     }
     taken = apr_pcalloc(p, sizeof(*taken));
@@ -292,5 +321,12 @@ void staple_sslctx_begin(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
     all->cache = cache;
     if (conf->is_chain) {
         log_chain(all, s);
+    }
+    if (conf->must != STAPLE_SSLCTX_MUST_NOTHING && why_nothing(all)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0251: "
+                     "StapleMustStaple %s does as warn does: %s",
+                     conf->must == STAPLE_SSLCTX_MUST_REFUSE ? "refuse"
+                                                             : "strict",
+                     why_nothing(all));
     }
 }

@@ -138,9 +138,9 @@ static inline void wanted_put(slot_t *slot, apr_uint32_t bytes)
 /**
  * A sum that any process adds to and nothing else is read after: relaxed.
  */
-static inline void count_add(word_t *counter, apr_uint64_t more)
+static inline apr_uint64_t count_add(word_t *counter, apr_uint64_t more)
 {
-    atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
+    return atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
 }
 
 /**

@@ -55,6 +55,18 @@ void staple_cache_served(const staple_cache_t *cache, int slot,
     }
 }
 
+apr_uint64_t staple_cache_count_must(const staple_cache_t *cache,
+                                     staple_cache_must_e what)
+{
+    return cache->counters ? count_add(&cache->counters->must[what], 1) : 0;
+}
+
+apr_uint64_t staple_cache_must(const staple_cache_t *cache,
+                               staple_cache_must_e what)
+{
+    return cache->counters ? word_get(&cache->counters->must[what]) : 0;
+}
+
 /* ---- How the share fares. ---- */
 
 void staple_cache_count_share(staple_cache_t *cache,

@@ -229,10 +229,14 @@ typedef struct staple_cache_counters_t {
     /* What an administrator asks of the refresher and it has not taken yet,
      * (slot << 32) | staple_cache_request_e, or-ed; 0: free. */
     staple_cache_word_t requests[STAPLE_CACHE_REQUESTS];
+    /* What became of handshakes for which a must-staple certificate had nothing
+     * to staple, by staple_cache_must_e; since the segment was made. */
+    staple_cache_word_t must[STAPLE_CACHE_MUSTS];
+    apr_uint64_t unused[8 - STAPLE_CACHE_MUSTS];
     staple_cache_count_t slot[]; /* as many as the segment has */
 } staple_cache_counters_t;
 
-_Static_assert(offsetof(staple_cache_counters_t, slot) == 64,
+_Static_assert(offsetof(staple_cache_counters_t, slot) == 128,
                "the counters of slots begin a cache line");
 
 /* ---- What is common to the room and its tests. ---- */

@@ -418,6 +418,27 @@ void staple_cache_count_served(const staple_cache_t *cache, int slot,
 void staple_cache_served(const staple_cache_t *cache, int slot,
                          staple_cache_served_t *sum);
 
+/** What became of a handshake for which a must-staple certificate had nothing
+ * to staple, where StapleMustStaple is strict or refuse. */
+typedef enum {
+    STAPLE_CACHE_MUST_AVOIDED, /* the client was given another certificate */
+    STAPLE_CACHE_MUST_REFUSED, /* it was refused */
+    STAPLE_CACHE_MUST_BROKEN,  /* it got that one, without a staple */
+    STAPLE_CACHE_MUSTS         /* how many there are */
+} staple_cache_must_e;
+
+/**
+ * Count one: a relaxed atomic addition, as staple_cache_count_served.
+ * @return how many there were before, over all processes, since the segment was
+ *         made
+ */
+apr_uint64_t staple_cache_count_must(const staple_cache_t *cache,
+                                     staple_cache_must_e what);
+
+/** How many there were since the segment was made. */
+apr_uint64_t staple_cache_must(const staple_cache_t *cache,
+                               staple_cache_must_e what);
+
 /** How the share fares, over all writers of this server. */
 typedef struct staple_cache_share_t {
     apr_uint64_t hits;       /* these seven as in staple_share_state_t */

@@ -29,8 +29,10 @@ extern "C" {
 
 /** What to do about a must-staple certificate with nothing to staple. */
 typedef enum {
-    STAPLE_MUST_WARN,   /* say so */
-    STAPLE_MUST_REQUIRE /* do not start */
+    STAPLE_MUST_WARN,    /* say so */
+    STAPLE_MUST_REQUIRE, /* do not start */
+    STAPLE_MUST_STRICT,  /* offer another certificate, if there is one */
+    STAPLE_MUST_REFUSE   /* the same, and if there is none, refuse */
 } staple_must_e;
 
 /** What holds for the server as a whole; directives outside virtual hosts. */

@@ -38,6 +38,11 @@ const char *staple_handshake_answer(staple_cache_t *cache,
                                     ap_ssl_ocsp_copy_resp *cb,
                                     void *userdata);
 
+/** Whether a client would get a response at this moment. Nothing is counted.
+ * @param cert has a slot */
+int staple_handshake_has(const staple_cache_t *cache,
+                         const staple_cert_t *cert);
+
 #ifdef __cplusplus
 }
 #endif

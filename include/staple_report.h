@@ -59,7 +59,7 @@ typedef struct staple_number_t {
 /** Of the server; described in staple_report_server_numbers. */
 typedef struct staple_server_numbers_t {
     apr_int64_t certificates, applicable, attention, stapled, since;
-    apr_int64_t served, missed, attempts, failures;
+    apr_int64_t served, missed, avoided, refused, attempts, failures;
     apr_int64_t ring_size, ring_data, ring_live, ring_free, ring_records;
     apr_int64_t ring_stored, ring_moved, ring_refused;
     apr_int64_t ring_generation, ring_created;

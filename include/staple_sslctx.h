@@ -5,7 +5,8 @@
 
 /*
  * What needs more of OpenSSL than httpd's two stapling hooks give: the
- * responses for the rest of the chain (StapleChain). mod_ssl shows each SSL_CTX
+ * responses for the rest of the chain (StapleChain), and must-staple kept at
+ * run time (StapleMustStaple strict and refuse). mod_ssl shows each SSL_CTX
  * that it has made to its optional hook init_server; callbacks of ours are put
  * on it there.
  *
@@ -39,6 +40,15 @@ struct ssl_ctx_st;
 typedef int ssl_HOOK_init_server_t(server_rec *s, apr_pool_t *p, int is_proxy,
                                    struct ssl_ctx_st *ctx);
 
+/** What to do at run time about a must-staple certificate with nothing to
+ * staple, for clients that ask for a staple. */
+typedef enum {
+    STAPLE_SSLCTX_MUST_NOTHING,
+    STAPLE_SSLCTX_MUST_AVOID, /* offer another certificate of the virtual host
+                                 that the client can use; without one, go on */
+    STAPLE_SSLCTX_MUST_REFUSE /* the same; without one, refuse the handshake */
+} staple_sslctx_must_e;
+
 /**
  * Enter a certificate of a chain into the registry. Called for each server and
  * each certificate of its chains that names an OCSP responder.
@@ -51,6 +61,7 @@ typedef staple_cert_t *staple_sslctx_add_fn(server_rec *s,
 
 typedef struct staple_sslctx_conf_t {
     int is_chain;                     /* StapleChain */
+    staple_sslctx_must_e must;        /* StapleMustStaple */
     const staple_cert_registry_t *registry;
     staple_sslctx_add_fn *add;
 } staple_sslctx_conf_t;

@@ -36,6 +36,10 @@ void staple_report_add_ring(staple_report_t *report,
     unsigned int i;
 
     staple_cache_usage(cache, &usage);
+    sums->avoided = (apr_int64_t)staple_cache_must(cache,
+                                                   STAPLE_CACHE_MUST_AVOIDED);
+    sums->refused = (apr_int64_t)staple_cache_must(cache,
+                                                   STAPLE_CACHE_MUST_REFUSED);
     sums->ring_size = (apr_int64_t)usage.size;
     sums->ring_data = (apr_int64_t)usage.data_size;
     sums->ring_live = (apr_int64_t)usage.live;

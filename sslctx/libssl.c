@@ -41,13 +41,21 @@ static const struct {
     FUNCTION(ctx_ctrl, "SSL_CTX_ctrl"),
     FUNCTION(ctx_callback_ctrl, "SSL_CTX_callback_ctrl"),
     FUNCTION(ctx_get0_certificate, "SSL_CTX_get0_certificate"),
+    FUNCTION(ctx_get0_privatekey, "SSL_CTX_get0_privatekey"),
     FUNCTION(ctx_get_cert_store, "SSL_CTX_get_cert_store"),
     FUNCTION(ctx_get_ssl_method, "SSL_CTX_get_ssl_method"),
+    FUNCTION(ctx_set_cert_cb, "SSL_CTX_set_cert_cb"),
     FUNCTION(ssl_new, "SSL_new"),
     FUNCTION(ssl_free, "SSL_free"),
     FUNCTION(ctrl, "SSL_ctrl"),
     FUNCTION(version, "SSL_version"),
-    FUNCTION(get_certificate, "SSL_get_certificate")
+    FUNCTION(get_certificate, "SSL_get_certificate"),
+    FUNCTION(check_chain, "SSL_check_chain"),
+    FUNCTION(certs_clear, "SSL_certs_clear"),
+    FUNCTION(use_cert_and_key, "SSL_use_cert_and_key"),
+    FUNCTION(get_ciphers, "SSL_get_ciphers"),
+    FUNCTION(get_client_ciphers, "SSL_get_client_ciphers"),
+    FUNCTION(cipher_get_auth_nid, "SSL_CIPHER_get_auth_nid")
 };
 
 /* As mod_ssl's own calls find a name; NULL: they do not. */

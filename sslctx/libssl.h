@@ -15,13 +15,21 @@ typedef struct libssl_t {
     __typeof__(SSL_CTX_ctrl) *ctx_ctrl;
     __typeof__(SSL_CTX_callback_ctrl) *ctx_callback_ctrl;
     __typeof__(SSL_CTX_get0_certificate) *ctx_get0_certificate;
+    __typeof__(SSL_CTX_get0_privatekey) *ctx_get0_privatekey;
     __typeof__(SSL_CTX_get_cert_store) *ctx_get_cert_store;
     __typeof__(SSL_CTX_get_ssl_method) *ctx_get_ssl_method;
+    __typeof__(SSL_CTX_set_cert_cb) *ctx_set_cert_cb;
     __typeof__(SSL_new) *ssl_new;
     __typeof__(SSL_free) *ssl_free;
     __typeof__(SSL_ctrl) *ctrl;
     __typeof__(SSL_version) *version;
     __typeof__(SSL_get_certificate) *get_certificate;
+    __typeof__(SSL_check_chain) *check_chain;
+    __typeof__(SSL_certs_clear) *certs_clear;
+    __typeof__(SSL_use_cert_and_key) *use_cert_and_key;
+    __typeof__(SSL_get_ciphers) *get_ciphers;
+    __typeof__(SSL_get_client_ciphers) *get_client_ciphers;
+    __typeof__(SSL_CIPHER_get_auth_nid) *cipher_get_auth_nid;
 } libssl_t;
 
 /**

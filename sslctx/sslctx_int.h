@@ -16,16 +16,20 @@
 /** A certificate that is sent behind a server's own. */
 typedef struct link_t {
     const staple_cert_t *cert; /* NULL: it names no responder */
+    int is_must_staple;
 } link_t;
 
 /** A certificate of a server, with what is sent behind it. OpenSSL's objects
  * are the SSL_CTX's. */
 typedef struct offer_t {
     X509 *x509;
+    EVP_PKEY *key;
+    STACK_OF(X509) *own_chain; /* NULL: the server's, if it has one */
     const staple_cert_t *cert; /* NULL: somebody else staples it */
     link_t *links;
     int links_count;
     int is_shared;             /* whether a link is to be stapled */
+    int is_must_staple;        /* it, or a link */
 } offer_t;
 
 #define TAKEN_MAGIC 0x54414B4Eu
@@ -46,6 +50,7 @@ struct staple_sslctx_t {
     libssl_t lib;
     const char *why_not; /* why it is not used; NULL: it is */
     int knows_chains;    /* whether it sends responses for a chain */
+    staple_sslctx_must_e must;
     staple_cache_t *cache; /* NULL: nothing is held yet */
     int taken;           /* how many SSL_CTX were */
     int links;           /* how many certificates of chains are stapled, over
@@ -58,5 +63,8 @@ const offer_t *offer_find(const taken_t *taken, const X509 *x);
 
 /** The status callback (RFC 6066 8): mod_ssl's own, and then the chain's. */
 int chain_on_status(SSL *ssl, void *taken);
+
+/** The certificate callback: which certificates a client may get. */
+int must_on_choice(SSL *ssl, void *taken);
 
 #endif /* STAPLE_SSLCTX_INT_H */

@@ -51,6 +51,8 @@ static const struct {
     { "staple_missed", "staple_handshakes_not_stapled" },
     { "staple_attempts", "staple_fetches" },
     { "staple_failures", FAILURES },
+    { "staple_avoided", "staple_must_staple_avoided" },
+    { "staple_refused", "staple_must_staple_refused" },
     { "staple_certificate_served", "staple_certificate_handshakes_stapled" },
     { "staple_certificate_missed",
       "staple_certificate_handshakes_not_stapled" },

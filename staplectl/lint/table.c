@@ -116,8 +116,9 @@ const staplectl_directive_t staplectl_directives[] = {
       "a certificate whose chain lacks its issuer is not stapled" },
     { "StapleMessageCmd", STAPLE, SERVER, OTHER(PROGRAM), NEVER, NULL,
       "this program is run when something changes for a certificate", NULL },
-    { "StapleMustStaple", STAPLE, SERVER, WORDS("warn or require"), NEVER,
-      NULL, "what to do about a must-staple certificate with nothing to staple",
+    { "StapleMustStaple", STAPLE, SERVER,
+      WORDS("warn, require, strict or refuse"), NEVER, NULL,
+      "what to do about a must-staple certificate with nothing to staple",
       NULL },
     { "StapleResponseDirectory", STAPLE, SERVER, OTHER(PATH), NEVER, NULL,
       "responses that are put there are taken, also for certificates that come "
