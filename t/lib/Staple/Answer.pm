@@ -18,16 +18,17 @@ use Staple::Work qw(work_dir read_file write_file run);
 our @EXPORT = qw(answer pem put_file times_of);
 
 # What the responder says of a leaf while it is told `command` about it; its
-# settings are those of before afterwards, but for that leaf's.
+# settings are those of before afterwards, but for that leaf's. More arguments
+# are options of `openssl ocsp` that come before the certificate, as -sha256.
 sub answer
 {
-    my ($responder, $leaf, $command) = @_;
+    my ($responder, $leaf, $command, @options) = @_;
     my $path = work_dir() . '/answer.der';
 
     unlink $path;
     $responder->tell($command, $leaf);
     my ($exit, $out) = run('openssl', 'ocsp', '-issuer', $leaf->{issuer},
-                           '-cert', $leaf->{cert}, '-noverify', '-no_nonce',
+                           @options, '-cert', $leaf->{cert}, '-noverify', '-no_nonce',
                            '-url', $responder->url, '-respout', $path);
     $responder->tell('clear', $leaf);
     my $der = read_file($path);
