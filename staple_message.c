@@ -48,6 +48,7 @@ typedef struct notice_t {
     unsigned char id[STAPLE_ID_LEN];
     staple_message_e reason;
     const char *name, *serial, *hosts, *detail;
+    const char *environment[STAPLE_MESSAGE_VARIABLES + 3]; /* ends in NULL */
     apr_proc_t process;   /* while it runs */
     apr_time_t deadline;  /* when the next signal is sent */
     kill_stage_e kill_stage;
@@ -128,6 +129,20 @@ static void append_notice(notice_t **list, notice_t *notice)
     *list = notice;
 }
 
+static void copy_environment(notice_t *notice,
+                             const staple_message_note_t *note)
+{
+    const char **to = notice->environment;
+    int i;
+
+    *to++ = SEARCH_PATH;
+    *to++ = "STAPLE_VERSION=" STAPLE_VERSION;
+    for (i = 0; note->variables && note->variables[i]
+                && i < STAPLE_MESSAGE_VARIABLES; i++) {
+        *to++ = apr_pstrdup(notice->pool, note->variables[i]);
+    }
+}
+
 apr_status_t staple_message_send(staple_message_t *message,
                                  const staple_message_note_t *note)
 {
@@ -143,6 +158,7 @@ apr_status_t staple_message_send(staple_message_t *message,
     notice->pool = p;
     memcpy(notice->id, note->id, STAPLE_ID_LEN);
     notice->reason = note->reason;
+    copy_environment(notice, note);
     notice->name = apr_pstrdup(p, note->name);
     notice->serial = apr_pstrdup(p, note->serial);
     notice->hosts = apr_pstrdup(p, note->hosts);
@@ -208,15 +224,13 @@ static void prepare(unsigned limit)
 }
 
 /* In a fork of a process with threads: nothing but system calls. */
-static void become(const char *const *words, unsigned limit, int report)
+static void become(const notice_t *notice, const char *const *words,
+                   unsigned limit, int report)
 {
-    static const char *const environment[] = {
-        SEARCH_PATH, "STAPLE_VERSION=" STAPLE_VERSION, NULL
-    };
     int error;
 
     prepare(limit);
-    execve(words[0], (char *const *)words, (char *const *)environment);
+    execve(words[0], (char *const *)words, (char *const *)notice->environment);
     error = errno;
     while (write(report, &error, sizeof(error)) < 0 && errno == EINTR) {
         continue;
@@ -252,7 +266,7 @@ static apr_status_t spawn(notice_t *notice, const char *const *words,
     fcntl(report[1], F_SETFD, FD_CLOEXEC);
     pid = fork();
     if (pid == 0) {
-        become(words, limit, report[1]);
+        become(notice, words, limit, report[1]);
     }
     error = pid < 0 ? errno : 0;
     close(report[1]);

@@ -15,10 +15,10 @@
  *
  *   PROGRAM [ARGUMENT...] REASON NAME SERIAL HOSTS DETAIL
  *
- * No shell is involved, the environment holds PATH and the version and nothing
- * else, standard input and output are /dev/null, standard error is the
- * server's error log. A certificate's name is whatever its owner wrote, so
- * the program has to quote it.
+ * No shell is involved, the environment holds PATH, the version, the variables
+ * of the note and nothing else, standard input and output are /dev/null,
+ * standard error is the server's error log. A certificate's name is whatever
+ * its owner wrote, so the program has to quote it.
  *
  * The refresher's first thread only. This room never logs; a callback learns
  * what became of a program.
@@ -53,7 +53,12 @@ typedef struct staple_message_note_t {
     const char *serial;      /* hexadecimal */
     const char *hosts;       /* "name:port", separated by commas */
     const char *detail;      /* a phrase: until when, or why not */
+    const char *const *variables; /* "NAME=value", for the environment; ends in
+                                     NULL; NULL: none */
 } staple_message_note_t;
+
+/** How many variables there may be. */
+#define STAPLE_MESSAGE_VARIABLES 8
 
 /** How a program ended. */
 typedef enum {

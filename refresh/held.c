@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-#include "staple_state.h"
-
 /* buf is room for any response; the bytes are copied to have them checked. */
 held_t staple_refresh_read_held_into(const staple_cache_t *cache,
                                      const staple_cert_t *cert, apr_time_t now,
@@ -149,9 +147,10 @@ alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
            ? ALARM_URGENT : ALARM_FAILING;
 }
 
-void staple_refresh_note_since(staple_refresh_t *refresh,
-                               const staple_cert_t *cert,
-                               staple_cache_state_t *state, apr_time_t now)
+staple_state_e staple_refresh_state_of(staple_refresh_t *refresh,
+                                       const staple_cert_t *cert,
+                                       const staple_cache_state_t *exchange,
+                                       apr_time_t now)
 {
     held_t held = staple_refresh_read_held(refresh, cert, now);
     staple_state_traits_t traits;
@@ -162,11 +161,19 @@ void staple_refresh_note_since(staple_refresh_t *refresh,
     facts.now = now;
     facts.traits = &traits;
     facts.policy = cert->policy;
-    facts.exchange = state;
+    facts.exchange = exchange;
     facts.held = held.is_there ? &held.meta : NULL;
     facts.has_slot = 1;
-    staple_words_note_since(state, staple_state_needs_attention(
-                                staple_state_judge(&facts)), now);
+    return staple_state_judge(&facts);
+}
+
+void staple_refresh_note_since(staple_refresh_t *refresh,
+                               const staple_cert_t *cert,
+                               staple_cache_state_t *state, apr_time_t now)
+{
+    staple_state_e is = staple_refresh_state_of(refresh, cert, state, now);
+
+    staple_words_note_since(state, staple_state_needs_attention(is), now);
 }
 
 void staple_refresh_renew_since(staple_refresh_t *refresh,

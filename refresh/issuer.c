@@ -21,8 +21,6 @@
 #include <openssl/pem.h>
 #include <openssl/pkcs7.h>
 
-#include "staple_state.h"
-
 /* Certificates of an answer that are looked at. */
 #define CANDIDATES_MAX 16
 

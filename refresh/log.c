@@ -17,8 +17,6 @@
 #include <http_log.h>
 #include <apr_strings.h>
 
-#include "staple_state.h"
-
 APLOG_USE_MODULE(staple);
 
 static const char *hosts_text(const staple_cert_t *cert, apr_pool_t *p)
@@ -137,7 +135,43 @@ void staple_refresh_log_open(staple_refresh_t *refresh)
     }
 }
 
+static const char *variable(const char *name, const char *value, apr_pool_t *p)
+{
+    return apr_pstrcat(p, name, "=", value, NULL);
+}
+
+/* What the status page says at this moment, for programs.
+ * @param exchange how the last one ended; NULL: the ring knows */
+static const char *const *variables_of(staple_refresh_t *refresh,
+                                       const staple_cert_t *cert,
+                                       const staple_cache_state_t *exchange,
+                                       apr_pool_t *p)
+{
+    const char **variables = apr_pcalloc(p, (STAPLE_MESSAGE_VARIABLES + 1)
+                                            * sizeof(*variables));
+    staple_state_advice_t advice;
+    staple_cache_state_t state;
+    staple_state_e now;
+
+    if (!exchange) {
+        staple_cache_state(refresh->conf.cache, cert->slot, &state);
+        exchange = &state;
+    }
+    now = staple_refresh_state_of(refresh, cert, exchange, apr_time_now());
+    advice = staple_state_advise(now, exchange,
+                                 staple_words_url(exchange, cert->urls), p);
+    variables[0] = variable("STAPLE_STATE", staple_state_name(now), p);
+    variables[1] = variable("STAPLE_SEVERITY", staple_severity_name(
+                                staple_state_severity(now)), p);
+    variables[2] = variable("STAPLE_CAUSE", exchange->failing
+                            ? staple_words_outcome_text(exchange, p) : "", p);
+    variables[3] = variable("STAPLE_LOOK_AT", advice.who, p);
+    variables[4] = variable("STAPLE_REMEDY", advice.remedy, p);
+    return variables;
+}
+
 static void notify(staple_refresh_t *refresh, const staple_cert_t *cert,
+                   const staple_cache_state_t *exchange,
                    staple_message_e reason, const char *detail, apr_pool_t *p)
 {
     staple_message_note_t note;
@@ -145,23 +179,26 @@ static void notify(staple_refresh_t *refresh, const staple_cert_t *cert,
     if (!refresh->message) {
         return;
     }
+    memset(&note, 0, sizeof(note));
     note.id = cert->id;
     note.reason = reason;
     note.name = cert->name;
     note.serial = cert->serial;
     note.hosts = apr_array_pstrcat(p, cert->hosts, ',');
     note.detail = detail;
+    note.variables = variables_of(refresh, cert, exchange, p);
     staple_message_send(refresh->message, &note);
 }
 
-static void notify_alarm(const task_t *task, alarm_e alarm, const char *cause,
-                         const char *service, apr_pool_t *p)
+/* @param exchange as above */
+static void notify_alarm(const task_t *task,
+                         const staple_cache_state_t *exchange, alarm_e alarm,
+                         const char *detail, apr_pool_t *p)
 {
     if (alarm > task->alarm) {
-        notify(task->refresh, task->cert,
+        notify(task->refresh, task->cert, exchange,
                alarm == ALARM_FAILING ? STAPLE_MESSAGE_ERRORED
-                                      : STAPLE_MESSAGE_EXPIRING,
-               apr_pstrcat(p, cause, "; ", service, NULL), p);
+                                      : STAPLE_MESSAGE_EXPIRING, detail, p);
     }
 }
 
@@ -220,7 +257,7 @@ void staple_refresh_log_revoked(staple_refresh_t *refresh,
                  "(%s): the certificate with serial %s was revoked at %s "
                  "(reason: %s); clients that check will refuse it, replace it",
                  cert->name, hosts_text(cert, ptemp), cert->serial, when, why);
-    notify(refresh, cert, STAPLE_MESSAGE_REVOKED,
+    notify(refresh, cert, NULL, STAPLE_MESSAGE_REVOKED,
            apr_psprintf(ptemp, "revoked at %s (reason: %s)", when, why), ptemp);
 }
 
@@ -237,7 +274,7 @@ void staple_refresh_log_unrevoked(staple_refresh_t *refresh,
                  "CA had revoked the certificate with serial %s and says now "
                  "that it is good, as after a hold; that is stapled, until %s",
                  cert->name, hosts_text(cert, ptemp), cert->serial, until);
-    notify(refresh, cert, STAPLE_MESSAGE_RECOVERED,
+    notify(refresh, cert, NULL, STAPLE_MESSAGE_RECOVERED,
            apr_pstrcat(ptemp, "not revoked any more; valid until ", until,
                        NULL), ptemp);
 }
@@ -259,7 +296,8 @@ void staple_refresh_log_failure(server_rec *s, const round_t *round,
                  APR_TIME_T_FMT " s", cert->name, hosts_text(cert, p),
                  answer->url, peer_text(answer, p), cause, service,
                  apr_time_sec(pause + SECONDS(1) - 1));
-    notify_alarm(round->task, alarm, cause, service, p);
+    notify_alarm(round->task, round->noted, alarm,
+                 apr_pstrcat(p, cause, "; ", service, NULL), p);
 }
 
 /* 0: it may not be served, because it is too old. */
@@ -290,7 +328,7 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
                  until_text, staple_words_time_text(round->task->due, p));
     if ((was_failing || is_new)
         && round->verdict.status == STAPLE_OCSP_GOOD) {
-        notify(round->task->refresh, cert,
+        notify(round->task->refresh, cert, round->noted,
                was_failing ? STAPLE_MESSAGE_RECOVERED : STAPLE_MESSAGE_RENEWED,
                until_text, p);
     }
@@ -357,8 +395,9 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
                  "StapleResponseFile is its only source and has nothing newer; "
                  "%s; put a newer response there", cert->name,
                  hosts_text(cert, ptemp), service);
-    notify_alarm(task, alarm, "StapleResponseFile has nothing newer", service,
-                 ptemp);
+    notify_alarm(task, NULL, alarm,
+                 apr_pstrcat(ptemp, "StapleResponseFile has nothing newer; ",
+                             service, NULL), ptemp);
 }
 
 void staple_refresh_log_file_taken(server_rec *s, const staple_cert_t *cert,

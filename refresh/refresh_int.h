@@ -18,6 +18,7 @@
 #include "staple_message.h"
 #include "staple_ocsp.h"
 #include "staple_rules.h"
+#include "staple_state.h"
 #include "staple_words.h"
 #include "due.h"
 
@@ -94,6 +95,8 @@ struct staple_refresh_round_t {
                                       SSLStaplingReturnResponderErrors */
     apr_size_t error_len;
     int is_shared;           /* the response came from the share */
+    const staple_cache_state_t *noted; /* how it ended, while that is settled;
+                                NULL before */
     apr_time_t started;
     outage_t *probed;        /* the responder that it is a probe of; NULL: it is
                                 none */
@@ -231,6 +234,13 @@ apr_status_t staple_refresh_store(staple_refresh_t *refresh,
 /** How bad it is that nothing newer could be had. */
 alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,
                                 apr_time_t now);
+
+/** The state of a certificate with what is held at this moment, as the status
+ * page shows it. */
+staple_state_e staple_refresh_state_of(staple_refresh_t *refresh,
+                                       const staple_cert_t *cert,
+                                       const staple_cache_state_t *exchange,
+                                       apr_time_t now);
 
 /**
  * Note in a state whether the certificate needs attention with it and with what

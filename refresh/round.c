@@ -21,8 +21,6 @@
 
 #include <apr_strings.h>
 
-#include "staple_state.h"
-
 /* What the share gets to answer a look or a claim, and how long a round waits
  * before it looks again for what another server is asking for. */
 #define SHARE_PATIENCE apr_time_from_msec(300)
@@ -332,6 +330,7 @@ static void conclude(round_t *round, const staple_fetch_answer_t *answer)
     staple_cache_state_t state;
 
     staple_cache_state(cache, task->cert->slot, &state);
+    round->noted = &state;
     if (answer->outcome == STAPLE_FETCH_OK) {
         succeed(round, answer, &state, now);
     }
@@ -386,6 +385,7 @@ static void settle_probe(round_t *round, const staple_fetch_answer_t *answer)
     if (answer->outcome == STAPLE_FETCH_OK) {
         own.url_index = index_of(task->cert, round->probed->url);
         staple_cache_state(cache, task->cert->slot, &state);
+        round->noted = &state;
         succeed(round, &own, &state, now);
         state.next_due = task->due;
         staple_refresh_note_since(task->refresh, task->cert, &state, now);

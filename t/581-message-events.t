@@ -13,7 +13,7 @@ my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
 my $told = write_file('told', '');
 my $program = write_file('program', <<"SCRIPT");
 #!/bin/sh
-echo "\$*" >>'$told'
+echo "\$* [\$STAPLE_STATE,\$STAPLE_SEVERITY,\$STAPLE_CAUSE] \$STAPLE_REMEDY" >>'$told'
 SCRIPT
 
 chmod 0755, $program;
@@ -42,14 +42,19 @@ ok(wait_for(sub { told(qr/^first errored www\.test .*500.*keeping/) }),
 $responder->tell('reset-counters');
 ok(wait_for(sub { $responder->count >= 6 }), 'more attempts');
 is(told(qr/ errored /), 1, '... are not told again');
+is(told(qr/ errored .*\[failing,warning,HTTP status 500\] run: curl -v http/), 1,
+   '... with the state, its severity, its cause and a remedy');
 
 $responder->good;
 ok(wait_for(sub { told(qr/^first recovered www\.test .*valid until/) }),
    'recovered');
+is(told(qr/ recovered .*\[stapled,ok,\] $/), 1, '... with its state');
 
 $responder->tell('revoked');
 ok(wait_for(sub { told(qr/^first revoked www\.test .*revoked at/) }),
    'revoked');
+is(told(qr/ revoked .*\[revoked,critical,\] have a new one/), 1,
+   '... with its state and a remedy');
 is(told(qr/ revoked /), 1, '... once');
 
 ok($httpd->stop, 'httpd stops in good order');

@@ -98,10 +98,13 @@ static staple_message_t *make(const char *script, int concurrency,
 static void tell(staple_message_t *message, int number,
                  staple_message_e reason, const char *name)
 {
+    static const char *const variables[] = { "STAPLE_STATE=all is well",
+                                             NULL };
     unsigned char id[STAPLE_ID_LEN] = { 0 };
     staple_message_note_t note;
 
     id[0] = (unsigned char)number;
+    note.variables = variables;
     note.id = id;
     note.reason = reason;
     note.name = name;
@@ -163,7 +166,8 @@ static void test_arguments(void)
 {
     ends_t ends;
     staple_message_t *message = make(
-        "{ for a; do echo \"$a\"; done; echo \"[$SECRET][$STAPLE_VERSION]\"; "
+        "{ for a; do echo \"$a\"; done; "
+        "echo \"[$SECRET][$STAPLE_VERSION][$STAPLE_STATE]\"; "
         "read x || echo no input; } >$0/args; echo noise",
         2, PATIENCE, &ends);
 
@@ -172,8 +176,8 @@ static void test_arguments(void)
     ok(run_until(message, &ends, 0), "a program runs to its end");
     is_str(content("args"), "first\nrenewed\n-n $(id) 'x\" *\n0A1B\n"
            "a.test:443,b.test:443\nvalid until then\n[][" STAPLE_VERSION
-           "]\nno input\n", "arguments as they are, a clean environment, no "
-           "input");
+           "][all is well]\nno input\n", "arguments as they are, a clean "
+           "environment, no input");
     is_int(ends.of[STAPLE_MESSAGE_DONE], 1, "it is reported as done");
     is_str(ends.last.name, "-n $(id) 'x\" *", "under its name");
     staple_message_destroy(message);
