@@ -694,6 +694,7 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
     status->process = current->process;
     status->share = conf->share ? staple_share_name(conf->share) : NULL;
     status->notes = collect_notes(current->server, p);
+    status->places = staple_status_find_places(p);
     status->may_act = conf->status_actions;
     status->token = staple_status_make_token(p);
 }

@@ -36,10 +36,16 @@ typedef struct staple_status_conf_t {
     const apr_array_header_t *notes; /* const char *: lines of the configuration
                                   whose values were replaced, and by what;
                                   printable; NULL: none */
+    const apr_array_header_t *places; /* const char *: paths at which the
+                                  configuration has the handler; NULL: none */
     int may_act;               /* StapleStatusActions */
     const char *token;         /* what a form has to send back: random, made
                                   before there are children, so they agree */
 } staple_status_conf_t;
+
+/** The paths of <Location> sections that have the handler, from httpd's
+ * configuration tree, which is there until the server has started. */
+const apr_array_header_t *staple_status_find_places(apr_pool_t *p);
 
 /** A token for the forms of a generation, from p; NULL: no randomness. */
 const char *staple_status_make_token(apr_pool_t *p);

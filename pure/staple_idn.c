@@ -203,21 +203,18 @@ static char *put_label(char *to, const char *label, apr_size_t len)
 
 const char *staple_idn_text(const char *name, apr_pool_t *p)
 {
-    char *text, *to;
+    char *text = apr_palloc(p, 4 * strlen(name) + 1), *to = text;
+    const char *from = name;
 
-    if (!strstr(name, PREFIX)) {
-        return name;
-    }
-    text = to = apr_palloc(p, 4 * strlen(name) + 1);
-    while (*name) {
-        apr_size_t len = strcspn(name, ".:");
+    while (*from) {
+        apr_size_t len = strcspn(from, ".:");
 
-        to = put_label(to, name, len);
-        name += len;
-        if (*name) {
-            *to++ = *name++;
+        to = put_label(to, from, len);
+        from += len;
+        if (*from) {
+            *to++ = *from++;
         }
     }
     *to = '\0';
-    return text;
+    return strcmp(text, name) ? text : name;
 }

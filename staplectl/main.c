@@ -36,12 +36,13 @@
 
 #define PORT 443
 
-/* Where the packages have it. */
-#define USUAL_RING "/var/cache/mod_staple/ring"
 #define TIMEOUT 10
 
 /* How often watch draws. */
 #define WATCH_SPAN apr_time_from_sec(2)
+
+/* What stands around the certificates there. */
+#define WATCH_LINES 7
 
 /* What the command line asks for. */
 typedef struct staplectl_t {
@@ -137,8 +138,9 @@ static const char usage[] =
     "\n"
     "Where from:\n"
     "  -r, --ring FILE        the ring, the path in SSLStaplingCache\n"
-    "                         \"shmcb:path(size)\"; or set STAPLE_RING\n"
-    "                         (" USUAL_RING ")\n"
+    "                         \"shmcb:path(size)\"; or set STAPLE_RING (as\n"
+    "                         httpd's configuration says, else\n"
+    "                         " STAPLECTL_USUAL_RING ")\n"
     "  -c, --cert FILE        certificates of the server and of authorities,\n"
     "                         PEM, to name and to judge by; repeatable\n"
     "      --connect HOST[:PORT]  shake hands instead of reading a ring\n"
@@ -339,17 +341,16 @@ static const char *load_ring(staplectl_t *ctl)
 
 static const char *read_ring(staplectl_t *ctl)
 {
-    const char *wrong;
+    const char *wrong = NULL, *where;
 
-    if (!ctl->ring_path && access(USUAL_RING, F_OK)) {
-        return "which ring? Name it with --ring FILE or STAPLE_RING: it is the "
-               "path in SSLStaplingCache \"shmcb:path(size)\"; there is no "
-               USUAL_RING;
-    }
     if (!ctl->ring_path) {
-        ctl->ring_path = USUAL_RING;
+        wrong = staplectl_find_ring(&ctl->ring_path, &where, ctl->pool);
+        if (wrong) {
+            return wrong;
+        }
         if (isatty(STDERR_FILENO)) {
-            fputs("staplectl: reading " USUAL_RING "\n", stderr);
+            fprintf(stderr, "staplectl: reading %s (%s)\n", ctl->ring_path,
+                    where);
         }
     }
     wrong = staplectl_certs_finish(ctl->certs);
@@ -372,7 +373,7 @@ static int list(staplectl_t *ctl)
     if (ctl->is_json) {
         return print_json(ctl, STAPLE_REPORT_RESPONSE);
     }
-    staplectl_print_list(ctl->ring, ctl->entries, ctl->now, ctl->pool);
+    staplectl_print_list(ctl->ring, ctl->entries, 0, ctl->now, ctl->pool);
     return STAPLECTL_OK;
 }
 
@@ -537,7 +538,9 @@ static int watch(staplectl_t *ctl)
     apr_pool_create(&ctl->pool, parent);
     while (!wrong) {
         fputs(isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "", stdout);
-        staplectl_print_list(ctl->ring, ctl->entries, ctl->now, ctl->pool);
+        staplectl_print_list(ctl->ring, ctl->entries,
+                             staplectl_print_height() - WATCH_LINES, ctl->now,
+                             ctl->pool);
         if (fflush(stdout)) {
             break;
         }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/ioctl.h>
 
 #include <apr_strings.h>
 
@@ -88,6 +89,55 @@ static const char *colour_of(staple_state_e state)
     return colours[staple_state_severity(state)];
 }
 
+/* ----- what a terminal has room for ----- */
+
+static int terminal_size(struct winsize *size)
+{
+    memset(size, 0, sizeof(*size));
+    return isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, size);
+}
+
+int staplectl_print_height(void)
+{
+    struct winsize size;
+
+    return terminal_size(&size) ? size.ws_row : 0;
+}
+
+/* Names are cut to this at least, and what follows them gets this much. */
+#define NAME_LEAST 24
+#define LAST_WANTED 30
+
+/* How wide names may be; on anything but a terminal as wide as they are. */
+static int name_width(const int widths[])
+{
+    struct winsize size;
+    int room;
+
+    if (!terminal_size(&size) || !size.ws_col) {
+        return widths[COLUMN_NAME];
+    }
+    room = size.ws_col - widths[COLUMN_STATE] - widths[COLUMN_VALID] - 6
+           - LAST_WANTED;
+    room = room < NAME_LEAST ? NAME_LEAST : room;
+    return room < widths[COLUMN_NAME] ? room : widths[COLUMN_NAME];
+}
+
+/* "a-very-lo..name.test:443": both ends say something. */
+static const char *cut_in_the_middle(const char *text, int width,
+                                     apr_pool_t *p)
+{
+    int len = (int)strlen(text), tail = (width - 2) / 2;
+
+    if (len <= width) {
+        return text;
+    }
+    return apr_psprintf(p, "%.*s..%s", width - 2 - tail, text,
+                        text + len - tail);
+}
+
+/* ----- rows ----- */
+
 /* @param colour "": none */
 static void print_row(const char *const row[COLUMNS], const int widths[],
                       const char *colour)
@@ -98,27 +148,39 @@ static void print_row(const char *const row[COLUMNS], const int widths[],
            row[COLUMN_LAST]);
 }
 
-static void print_rows(const apr_array_header_t *entries, apr_time_t now,
-                       apr_pool_t *p)
+static void measure(const char *(*rows)[COLUMNS], int count, int widths[])
 {
-    static const char *const titles[COLUMNS] = { "STATE", "VALID",
-        "CERTIFICATE", "LAST EXCHANGE" };
-    const char *(*rows)[COLUMNS]
-        = apr_palloc(p, ((apr_size_t)entries->nelts + 1) * sizeof(*rows));
-    int widths[COLUMNS] = { 5, 5, 11, 0 };
-    int colours = has_colours(), i, k;
+    int i, k;
 
-    for (i = 0; i < entries->nelts; i++) {
-        fill_row(rows[i], &APR_ARRAY_IDX(entries, i, staplectl_entry_t).view,
-                 now, p);
+    for (i = 0; i < count; i++) {
         for (k = 0; k < COLUMN_LAST; k++) {
             int width = (int)strlen(rows[i][k]);
 
             widths[k] = width > widths[k] ? width : widths[k];
         }
     }
+    widths[COLUMN_NAME] = name_width(widths);
+}
+
+static void print_rows(const apr_array_header_t *entries, int count,
+                       apr_time_t now, apr_pool_t *p)
+{
+    static const char *const titles[COLUMNS] = { "STATE", "VALID",
+        "CERTIFICATE", "LAST EXCHANGE" };
+    const char *(*rows)[COLUMNS]
+        = apr_palloc(p, ((apr_size_t)count + 1) * sizeof(*rows));
+    int widths[COLUMNS] = { 5, 5, 11, 0 };
+    int colours = has_colours(), i;
+
+    for (i = 0; i < count; i++) {
+        fill_row(rows[i], &APR_ARRAY_IDX(entries, i, staplectl_entry_t).view,
+                 now, p);
+    }
+    measure(rows, count, widths);
     print_row(titles, widths, "");
-    for (i = 0; i < entries->nelts; i++) {
+    for (i = 0; i < count; i++) {
+        rows[i][COLUMN_NAME] = cut_in_the_middle(rows[i][COLUMN_NAME],
+                                                 widths[COLUMN_NAME], p);
         print_row((const char *const *)rows[i], widths, colours
                   ? colour_of(APR_ARRAY_IDX(entries, i,
                                             staplectl_entry_t).view.state)
@@ -142,14 +204,15 @@ static void print_share(const staple_report_t *report, apr_pool_t *p)
 }
 
 void staplectl_print_list(const staplectl_ring_t *ring,
-                          const apr_array_header_t *entries, apr_time_t now,
-                          apr_pool_t *p)
+                          const apr_array_header_t *entries, int most,
+                          apr_time_t now, apr_pool_t *p)
 {
     const staple_report_t *report = &ring->report;
+    int count = most > 0 && most < entries->nelts ? most : entries->nelts;
 
-    print_rows(entries, now, p);
-    if (entries->nelts < ring->entries->nelts) {
-        printf("%d of %d certificates are listed.\n", entries->nelts,
+    print_rows(entries, count, now, p);
+    if (count < ring->entries->nelts) {
+        printf("%d of %d certificates are listed.\n", count,
                ring->entries->nelts);
     }
     printf("%s %s\n", staple_report_summary(report, p),

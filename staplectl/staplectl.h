@@ -9,6 +9,7 @@
  *
  *   staplectl/main.c   options and commands
  *   staplectl/certs.c  certificate files, to name and to judge by
+ *   staplectl/find.c   where the ring is, if nobody says so
  *   staplectl/ring.c   a ring file becomes entries
  *   staplectl/tls.c    a handshake with a server becomes an entry
  *   staplectl/entry.c  an entry is judged and named
@@ -95,6 +96,20 @@ const apr_array_header_t *staplectl_certs_leaves(
 const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,
                                              const unsigned char *id);
 
+/* ----- staplectl/find.c ----- */
+
+/** Where the packages have the ring. */
+#define STAPLECTL_USUAL_RING "/var/cache/mod_staple/ring"
+
+/**
+ * Find the ring: the path in the configuration of the installed httpd, then
+ * the packages' default.
+ * @param where what named it, for the user
+ * @return NULL, or that there is none, for the user
+ */
+const char *staplectl_find_ring(const char **path, const char **where,
+                                apr_pool_t *p);
+
 /* ----- staplectl/ring.c ----- */
 
 /**
@@ -174,9 +189,12 @@ int staplectl_check(const apr_array_header_t *entries,
 
 /* ----- staplectl/print.c ----- */
 
+/** @param most how many entries there is room for; 0: for all */
 void staplectl_print_list(const staplectl_ring_t *ring,
-                          const apr_array_header_t *entries, apr_time_t now,
-                          apr_pool_t *p);
+                          const apr_array_header_t *entries, int most,
+                          apr_time_t now, apr_pool_t *p);
+/** Lines of the terminal that standard output is; 0: it is none. */
+int staplectl_print_height(void);
 void staplectl_print_entry(const staplectl_entry_t *entry, apr_time_t now,
                            apr_pool_t *p);
 /** The response in OpenSSL's words. */

@@ -151,8 +151,8 @@ void staple_status_put_auto(request_rec *r, const moment_t *moment)
 /* More are on the page of its own. */
 #define SECTION_ROWS 20
 
-/* Where the manual puts that page; no other place can be guessed. */
-#define USUAL_PLACE "/staple-status"
+/* Places of the page that are tried. */
+#define PLACES_MAX 8
 
 static void put_section_row(request_rec *r, const staple_view_t *view,
                             apr_pool_t *p)
@@ -162,14 +162,41 @@ static void put_section_row(request_rec *r, const staple_view_t *view,
               ap_escape_html(p, view->cause), "</dd>\n", NULL);
 }
 
-static int is_at_usual_place(request_rec *r)
+static int is_at(const char *path, request_rec *r)
 {
-    request_rec *sub = ap_sub_req_lookup_uri(USUAL_PLACE, r, NULL);
+    request_rec *sub = ap_sub_req_lookup_uri(path, r, NULL);
     int is_there = sub->handler
                    && !strcmp(sub->handler, STAPLE_STATUS_HANDLER);
 
     ap_destroy_sub_req(sub);
     return is_there;
+}
+
+/* The page of its own, as this virtual host has it; NULL: it has none, or
+ * where nobody can tell. */
+static const char *find_page(request_rec *r, const moment_t *moment)
+{
+    const apr_array_header_t *places = moment->conf->places;
+    int i;
+
+    for (i = 0; places && i < places->nelts && i < PLACES_MAX; i++) {
+        if (is_at(APR_ARRAY_IDX(places, i, const char *), r)) {
+            return APR_ARRAY_IDX(places, i, const char *);
+        }
+    }
+    return NULL;
+}
+
+static void put_link(request_rec *r, const char *page)
+{
+    if (page) {
+        ap_rvputs(r, "<p><a href=\"", ap_escape_html(r->pool, page),
+                  "\">The page of mod_staple</a></p>\n", NULL);
+    }
+    else {
+        ap_rputs("<p>SetHandler staple-status in a &lt;Location&gt; makes a "
+                 "page with more.</p>\n", r);
+    }
 }
 
 static void put_section_rows(request_rec *r, const moment_t *moment)
@@ -186,14 +213,11 @@ static void put_section_rows(request_rec *r, const moment_t *moment)
     }
     ap_rputs("</dl>\n", r);
     if (shown < moment->rows_count) {
-        ap_rprintf(r, "<p>These are %d of %d that need attention; the page of "
-                   "SetHandler staple-status has all.</p>\n", shown,
-                   moment->rows_count);
+        ap_rprintf(r, "<p>Cut here: these are the most urgent %d of %d that "
+                   "need attention; the page of mod_staple has all.</p>\n",
+                   shown, moment->rows_count);
     }
-    if (is_at_usual_place(r)) {
-        ap_rputs("<p><a href=\"" USUAL_PLACE "\">More about OCSP stapling</a>"
-                 "</p>\n", r);
-    }
+    put_link(r, find_page(r, moment));
 }
 
 static void put_section_html(request_rec *r, const moment_t *moment)

@@ -15,6 +15,7 @@
  *   status/cert.c      the page of one certificate,
  *   status/metrics.c   ?metrics,
  *   status/lines.c     ?auto and mod_status' page;
+ *   status/place.c     where the page is, for the latter's link;
  *   status/style.c     the style sheet and the policy that lets it pass
  *
  * What there is to say of a certificate, and its JSON, is staple_report.h's.

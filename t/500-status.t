@@ -141,6 +141,8 @@ is($status->ask('der=' . $status->cert('mute.test')->{id})->{status}, 404,
 my $section = $status->ask(undef, path => '/server-status')->{body};
 like($section, qr/3 of 5 certificates need attention.*<dt>must\.test: no staple/s,
      'mod_status has a section');
+like($section, qr{<a href="/staple">The page of mod_staple</a>},
+     '... with a link to the page, wherever it is');
 like($status->ask('auto', path => '/server-status')->{body},
      qr/^StapleAttention: 3$/m, 'and its lines');
 

@@ -130,7 +130,25 @@ SKIP: {
          '... in clear words');
 }
 
-fails(qr/which ring\?/, 'no ring named', 'list');
+# Where nobody names the ring, httpd's configuration does.
+{
+    my $part = write_file('part.conf', "SSLStaplingCache \${WHAT}(128000)\n");
+    local $ENV{STAPLE_HTTPD_CONF}
+        = write_file('httpd.conf', "ServerRoot " . $httpd->dir . "\n"
+            . "Define WHAT shmcb:logs/stapling_cache\nInclude $part\n");
+    my ($exit, $out) = run($ctl, 'list');
+
+    is($exit, 0, 'the ring that the configuration names');
+    like($out, qr/^stapled .*www\.test/m, '... is read');
+    like($out, qr/^ring \Q$ring\E: /m, '... and which that is, said');
+    $ENV{STAPLE_HTTPD_CONF} = write_file('empty.conf', "# nothing\n");
+    SKIP: {
+        skip 'there is a ring of the packages', 2
+            if -e '/var/cache/mod_staple/ring';
+        fails(qr/which ring\? .*empty\.conf names none, and there is no/,
+              'no ring named', 'list');
+    }
+}
 fails(qr/usage/, 'no command');
 fails(qr/there is no command 'lst'; did you mean 'list'/, 'an unknown command',
       'lst');

@@ -15,6 +15,7 @@
 
 #include <apr_strings.h>
 
+#include "staple_json.h"
 #include "staple_text.h"
 
 /* Goes up when members of the JSON change their meaning or go away. */
@@ -88,81 +89,80 @@ void staplectl_lint_print(const staplectl_lint_t *lint)
 
 /* ----- JSON ----- */
 
-/* Printable ASCII, of which two need an escape. */
-static void put_string(const char *text)
+static void write_bytes(void *baton, const char *bytes, apr_size_t len)
 {
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') {
-            putchar('\\');
-        }
-        putchar(*text);
-    }
-    putchar('"');
+    fwrite(bytes, 1, len, baton);
 }
 
-static void put_member(const char *name, const char *value)
+static void put_finding(staple_json_t *json, const staplectl_finding_t *finding,
+                        apr_pool_t *p)
 {
-    printf(",\"%s\":", name);
-    put_string(value);
+    staple_json_open(json, NULL, '{');
+    staple_json_number(json, "line", finding->line);
+    staple_json_string(json, "file", finding->file);
+    staple_json_string(json, "text", finding->text);
+    staple_json_string(json, "directive", finding->name);
+    staple_json_string(json, "server",
+                       staplectl_dialect_name(finding->dialect));
+    staple_json_string(json, "context", staple_text_string(
+                           staplectl_section_text(finding->section, p), p));
+    staple_json_string(json, "verdict",
+                       staplectl_lint_word(finding->verdict));
+    staple_json_string(json, "explanation",
+                       staple_text_string(finding->why, p));
+    staple_json_close(json, '}');
 }
 
-static void put_finding(const staplectl_finding_t *finding, apr_pool_t *p)
+static void put_note(staple_json_t *json, const staplectl_note_t *note,
+                     apr_pool_t *p)
 {
-    printf("{\"line\":%d", finding->line);
-    put_member("file", finding->file);
-    put_member("text", finding->text);
-    put_member("directive", finding->name);
-    put_member("server", staplectl_dialect_name(finding->dialect));
-    put_member("context", staple_text_string(
-                              staplectl_section_text(finding->section, p), p));
-    put_member("verdict", staplectl_lint_word(finding->verdict));
-    put_member("explanation", staple_text_string(finding->why, p));
-    putchar('}');
-}
-
-static void put_note(const staplectl_note_t *note, apr_pool_t *p)
-{
-    printf("{\"line\":%d", note->line);
+    staple_json_open(json, NULL, '{');
+    staple_json_number(json, "line", note->line);
     if (note->file) {
-        put_member("file", note->file);
+        staple_json_string(json, "file", note->file);
     }
-    put_member("text", staple_text_string(note->text, p));
-    putchar('}');
+    staple_json_string(json, "text", staple_text_string(note->text, p));
+    staple_json_close(json, '}');
 }
 
-static void put_counts(const staplectl_lint_t *lint)
+static void put_counts(staple_json_t *json, const staplectl_lint_t *lint)
 {
     int counts[STAPLECTL_LINT_VERDICTS];
     int i;
 
     count_verdicts(lint, counts);
-    printf(",\"counts\":{");
+    staple_json_open(json, "counts", '{');
     for (i = 0; i < STAPLECTL_LINT_VERDICTS; i++) {
-        printf("%s\"%s\":%d", i ? "," : "",
-               staplectl_lint_word((staplectl_lint_verdict_e)i), counts[i]);
+        staple_json_number(json, staplectl_lint_word(
+                               (staplectl_lint_verdict_e)i), counts[i]);
     }
-    putchar('}');
+    staple_json_close(json, '}');
 }
 
 void staplectl_lint_print_json(const staplectl_lint_t *lint)
 {
     const apr_array_header_t *notes = lint->reader->notes;
+    staple_json_t json;
     int i;
 
-    printf("{\"version\":%d,\"files\":%d,\"failures\":%d", JSON_VERSION,
-           lint->reader->files, lint->reader->failures);
-    put_counts(lint);
-    printf(",\"lines\":[");
+    staple_json_start(&json, write_bytes, stdout);
+    staple_json_open(&json, NULL, '{');
+    staple_json_number(&json, "version", JSON_VERSION);
+    staple_json_number(&json, "files", lint->reader->files);
+    staple_json_number(&json, "failures", lint->reader->failures);
+    put_counts(&json, lint);
+    staple_json_open(&json, "lines", '[');
     for (i = 0; i < lint->findings->nelts; i++) {
-        fputs(i ? ",\n" : "\n", stdout);
-        put_finding(&APR_ARRAY_IDX(lint->findings, i, staplectl_finding_t),
-                    lint->pool);
+        put_finding(&json, &APR_ARRAY_IDX(lint->findings, i,
+                                          staplectl_finding_t), lint->pool);
     }
-    printf("],\"notes\":[");
+    staple_json_close(&json, ']');
+    staple_json_open(&json, "notes", '[');
     for (i = 0; i < notes->nelts; i++) {
-        fputs(i ? ",\n" : "\n", stdout);
-        put_note(&APR_ARRAY_IDX(notes, i, staplectl_note_t), lint->pool);
+        put_note(&json, &APR_ARRAY_IDX(notes, i, staplectl_note_t),
+                 lint->pool);
     }
-    printf("]}\n");
+    staple_json_close(&json, ']');
+    staple_json_close(&json, '}');
+    printf("\n");
 }
