@@ -37,11 +37,11 @@ sub more
             - instructions($functions, @args, $few)) / ($many - $few);
 }
 
-# The bytes that certificates and further hosts take.
+# The bytes that something takes.
 sub bytes
 {
     my (@args) = @_;
-    my $said = `$tools/counts registry @args`;
+    my $said = `$tools/counts @args`;
 
     return $said =~ /^(\d+)$/ ? $1 : die "no bytes: $said";
 }
@@ -71,10 +71,13 @@ cmp_ok($twice / $hosts, '<=', 2.1,
        sprintf 'a start: 8,000 hosts of a certificate to 4,000: %.2f',
        $twice / $hosts);
 
-my $none = bytes(100, 0);
-at_most((bytes(2100, 0) - $none) / 2000, 1024, 'bytes: a certificate');
-at_most((bytes(100, 20_000) - $none) / 20_000, 100,
+my $none = bytes('registry', 100, 0);
+at_most((bytes('registry', 2100, 0) - $none) / 2000, 1024,
+        'bytes: a certificate');
+at_most((bytes('registry', 100, 20_000) - $none) / 20_000, 100,
         'bytes: a further virtual host');
+at_most((bytes('waiting', 2100) - bytes('waiting', 100)) / 2000, 600,
+        'bytes: a certificate that waits for its turn, in the refresher');
 
 my @hook = ['staple_cert_find', 'staple_handshake_answer'];
 for my $case ([500, 1_500, 1_000], [2048, 2_200, 1_400],

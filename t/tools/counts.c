@@ -10,6 +10,8 @@
  *   counts registry CERTIFICATES HOSTS  prints the bytes of memory that these
  *                                  take: so many certificates, and so many
  *                                  more hosts of the first (not for callgrind)
+ *   counts waiting CERTIFICATES    the same of the refresher, when so many wait
+ *                                  for their turn at a responder
  */
 
 #include <stdio.h>
@@ -169,6 +171,17 @@ static void make_ring(scene_t *scene, const char *path, apr_size_t der_len)
     }
 }
 
+static void assign_slots(scene_t *scene)
+{
+    apr_size_t i;
+
+    for (i = 0; i < scene->count; i++) {
+        staple_cert_t *cert = (staple_cert_t *)cert_at(scene, i);
+
+        cert->slot = staple_cache_find(scene->cache, cert->id);
+    }
+}
+
 /* Valid for a week, so nothing is due. */
 static void fill_ring(scene_t *scene, apr_size_t der_len)
 {
@@ -180,11 +193,8 @@ static void fill_ring(scene_t *scene, apr_size_t der_len)
     apr_size_t i;
 
     for (i = 0; i < scene->count; i++) {
-        staple_cert_t *cert = (staple_cert_t *)cert_at(scene, i);
-
-        cert->slot = staple_cache_find(scene->cache, cert->id);
-        if (staple_cache_store(scene->cache, cert->slot, der, der_len,
-                               &meta)) {
+        if (staple_cache_store(scene->cache, cert_at(scene, i)->slot, der,
+                               der_len, &meta)) {
             fprintf(stderr, "counts: no room\n");
             exit(1);
         }
@@ -199,7 +209,10 @@ static scene_t make_scene(apr_size_t count, const char *path,
     make_pki(&scene);
     make_registry(&scene, 0);
     make_ring(&scene, path, der_len);
-    fill_ring(&scene, der_len);
+    assign_slots(&scene);
+    if (der_len) {
+        fill_ring(&scene, der_len);
+    }
     return scene;
 }
 
@@ -280,11 +293,10 @@ static apr_time_t set_aside(void *baton, int slot, int *is_new)
     return 0;
 }
 
-static int count_idle(apr_size_t count, int steps)
+static staple_refresh_t *make_refresh(const scene_t *scene)
 {
-    scene_t scene = make_scene(count, NULL, 500);
     staple_refresh_conf_t conf = {
-        .cache = scene.cache, .registry = scene.registry, .beat = beat,
+        .cache = scene->cache, .registry = scene->registry, .beat = beat,
         .is_ending = is_ending, .mark = mark, .set_aside = set_aside,
         .has_crashed = is_ending,
         .fetch = { .concurrency = 32, .max_body = STAPLE_CACHE_DER_MAX,
@@ -295,8 +307,17 @@ static int count_idle(apr_size_t count, int steps)
 
     conf.server = server;
     if (staple_refresh_create(&refresh, &conf, pool)) {
-        return 0;
+        fprintf(stderr, "counts: no refresh\n");
+        exit(1);
     }
+    return refresh;
+}
+
+static int count_idle(apr_size_t count, int steps)
+{
+    scene_t scene = make_scene(count, NULL, 500);
+    staple_refresh_t *refresh = make_refresh(&scene);
+
     while (steps-- > 0) {
         staple_refresh_step(refresh, APR_USEC_PER_SEC);
     }
@@ -352,6 +373,17 @@ static int count_registry(apr_size_t count, apr_size_t hosts)
     return before > 0;
 }
 
+/* One step sends all of them off, and ends before many have had their turn. */
+static int count_waiting(apr_size_t count)
+{
+    scene_t scene = make_scene(count, NULL, 0);
+    long before = private_bytes();
+
+    staple_refresh_step(make_refresh(&scene), 1);
+    printf("%ld\n", private_bytes() - before);
+    return before > 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 2 ? argv[1] : "";
@@ -372,6 +404,9 @@ int main(int argc, char **argv)
     }
     else if (!strcmp(what, "copy")) {
         is_good = count_copies((apr_size_t)first, second);
+    }
+    else if (!strcmp(what, "waiting")) {
+        is_good = count_waiting((apr_size_t)first);
     }
     else if (!strcmp(what, "registry")) {
         is_good = count_registry((apr_size_t)first, (apr_size_t)second);
