@@ -16,7 +16,11 @@ my $responder = Staple::Responder->new(
     $ca, { args => ['--issuer', $ca->root_issuer] });
 my $middle = $ca->intermediate(ocsp => $responder->url, file => 'with-uri');
 my @sites = ((map { $ca->leaf(name => "$_.test", ocsp => $responder->url) }
-                  qw(one two)), $ca->leaf(name => 'silent.test'));
+                  qw(one two three)), $ca->leaf(name => 'silent.test'));
+
+# The third has a certificate without a responder between the two.
+write_file($sites[2]{chain}, join '', map { read_file($_) }
+           $sites[2]{cert}, Staple::CA->new->root, $middle->{cert});
 
 # The root is not sent, so the server has to know it from elsewhere.
 my $root = 'SSLCACertificateFile ' . $ca->root;
@@ -61,6 +65,8 @@ ok(wait_for(sub { stapled($httpd, 'one.test') eq 'response response' }),
    'TLS 1.3: a response for each certificate');
 is(stapled($httpd, 'two.test'), 'response response', '... at the other site');
 is($responder->count($middle), 1, '... asked for once, for both');
+is(stapled($httpd, 'three.test'), 'response none response',
+   '... and where one between them has none');
 is(stapled($httpd, 'silent.test'), 'none response',
    'a site whose own certificate has no responder');
 is(handshake($httpd, name => 'one.test', tls => '1.2')->{staple}, 'good',
@@ -88,7 +94,7 @@ my ($shown_as) = grep { $_->{serial} eq $middle->{serial} }
     @{ Staple::Status->new($httpd)->json->{certificates} };
 is($shown_as->{state}, 'stapled', 'the page lists it');
 is_deeply([sort map { s/:\d+//r } @{ $shown_as->{hosts} }],
-          ['one.test', 'silent.test', 'two.test'], '... with its sites');
+          ['one.test', 'silent.test', 'three.test', 'two.test'], '... with its sites');
 ($exit, $said) = run(build_dir() . '/staplectl/staplectl', 'list', '--ring',
                      $httpd->dir . '/logs/stapling_cache');
 like($said, qr/intermediate/, 'staplectl lists it by its own name')
@@ -108,6 +114,28 @@ ok(wait_for(sub {
 }), 'a CA that was revoked is told') if $shown =~ /^OCSP responses: number/m;
 ok($told->stop, 'httpd stops in good order');
 $told->log_ok(qr/STP02\d\d.*intermediate/);
+
+# The root is known to nobody here, and fetched from where the certificate says.
+my $shop = Staple::Httpd->new(staple => 0);
+$shop->start;
+my ($status, $why) = run('openssl', 'x509', '-in', $ca->root, '-outform', 'DER',
+                         '-out', $shop->dir . '/htdocs/root.der');
+is($status, 0, 'the root is on offer') or diag($why);
+chmod 0644, $shop->dir . '/htdocs/root.der';
+$responder->good;
+$ca->intermediate(ocsp => $responder->url, file => 'with-issuer',
+                  issuer_at => 'http://127.0.0.1:' . $shop->port
+                               . '/root.der');
+my $fetching = Staple::Httpd->new(
+    conf   => stapling('StapleChain on'),
+    vhosts => [{ cert => $ca->leaf(name => 'one.test',
+                                   ocsp => $responder->url) }]);
+$fetching->start;
+ok(wait_for(sub { stapled($fetching, 'one.test') eq 'response response' }),
+   'an issuer that is not known is fetched');
+ok($fetching->stop, 'httpd stops in good order');
+$fetching->log_ok;
+ok($shop->stop, 'the shop, too');
 
 $responder->tell('reset-counters');
 my $off = server();

@@ -49,14 +49,17 @@ sub new
 }
 
 # The intermediate, made anew with the same name and key; leaves that are issued
-# from now on have it in their chain. Options: ocsp (its URI), must_staple, file.
+# from now on have it in their chain. Options: ocsp (its URI), issuer_at (where
+# the root's certificate can be fetched, with ocsp), must_staple, file.
 # Returns a hash as leaf() does, without what only leaves have.
 sub intermediate
 {
     my ($self, %o) = @_;
     my $ext = $self->{authority};
 
-    $ext .= "authorityInfoAccess=OCSP;URI:$o{ocsp}\n" if $o{ocsp};
+    $ext .= "authorityInfoAccess=OCSP;URI:$o{ocsp}"
+        . ($o{issuer_at} ? ",caIssuers;URI:$o{issuer_at}" : '') . "\n"
+        if $o{ocsp};
     $ext .= "tlsfeature=status_request\n" if $o{must_staple};
     return $self->{intermediate} = $self->_issue(
         file => $o{file} // 'intermediate',
