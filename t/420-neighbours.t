@@ -43,6 +43,8 @@ subtest 'loaded before mod_ssl' => sub {
 
 subtest 'without mod_ssl' => sub {
     my $httpd = Staple::Httpd->new(conf => stapling());
+    plan skip_all => 'mod_ssl is compiled in'
+        if read_file($httpd->dir . '/conf/httpd.conf') !~ /^LoadModule ssl_/m;
     rewrite($httpd, sub { s/^LoadModule ssl_module.*\n//m;
                           s/^SSLSessionCache.*\n//m });
     $httpd->start;
