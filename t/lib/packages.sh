@@ -235,7 +235,8 @@ apt_install() {
     can_be_root || ask_for sh "'$without_services'" apt-get install \
         --no-install-recommends "$@"
     set -- sh "$without_services" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends "$@"
+        apt-get install -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 "$@" # another apt-get may be at work
     # package lists that are too old name files that are gone
     as_root "$log" "$@" ||
         { as_root "$log" apt-get update && as_root "$log" "$@"; }
