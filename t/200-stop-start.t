@@ -11,7 +11,7 @@ my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my %leaf = map { $_ => $ca->leaf(name => "$_.test", ocsp => $responder->url) }
     qw(a b c);
-my $httpd = Staple::Httpd->new(conf   => stapling(),
+my $httpd = Staple::Httpd->new(conf   => stapling('StapleWarmup 60'),
                                vhosts => [map { { cert => $leaf{$_} } }
                                               qw(a b c)]);
 my %before;

@@ -14,7 +14,8 @@ my $responder = Staple::Responder->new($ca);
 sub leaf { return $ca->leaf(name => $_[0], ocsp => $responder->url) }
 
 my %leaf = map { $_ => leaf($_) } qw(stays.test renewed.test);
-my $httpd = Staple::Httpd->new(conf => stapling());
+# A busy machine may take longer than the default.
+my $httpd = Staple::Httpd->new(conf => stapling('StapleWarmup 60'));
 
 sub configure
 {

@@ -11,7 +11,9 @@ use Staple;
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(ocsp => $responder->url);
-my $httpd = Staple::Httpd->new(conf => stapling(),
+# A busy machine may take longer than the default.
+my $warmup = "<IfModule staple_module>\nStapleWarmup 60\n</IfModule>";
+my $httpd = Staple::Httpd->new(conf => stapling($warmup),
                                vhosts => [{ cert => $leaf }]);
 my $logs = $httpd->dir . '/logs';
 
@@ -27,7 +29,8 @@ sub cache_at
     my ($path, $size) = @_;
 
     $httpd->{conf} = "SSLUseStapling on\n"
-        . "SSLStaplingCache \"shmcb:$path($size)\"\n";
+        . "SSLStaplingCache \"shmcb:$path($size)\"\n"
+        . "$warmup\n";
     $httpd->write_conf;
 }
 

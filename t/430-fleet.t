@@ -2,14 +2,15 @@
 
 # A fleet asks once. Four servers with a hundred certificates start cold at the
 # same moment and share by way of a real redis-server, then memcached: the
-# responder is asked about once for each certificate in all and not by each, a
-# fifth server asks next to nothing, and a sixth staples everything within
-# StapleWarmup though the responder is down. A server waits 300 ms for the store,
-# so a busy machine asks a little more; t/bench/fleet has the figure.
+# responder is asked at most 1.2 times for each certificate in all, a fifth
+# server asks nothing, and a sixth staples everything within StapleWarmup
+# though the responder is down. A store that takes longer than 300 ms to answer,
+# which the servers count, is not waited for; then nothing of that can be seen.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Status;
 
 my $count = $ENV{STAPLE_PRELOAD} ? 10 : 100;    # a start takes long there
 my @kinds = grep { Staple::Store->program($_)
@@ -28,8 +29,9 @@ sub server
     my ($store, $kind, $conf) = @_;
 
     return Staple::Httpd->new(
-        modules => ["socache_$kind"], log_level => 'info',
-        conf => $conf // stapling('StapleShare ' . $store->spec),
+        modules => ["socache_$kind"], log_level => 'info', ports => 2,
+        conf => status_conf() . "\n"
+            . ($conf // stapling('StapleShare ' . $store->spec)),
         vhosts => [map { { cert => $_ } } @leaves]);
 }
 
@@ -38,10 +40,32 @@ sub stapled
 {
     my ($server) = @_;
     my %seen = Staple::Visitors->new(
-        $ca, [$server], names => \@names, count => $count, rate => 1000)
+        $ca, [$server->port], names => \@names, count => $count,
+        rate => 1000)
         ->finish->tally;
 
     return $seen{good};
+}
+
+# How often the store kept these servers waiting for too long.
+sub late
+{
+    my $late = 0;
+
+    for my $server (@_) {
+        my $share = Staple::Status->new($server)->json->{share}{numbers};
+
+        $late += $share->{unanswered} + $share->{errors};
+    }
+    return $late;
+}
+
+sub skip_if_late
+{
+    my ($how_many, @servers) = @_;
+    my $late = late(@servers);
+
+    skip "the store took longer than 300 ms $late times", $how_many if $late;
 }
 
 for my $kind (@kinds) {
@@ -58,7 +82,10 @@ for my $kind (@kinds) {
     }
     my $asked = $responder->count;
     cmp_ok($asked, '>=', $count, "$kind: every certificate was asked for");
-    cmp_ok($asked, '<=', 2 * $count, "$kind: and not by each of the four");
+    SKIP: {
+        skip_if_late(1, @fleet);
+        cmp_ok($asked, '<=', 1.2 * $count, "$kind: hardly one twice");
+    }
 
     # The fifth says it as mod_ssl has it.
     my $fifth = server($store, $kind, "SSLUseStapling on\nSSLStaplingCache "
@@ -68,23 +95,29 @@ for my $kind (@kinds) {
        "$kind: a fifth server staples everything");
     my $before = $asked;
     $asked = $responder->count;
-    cmp_ok($asked - $before, '<=', $count / 4,
-           "$kind: and asks next to nothing");
+    SKIP: {
+        skip_if_late(1, $fifth);
+        is($asked, $before, "$kind: and asks nothing");
+    }
 
     $responder->tell('refuse');
     my $sixth = server($store, $kind, stapling('StapleShare ' . $store->spec,
                                                'StapleWarmup 60'));
     $sixth->start;
     my $seen = stapled($sixth);
-    is($seen, $count, "$kind: the responder is down: a sixth server staples "
-       . 'everything from its first handshake on');
     $responder->tell('listen');
-    is($responder->count, $asked, "$kind: it could not ask");
+    my @allowed = late($sixth) ? qr/STP0302|STP0203/ : ();
+    SKIP: {
+        skip_if_late(2, $sixth);
+        is($seen, $count, "$kind: the responder is down: a sixth server "
+           . 'staples everything from its first handshake on');
+        is($responder->count, $asked, "$kind: it could not ask");
+    }
     diag(sprintf '%s: %d certificates, 4 cold servers: %d questions',
          $kind, $count, $before);
     for my $server (@fleet, $fifth, $sixth) {
         ok($server->stop, 'httpd stops in good order');
-        $server->log_ok;
+        $server->log_ok(@allowed);
     }
     $store->end;
 }

@@ -85,8 +85,8 @@ $responder->good;
 
 # Nothing to staple for a must-staple certificate, and a responder that says
 # nothing: the start waits for StapleWarmup, and no child born later does. The
-# clock is another server: it is started when the first one's warm-up is over,
-# and so opens when a child that was born since would, if it waited as well.
+# clock is another server, which is started when the first one's warm-up is over
+# and opens after 40 s: ten children that waited as well would take 120 s.
 SKIP: {
     skip 'no mpm_prefork here' if !has_httpd_module('mpm_prefork');
     my $must = $ca->leaf(name => 'must.test', ocsp => $responder->url,
@@ -94,9 +94,9 @@ SKIP: {
     my ($httpd, $clock) = map {
         Staple::Httpd->new(
             mpm => 'prefork', vhosts => [{ cert => $must }],
-            conf => stapling('MaxConnectionsPerChild 1', 'StapleWarmup 12s',
+            conf => stapling('MaxConnectionsPerChild 1', "StapleWarmup ${_}s",
                              'SSLStaplingResponderTimeout 120'))
-    } 1, 2;
+    } 12, 40;
 
     $responder->only('hang-before');
     $httpd->start;
