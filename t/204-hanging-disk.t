@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# The ring's file lies on a file system that stops to answer: only the copy in
+# the file waits. Responses are renewed, no handshake misses its staple, the
+# parent goes on watching the refresher and replaces it, and the server stops.
+# When the file system answers again, the file is put right.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Work qw(build_dir work_dir);
+
+use IPC::Open2 qw(open2);
+
+plan skip_all => 'only root can mount' if $> != 0;
+
+my $mount = work_dir() . '/mount';
+mkdir $mount or die "$mount: $!";
+my $pid = open2(my $from, my $to, build_dir() . '/t/tools/hangfs', $mount);
+my $is_mounted = (readline($from) // '') eq "ready\n";
+
+END {
+    my $status = $?;
+
+    if ($pid) {
+        close $to;
+        waitpid $pid, 0;
+    }
+    $? = $status;
+}
+
+plan skip_all => 'there is no FUSE here' if !$is_mounted;
+
+# Have it hang, or go on.
+sub tell_disk
+{
+    my ($what) = @_;
+
+    syswrite $to, "$what\n";
+    is(scalar readline $from, "ok\n", "the file system: $what");
+}
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(ocsp => $responder->url);
+my $ring = "$mount/ring";
+my $httpd = Staple::Httpd->new(
+    log_level => 'info staple:trace2',
+    conf => "SSLUseStapling on\nSSLStaplingCache shmcb:$ring(128000)\n"
+        . "SSLStaplingStandardCacheTimeout 1\n",
+    vhosts => [{ cert => $leaf }]);
+
+# Whether the file has a response that was served later than the one given.
+sub has_newer
+{
+    my ($old) = @_;
+    my ($exit, $bytes) = run(build_dir() . '/staplectl/staplectl', 'get', '-r',
+                             $ring, $leaf->{serial});
+
+    return !$exit && $bytes ne $old;
+}
+
+# The parent's hook that looks at the file, every ten seconds.
+sub hooks { return scalar(() = $httpd->error_log =~ /hook: monitor/g) }
+
+sub wait_for_hooks
+{
+    my ($count) = @_;
+    my $wanted = hooks() + $count;
+
+    return wait_for(sub { hooks() >= $wanted }, 15 * $count);
+}
+
+# To hang right after the hook is to have five seconds before the next one:
+# that is when the parent knows.
+$httpd->start;
+my $first = wait_for_staple($httpd, 'good')->{der};
+ok(wait_for(sub { has_newer('') }), 'the file has a response');
+my $visitors = Staple::Visitors->new($ca, [$httpd]);
+ok(wait_for_hooks(1), 'the parent looks at the file');
+tell_disk('hang');
+
+my $before = handshake($httpd)->{der};
+ok(wait_for(sub { (handshake($httpd)->{der} // $before) ne $before }),
+   'responses are renewed all the same');
+ok(wait_for_hooks(2), 'and the parent does not wait for the file');
+my $refresher = $httpd->refresher;
+kill 'KILL', $refresher;
+ok($httpd->wait_for_refresher($refresher, 40),
+   'it replaces a refresher that was killed');
+$before = handshake($httpd)->{der};
+ok(wait_for(sub { (handshake($httpd)->{der} // $before) ne $before }),
+   'which renews responses, too');
+is(join("\n", $visitors->stop->odd), '', 'no handshake missed its staple');
+
+tell_disk('go');
+ok(wait_for(sub { has_newer($first) }, 30), 'then the file is put right');
+
+ok(wait_for_hooks(1), 'the parent looks at the file again');
+tell_disk('hang');
+ok($httpd->stop, 'it hangs: httpd stops in good order');
+tell_disk('go');
+$httpd->log_ok(qr/exit signal Killed/, qr/STP0120/);
+
+done_testing;
