@@ -25,6 +25,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,9 +259,19 @@ static void pin_code(void)
     }
 }
 
+/* What the system's resolver keeps for the whole process is made by its first
+ * use. Where memory is short just then, glibc (2.36 was looked at) never
+ * resolves a name again in this process, or never comes back. So it is used
+ * once where a failure is noticed. */
+static int prepare_resolver(void)
+{
+    return res_init() == 0;
+}
+
 staple_fetch_dns_t *staple_fetch_dns_create(apr_pollset_t *pollset)
 {
-    staple_fetch_dns_t *dns = calloc(1, sizeof(*dns));
+    staple_fetch_dns_t *dns = prepare_resolver() ? calloc(1, sizeof(*dns))
+                                                 : NULL;
 
     if (!dns) {
         return NULL;

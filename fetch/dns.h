@@ -44,7 +44,8 @@ typedef struct staple_fetch_dns_t staple_fetch_dns_t;
 /**
  * @param pollset woken from the threads; has to live until _destroy
  * @return a resolver from malloc, for staple_fetch_dns_destroy; NULL: no
- *         memory
+ *         memory. The process that asked for it should end then: the system's
+ *         resolver may be unusable in it
  */
 staple_fetch_dns_t *staple_fetch_dns_create(apr_pollset_t *pollset);
 

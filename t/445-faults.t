@@ -38,6 +38,7 @@ my @sample = (
     ['refresher', 'write', 3], ['refresher', 'socket', 1],
     ['refresher', 'connect', 1], ['refresher', 'poll', 2],
     ['refresher', 'thread', 1], ['refresher', 'getaddrinfo', 1],
+    ['refresher', 'getaddrinfo', 2],
     ['child', 'malloc', 5], ['parent', 'fork', 1],
 );
 for (@sample) {
@@ -56,6 +57,8 @@ my @odd = grep { $_->{verdict} !~ /^(?:good|failed)/ } $visitors->stop->visits;
 
 is(join("\n", map { "$_->{time} $_->{name} $_->{verdict}" } @odd), '',
    'no staple was missing or false');
+like($httpd->error_log, qr/STP0124/,
+     'a refresher that cannot prepare to look up names says so and ends');
 ok($httpd->is_alive, 'the server lives');
 ok($httpd->stop, 'httpd stops in good order');
 

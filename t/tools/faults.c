@@ -74,6 +74,7 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_stack_end;
+extern int __res_init(void); /* res_init() */
 /* NOLINTEND(*-reserved-identifier,*-dcl37-c,*-dcl51-cpp) */
 
 static control_t *control;
@@ -469,6 +470,12 @@ int getaddrinfo(const char *host, const char *service,
         return EAI_MEMORY;
     }
     return REAL(getaddrinfo)(host, service, hints, list);
+}
+
+int __res_init(void) /* NOLINT(*-reserved-identifier,*-dcl37-c,*-dcl51-cpp) */
+{
+    FAIL_AT(GETADDRINFO, "res_init", ENOMEM, -1);
+    return REAL(__res_init)();
 }
 
 int rename(const char *from, const char *to)
