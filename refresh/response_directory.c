@@ -87,7 +87,8 @@ static void take_files(staple_refresh_t *refresh, apr_time_t since,
         return;
     }
     apr_pool_create(&p_file, ptemp);
-    while (!apr_dir_read(&info, APR_FINFO_NAME | APR_FINFO_CTIME, dir)) {
+    while (!refresh->conf.is_ending(refresh->conf.baton)
+           && !apr_dir_read(&info, APR_FINFO_NAME | APR_FINFO_CTIME, dir)) {
         if (is_wanted(&info, since)) {
             take_file(refresh, apr_pstrcat(p_file, directory, "/", info.name,
                                            NULL), p_file);

@@ -4,7 +4,7 @@
 # (OpenSSL), gnutls-cli and tstclnt (NSS) pass when there is a good staple and
 # fail when there is none, a revocation, or a responder's error. And whether
 # they take a staple whose CertID is SHA-256, which is told but not judged: of
-# these GnuTLS did, OpenSSL and tstclnt did not (Firefox does: docs/schedule.md).
+# these GnuTLS did, OpenSSL and tstclnt did not (Firefox does: docs/clients.md).
 
 use FindBin;
 use lib "$FindBin::Bin/lib";

@@ -9,6 +9,8 @@ use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Answer;
 
+use POSIX ();
+
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my @leaves = map { $ca->leaf(name => "$_.test", ocsp => $responder->url) }
@@ -40,6 +42,10 @@ my $old = answer($responder, $leaves[0], 'validity -7200 86400');
 my $new = answer($responder, $leaves[0], 'validity -3600 86400');
 my $newest = answer($responder, $leaves[0], 'validity -1800 86400');
 my $ended = answer($responder, $leaves[0], 'validity -7200 -3600');
+my $last = answer($responder, $leaves[0], 'validity -600 86400');
+$responder->tell('badsig');
+my $lie = answer($responder, $leaves[0], 'validity -900 86400');
+$responder->good;
 my $of_two = answer($responder, $leaves[1], 'validity -3600 86400');
 $responder->tell('reset-counters');
 $responder->tell('http 500');    # it has nothing for anybody
@@ -58,6 +64,14 @@ put('words.txt', "no response\n");
 ok(wait_for(sub { warnings() }), 'what is no response is warned about');
 is((handshake($httpd, name => 'one.test'))->{der}, $newest,
    'an older one replaces nothing');
+put('lie.ocsp', $lie);
+POSIX::mkfifo("$next/pipe.new", 0644) or die "mkfifo: $!\n";
+rename "$next/pipe.new", "$next/pipe.ocsp" or die "pipe: $!\n";
+ok($httpd->wait_for_log(qr/STP0271: .*pipe\.ocsp/), 'a pipe is warned about');
+is((handshake($httpd, name => 'one.test'))->{der}, $newest,
+   '... and a lie replaces nothing');
+put('last.ocsp', $last);
+ok(is_stapled($last, 'one.test'), '... and neither stops what comes next');
 is(handshake($httpd, name => 'bare.test')->{staple}, 'none',
    'a certificate without a responder');
 is(join("\n", grep { !/STP0271/ } $httpd->staple_lines(qw(warn error crit))),
@@ -71,6 +85,7 @@ is(handshake($httpd, name => 'two.test')->{der}, $of_two,
 is($responder->count, 0, 'nobody was ever asked');
 
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0271: .*words\.ocsp is neither DER nor PEM/);
+$httpd->log_ok(qr/STP0271: .*words\.ocsp is neither DER nor PEM/,
+               qr/STP0271: .*pipe\.ocsp is no regular file/);
 
 done_testing;
