@@ -35,16 +35,24 @@ static server_rec *site_of(const staple_cert_t *cert, server_rec *s)
     return cert->server ? cert->server : s;
 }
 
+/* In the words of the status page, and then what exactly happened. */
 static const char *cause_text(const round_t *round,
                               const staple_fetch_answer_t *answer)
 {
-    if (answer->outcome != STAPLE_FETCH_REJECTED || !round->is_judged) {
-        return answer->reason;
+    const char *words;
+
+    if (answer->outcome == STAPLE_FETCH_REJECTED && round->is_judged) {
+        return apr_pstrcat(round->pool, "its response ",
+                           staple_words_rejection_text(
+                               (int)round->verdict.reason,
+                               (int)round->verdict.status), NULL);
     }
-    return apr_pstrcat(round->pool, "its response ",
-                       staple_words_rejection_text(
-                           (int)round->verdict.reason,
-                           (int)round->verdict.status), NULL);
+    words = round->noted
+            ? staple_words_outcome_text(round->noted, round->pool)
+            : staple_fetch_outcome_text(answer->outcome);
+    return strstr(answer->reason, words)
+           ? answer->reason
+           : apr_pstrcat(round->pool, words, ": ", answer->reason, NULL);
 }
 
 static const char *peer_text(const staple_fetch_answer_t *answer,

@@ -1,8 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
-# Each fault of the responder can be read in every view, of the server and of
-# staplectl: as the cause why there is no staple, and, where a good one is held,
-# as the cause why it fails. All of them say the same state.
+# Each fault of the responder can be read in every view: on the page, in JSON, in
+# lines and metrics, from staplectl, in the error log, by the program of
+# StapleMessageCmd and by the preflight's probe. It is the cause why there is no
+# staple, and, where a good one is held, why it fails. All of them say the same
+# state.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -52,11 +54,18 @@ my %leaf = map { $_ => $ca->leaf(name => 'fault' . ++$number . '.test',
 is_deeply([sort keys %cause], [sort @faults], 'every fault has its words');
 
 $responder{$_}->tell($_) for @faults;
+my $told = write_file('told', '');
+my $program = write_file('program', <<"SCRIPT");
+#!/bin/sh
+echo "\$2 \$1 \$STAPLE_STATE \$STAPLE_SEVERITY: \$STAPLE_CAUSE" >>'$told'
+SCRIPT
+chmod 0755, $program;
+chmod 0666, $told;
 my $httpd = Staple::Httpd->new(
     ports => 2,
     conf  => stapling('SSLStaplingResponderTimeout 1', status_conf(),
                       'SSLStaplingErrorCacheTimeout 1', 'StapleWarmup 0',
-                      'StapleStatusActions on'),
+                      'StapleStatusActions on', "StapleMessageCmd '$program'"),
     vhosts => [map { { cert => $leaf{$_} } } @faults]);
 $httpd->start;
 my $status = Staple::Status->new($httpd);
@@ -88,17 +97,46 @@ sub causes
                  =~ m{<p class="sum[^>]*>(.*?)</p>}s };
 }
 
+# What the program was told when the certificate began to fail, in that state.
+sub told
+{
+    my ($name, $state) = @_;
+
+    return (read_file($told) =~ /^\Q$name\E errored $state warning: (.*)$/m
+            || read_file($told) =~ /^\Q$name\E errored $state critical: (.*)$/m)
+        ? $1 : undef;
+}
+
+sub logged
+{
+    my ($name) = @_;
+    my @lines = $httpd->error_log =~ /STP0203: \Q$name\E (.*)/g;
+
+    return $lines[-1];
+}
+
 sub check_all
 {
     my ($state) = @_;
     my $metrics = $status->page('metrics');
+    my @failures = $metrics
+        =~ /^staple_fetch_failures_total\{reason="(\w+)"\} [1-9]/mg;
+
+    is_deeply([sort keys %{ $status->json->{failures} }], [sort @failures],
+              "$state: metrics and JSON count the same kinds of failures");
 
     # The file is a copy, a second behind.
     wait_for(sub { ask_staplectl();
                    !grep { $_->{state} ne $state } values %ctl });
+    wait_for(sub { !grep { !defined told($leaf{$_}{name}, $state) } @faults });
     for my $fault (@faults) {
         my $name = $leaf{$fault}{name};
         my $causes = causes($name);
+
+        $causes->{program} = told($name, $state);
+        $causes->{log} = logged($name);
+        is($ctl{$name}{failure}, $status->cert($name)->{failure},
+           "$state, $fault: its kind is the same for the server and staplectl");
 
         is($ctl{$name}{state}, $state, "$state, $fault: staplectl says so");
         like($metrics, qr/^staple_certificate_trouble\{certificate="\Q$name\E",
@@ -131,6 +169,20 @@ for my $cert (@{ $status->json->{certificates} }) {
 ok(wait_for(sub { $status->json->{states}{failing} == @faults }, 60),
    'faults later: all of them fail, none is lost');
 check_all('failing');
+
+# Asked before a start, they would be missing, for the same reasons.
+my ($exit, $out) = $httpd->configtest('-D', 'PROBE_STAPLING', '-D',
+                                      'DUMP_STAPLING_JSON');
+$out =~ s/^[^{]*(\{.*\})[^}]*\z/$1/s;
+my %probe = map { $_->{certificate} => $_ }
+    @{ JSON::PP->new->decode($out)->{probe} };
+for my $fault (@faults) {
+    my $answer = $probe{ $leaf{$fault}{name} };
+
+    is($answer->{state}, 'missing', "the probe, $fault: missing");
+    like($answer->{words}, $cause{$fault}, '... and why');
+    ok($answer->{who} && $answer->{remedy}, '... and what to do');
+}
 
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:warn\]/);
