@@ -4,8 +4,8 @@
 # and on a wide screen, light and dark: all of it fits, works, comes from here
 # and passes its own Content-Security-Policy.
 #
-# Needs node, playwright-core (npm; PLAYWRIGHT_CORE says where it is if node
-# does not find it) and a Chromium. STAPLE_PICTURES=DIRECTORY keeps pictures.
+# Needs node, playwright-core (t/check --full has npm bring it; PLAYWRIGHT_CORE
+# says where it is if node does not find it) and a Chromium. STAPLE_PICTURES=DIRECTORY keeps pictures.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -17,7 +17,7 @@ my ($chromium) = grep { defined } map { tool($_) } qw(chromium
                                                       chromium-browser);
 plan skip_all => 'no node' if !tool('node');
 plan skip_all => 'no chromium' if !$chromium;
-plan skip_all => 'no playwright-core (npm install playwright-core)'
+plan skip_all => 'no playwright-core (t/check --full brings it)'
     if scalar run('node', '-e',
                   "require(process.env.PLAYWRIGHT_CORE || 'playwright-core')");
 
@@ -31,14 +31,16 @@ my %leaf = (
     revoked => $ca->leaf(name => 'revoked.test', ocsp => $responder->url),
     none => $ca->leaf(name => 'none.test'),
 );
+# More than a page has room for.
+my @more = $ca->leaves(60, ocsp => $responder->url);
 $responder->tell('revoked', $leaf{revoked});
 my $httpd = Staple::Httpd->new(
     ports => 2, conf => stapling(status_conf(), 'StapleStatusActions on'),
-    vhosts => [map { { cert => $leaf{$_} } } sort keys %leaf]);
+    vhosts => [map { { cert => $_ } } @leaf{sort keys %leaf}, @more]);
 $httpd->start;
 my $status = Staple::Status->new($httpd);
 ok(wait_for(sub { my $v = $status->json->{states};
-                  $v->{stapled} == 2 && $v->{revoked} && $v->{missing} }),
+                  $v->{stapled} == 62 && $v->{revoked} && $v->{missing} }),
    'there is something to see');
 
 my ($exit, $said) = run('node', source_dir() . '/t/tools/browse.js',

@@ -139,7 +139,32 @@ optional_full_needs() {
 have promtool            | prometheus    | golang-github-prometheus
 have_browser             | chromium      | chromium
 have node                | nodejs        | nodejs
+have npm                 | npm           | npm
 END
+}
+
+# The version of playwright-core that t/510 was tried with.
+browser_driver=1.65.1
+
+# bring_browser_driver DIR LOG: have npm put what drives the browser into a
+# directory, unless node finds it or it is there already; no browser comes with
+# it. Sets PLAYWRIGHT_CORE. Where npm cannot bring it, t/510 says that it is
+# skipped.
+bring_browser_driver() {
+    local dir=$1 log=$2
+
+    have node && have npm && have_browser || return 0
+    node -e "require(process.env.PLAYWRIGHT_CORE || 'playwright-core')" \
+        2>/dev/null && return 0
+    PLAYWRIGHT_CORE=$dir/node_modules/playwright-core
+    export PLAYWRIGHT_CORE
+    [ ! -e "$PLAYWRIGHT_CORE/package.json" ] || return 0
+    if mkdir -p "$dir" && npm install --prefix "$dir" --no-audit --no-fund \
+        "playwright-core@$browser_driver" >>"$log" 2>&1 </dev/null; then
+        step browser "playwright-core $browser_driver in $dir"
+    else
+        step browser "npm cannot bring playwright-core; see $log"
+    fi
 }
 
 have_browser() { have chromium || have chromium-browser || have google-chrome; }

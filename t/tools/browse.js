@@ -21,8 +21,8 @@ function say(good, what, more) {
 const looks = [
     { name: 'phone, light', width: 360, scheme: 'light' },
     { name: 'phone, dark', width: 390, scheme: 'dark' },
-    { name: 'wide, light', width: 1400, scheme: 'light' },
-    { name: 'wide, dark', width: 1400, scheme: 'dark' },
+    { name: 'tablet, light', width: 800, scheme: 'light' },
+    { name: 'wide, dark', width: 1440, scheme: 'dark' },
 ];
 
 // Whether the page fits the screen's width, and its style was applied.
@@ -58,8 +58,16 @@ async function browse(browser, { name, width, scheme }) {
     say((await page.locator('.sum').innerText()).includes('need attention'),
         `${name}: the summary`);
     const rows = () => page.locator('table.certs tbody tr').count();
+    say((await page.locator('.sum').innerText()).includes('since 20'),
+        `${name}: since when`);
     say(await page.locator('#trouble article').count() === 2,
         `${name}: what is wrong, by cause`);
+    say(await rows() === 50, `${name}: fifty on a page`);
+    await page.click('.pages >> text=Next');
+    say(await rows() === 15 && await page.locator('#trouble').count() === 0,
+        `${name}: the rest on the next`, await rows());
+    await page.click('.pages >> text=Previous');
+    say(await rows() === 50, `${name}: and back`);
     await page.click('.chips >> text=need attention');
     say(await rows() === 2, `${name}: those that need attention`);
     await page.click('.chips >> text=revoked');
