@@ -326,7 +326,7 @@ static void put_exchange(const staple_view_t *view, apr_time_t now,
         put_time("fetched", view->meta.fetched_at, now, p);
     }
     put_time("last exchange", exchange->last_attempt, now, p);
-    put("  with", *view->peer ? view->peer : "nobody");
+    put("  address", *view->peer ? view->peer : "none");
     put("  responder", url_text(view, p));
     put("  took", *phases ? phases : "-");
     put("  outcome", *view->outcome ? view->outcome : "none yet");

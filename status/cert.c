@@ -141,7 +141,7 @@ static void put_exchange(request_rec *r, const staple_view_t *view)
         return;
     }
     put_line(r, "Outcome of the last exchange", view->outcome);
-    put_line(r, "With", *view->peer ? view->peer : "nobody");
+    put_line(r, "Address", *view->peer ? view->peer : "none");
     put_line(r, "Responder asked last", asked_text(view, r->pool));
     put_line(r, "It took", *phases ? phases : "-");
 }

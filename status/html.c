@@ -330,7 +330,7 @@ static void put_validity(request_rec *r, const staple_view_t *view,
 static void put_next(request_rec *r, const staple_view_t *view, apr_time_t now,
                      apr_pool_t *p)
 {
-    ap_rputs("<td class=\"c4\" data-l=\"Next question\">", r);
+    ap_rputs("<td class=\"c4\" data-l=\"Next request\">", r);
     if (view->numbers.next_due) {
         staple_status_put_time(r, view->numbers.next_due, now, p);
     }
@@ -359,7 +359,7 @@ static void put_table(request_rec *r, const moment_t *moment, int from, int to)
 
     ap_rputs("<table class=\"certs\">\n<thead><tr><th class=\"c1\">"
              "Certificate</th><th class=\"c2\">State</th><th class=\"c3\">"
-             "Ends</th><th class=\"c4\">Next question</th></tr></thead>"
+             "Ends</th><th class=\"c4\">Next request</th></tr></thead>"
              "\n<tbody>\n", r);
     apr_pool_create(&p_row, r->pool);
     for (i = from; i < to; i++) {

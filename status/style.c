@@ -100,6 +100,7 @@ const char staple_status_style[] =
     ".pages{display:flex;gap:1rem;justify-content:center;margin:1rem 0}"
     "footer{padding-top:1.2rem;padding-bottom:2rem;color:var(--dim);"
     "font-size:.85rem}"
+    "@media(max-width:1000px){.certs .c1{width:27%}svg.bar{display:none}}"
     "@media(max-width:700px){header,main,footer{padding-left:.8rem;"
     "padding-right:.8rem}h1{font-size:1.3rem}"
     "table,tbody,tr,td{display:block;width:auto!important}"
