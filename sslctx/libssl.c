@@ -53,6 +53,7 @@ static const struct {
     FUNCTION(check_chain, "SSL_check_chain"),
     FUNCTION(certs_clear, "SSL_certs_clear"),
     FUNCTION(use_cert_and_key, "SSL_use_cert_and_key"),
+    FUNCTION(get_sigalgs, "SSL_get_sigalgs"),
     FUNCTION(get_ciphers, "SSL_get_ciphers"),
     FUNCTION(get_client_ciphers, "SSL_get_client_ciphers"),
     FUNCTION(cipher_get_auth_nid, "SSL_CIPHER_get_auth_nid")

@@ -27,6 +27,7 @@ typedef struct libssl_t {
     __typeof__(SSL_check_chain) *check_chain;
     __typeof__(SSL_certs_clear) *certs_clear;
     __typeof__(SSL_use_cert_and_key) *use_cert_and_key;
+    __typeof__(SSL_get_sigalgs) *get_sigalgs;
     __typeof__(SSL_get_ciphers) *get_ciphers;
     __typeof__(SSL_get_client_ciphers) *get_client_ciphers;
     __typeof__(SSL_CIPHER_get_auth_nid) *cipher_get_auth_nid;

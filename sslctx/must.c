@@ -9,7 +9,8 @@
  * that the SSL has. So what has nothing to staple is taken out of the SSL,
  * which has a copy of the server's for itself, and libssl chooses as it always
  * does. It is taken out only if something is left that libssl's own check calls
- * usable with this client; nothing here guesses what a client supports.
+ * usable with this client, and for which the client has named a signature and a
+ * cipher.
  *
  * A client that asks for no staple does not miss one (RFC 7633 binds those that
  * ask), and gets what it always got.
@@ -77,6 +78,30 @@ static int lacks_staple(const choice_t *choice, const offer_t *offer)
 
 /* ----- what a client can use ----- */
 
+/* The kind of key that signs: RSA signs in two ways. */
+static int kind_of(int type)
+{
+    return type == EVP_PKEY_RSA_PSS ? EVP_PKEY_RSA : type;
+}
+
+/* Whether the client takes a signature of the certificate's key. In TLS 1.2,
+ * libssl's own check looks at those in the chain only. */
+static int has_signature(const choice_t *choice, const offer_t *offer)
+{
+    const libssl_t *lib = &choice->taken->all->lib;
+    int count = lib->get_sigalgs(choice->ssl, 0, NULL, NULL, NULL, NULL, NULL);
+    int kind = kind_of(EVP_PKEY_base_id(offer->key));
+    int i, type;
+
+    for (i = 0; i < count; i++) {
+        lib->get_sigalgs(choice->ssl, i, &type, NULL, NULL, NULL, NULL);
+        if (kind_of(type) == kind) {
+            return 1;
+        }
+    }
+    return !count; /* it does not say (RFC 5246 7.4.1.4.1) */
+}
+
 /* In TLS 1.3 a cipher says nothing of the certificate. Before, one that both
  * have must want a certificate of this kind. */
 static int has_cipher(const choice_t *choice, const offer_t *offer)
@@ -84,8 +109,7 @@ static int has_cipher(const choice_t *choice, const offer_t *offer)
     const libssl_t *lib = &choice->taken->all->lib;
     const STACK_OF(SSL_CIPHER) *ours = lib->get_ciphers(choice->ssl);
     const STACK_OF(SSL_CIPHER) *theirs = lib->get_client_ciphers(choice->ssl);
-    int type = EVP_PKEY_base_id(offer->key);
-    int kind = type == EVP_PKEY_RSA || type == EVP_PKEY_RSA_PSS
+    int kind = kind_of(EVP_PKEY_base_id(offer->key)) == EVP_PKEY_RSA
                ? NID_auth_rsa : NID_auth_ecdsa;
     int i;
 
@@ -109,7 +133,8 @@ static int is_usable(const choice_t *choice, const offer_t *offer)
     int verdict = lib->check_chain(choice->ssl, offer->x509, offer->key,
                                    offer->own_chain);
 
-    return verdict & CERT_PKEY_VALID && has_cipher(choice, offer);
+    return verdict & CERT_PKEY_VALID && has_signature(choice, offer)
+           && has_cipher(choice, offer);
 }
 
 static int is_any_usable(const choice_t *choice)

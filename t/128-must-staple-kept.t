@@ -81,6 +81,16 @@ for my $word (qw(strict refuse)) {
            "... a client that can use the first alone: $else");
     }
     is(got($httpd, @ciphers), $else, "... the same by its ciphers: $else");
+
+    # s_client leaves out the ciphers that such a client has no use for; GnuTLS
+    # does not.
+    my ($status, $said) = gnutls($httpd, name => 'pair.test', ca => $ca,
+        args => ['--priority', 'NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:'
+                 . '+SIGN-ECDSA-SHA256']);
+    $word eq 'strict'
+        ? like($said, qr{EC/ECDSA key}, 'by its signatures, with all ciphers')
+        : like($said, qr/alert.*internal error/i, 'by its signatures')
+        if defined $status;
     is(got($httpd, tls => '1.3', args => ['-groups', 'X25519:P-256']),
        'plain good', 'a HelloRetryRequest changes nothing');
     like(handshake($httpd, name => 'pair.test', @ec)->{out},
