@@ -6,10 +6,10 @@
  * and the refresher's side of it, see include/staple_share.h for the contract.
  * What does not: all that may block, see share/share_int.h.
  *
- * The one idea: a share is what lasts, an engine is what it has while it is
- * started. The refresher puts requests into the engine, takes finished ones out
- * and calls back. An engine whose thread hangs at the stop is abandoned: it
- * waits in a list until its thread has ended, and the next start has another.
+ * The one idea: a share is what the configuration has, an engine is what the
+ * refresher makes of it. The refresher puts requests into the engine, takes
+ * finished ones out and calls back. Nobody waits for the engine's thread, not
+ * even at the end of the process.
  *
  * Moments are those of the clock that never jumps, but for the dates that come
  * from outside and go there: when a response was fetched, when it expires, and
@@ -32,10 +32,8 @@ struct staple_share_t {
     const char *name;
     backend_t backend;
     const unsigned char *identity; /* NULL: each start has its own */
-    engine_t *engine;     /* while started */
-    engine_t *abandoned; /* threads in a call that has not returned */
+    engine_t *engine;     /* NULL: not started */
     int owed;             /* callbacks */
-    staple_share_state_t state; /* while not started */
 };
 
 /* ----- start of the server ----- */
@@ -272,54 +270,13 @@ int staple_share_run(staple_share_t *share, apr_interval_time_t span)
 
 /* ----- the share's life ----- */
 
-/* Free the abandoned engines whose threads have ended meanwhile. */
-static void free_ended(staple_share_t *share)
-{
-    engine_t **link = &share->abandoned;
-
-    while (*link) {
-        engine_t *next = (*link)->next;
-
-        if (staple_share_free_ended(*link)) {
-            *link = next;
-        }
-        else {
-            link = &(*link)->next;
-        }
-    }
-}
-
 apr_status_t staple_share_start(staple_share_t *share)
 {
-    free_ended(share);
     if (share->engine) {
         return APR_EINVAL;
     }
     return staple_share_launch(&share->engine, &share->backend,
-                               share->identity, &share->state);
-}
-
-void staple_share_stop(staple_share_t *share)
-{
-    engine_t *engine = share->engine;
-    request_t *finished;
-
-    free_ended(share);
-    if (!engine) {
-        return;
-    }
-    apr_thread_mutex_lock(engine->mutex);
-    staple_share_give_up(engine);
-    staple_share_end_thread(engine);
-    finished = staple_share_take_finished(engine);
-    staple_share_note_state(engine, staple_clock_now(), &share->state);
-    apr_thread_mutex_unlock(engine->mutex);
-    share->engine = NULL;
-    if (!staple_share_free_ended(engine)) {
-        engine->next = share->abandoned;
-        share->abandoned = engine;
-    }
-    deliver(share, finished);
+                               share->identity);
 }
 
 void staple_share_state(staple_share_t *share, staple_share_state_t *state)
@@ -328,21 +285,10 @@ void staple_share_state(staple_share_t *share, staple_share_state_t *state)
     apr_time_t now = staple_clock_now();
 
     if (!engine) {
-        *state = share->state;
+        memset(state, 0, sizeof(*state));
         return;
     }
     apr_thread_mutex_lock(engine->mutex);
     staple_share_note_state(engine, now, state);
     apr_thread_mutex_unlock(engine->mutex);
-}
-
-int staple_share_abandoned(const staple_share_t *share)
-{
-    const engine_t *engine;
-    int n = 0;
-
-    for (engine = share->abandoned; engine; engine = engine->next) {
-        n++;
-    }
-    return n;
 }

@@ -82,23 +82,15 @@ void staple_share_set_identity(staple_share_t *share,
 /* ----- the refresher ----- */
 
 /**
- * Start the share's thread.
+ * Start the share's thread, once. It runs until the process ends: a refresher
+ * ends by _exit, and there is nothing that the thread would have to finish.
  * @return APR_SUCCESS, or why there is no thread: the share is then as one
  *         that does not answer
  */
 apr_status_t staple_share_start(staple_share_t *share);
 
-/**
- * End the thread. Requests that are queued are dropped; callbacks that are
- * still owed are called from here with STAPLE_SHARE_NO_ANSWER. Returns
- * within a tenth of a second even if a provider call hangs: the thread is
- * then left to end alone with all that it touches, and its memory is given
- * back by a later start or stop, or by the end of the process.
- */
-void staple_share_stop(staple_share_t *share);
-
 typedef enum {
-    STAPLE_SHARE_NO_ANSWER, /* too late, in trouble, stopped: go on without */
+    STAPLE_SHARE_NO_ANSWER, /* too late, in trouble: go on without */
     STAPLE_SHARE_MISSING,   /* get: there is none, or it makes no sense */
     STAPLE_SHARE_FOUND,     /* get: here it is, to be verified */
     STAPLE_SHARE_MINE,      /* claim: nobody else is asking */
@@ -114,7 +106,7 @@ typedef struct staple_share_answer_t {
                                  clock of that server */
 } staple_share_answer_t;
 
-/** May call get, claim and put, but neither run nor stop. */
+/** May call get, claim and put, but not run. */
 typedef void staple_share_done_fn(void *baton,
                                   const staple_share_answer_t *answer);
 
@@ -122,8 +114,8 @@ typedef void staple_share_done_fn(void *baton,
  * Look for a certificate's response.
  * @param id STAPLE_ID_LEN bytes; copied
  * @param patience after how long nothing counts as NO_ANSWER
- * @param done called exactly once, from staple_share_run or _stop, if the
- *        return value is APR_SUCCESS; never if it is not
+ * @param done called exactly once, from staple_share_run, if the return
+ *        value is APR_SUCCESS; never if it is not
  * @return APR_SUCCESS; APR_EINVAL: not started; APR_ENOMEM
  */
 apr_status_t staple_share_get(staple_share_t *share, const unsigned char *id,
@@ -175,7 +167,7 @@ void staple_share_put(staple_share_t *share, const unsigned char *id,
  */
 int staple_share_run(staple_share_t *share, apr_interval_time_t span);
 
-/** How a share fares in this process since it was first started. */
+/** How a share fares in this process since it was started. */
 typedef struct staple_share_state_t {
     apr_uint64_t hits;     /* gets that found a response */
     apr_uint64_t misses;   /* gets that found none */

@@ -173,7 +173,8 @@ static void refuse_waiting(engine_t *engine)
     }
 }
 
-void staple_share_give_up(engine_t *engine)
+/* Answer or drop all requests, but for a put that is running. */
+static void give_up(engine_t *engine)
 {
     take_running(engine);
     refuse_waiting(engine);
@@ -224,7 +225,7 @@ static apr_time_t expire_running(engine_t *engine, apr_time_t now)
 apr_time_t staple_share_expire(engine_t *engine, apr_time_t now)
 {
     if (is_stuck(engine, now)) {
-        staple_share_give_up(engine);
+        give_up(engine);
         return NEVER;
     }
     return earlier(expire_running(engine, now),

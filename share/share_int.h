@@ -7,7 +7,7 @@
  * What the files of the share have in common and only its tests see besides:
  *
  *   staple_share.c  the refresher's side: a share, its requests, callbacks
- *   share/thread.c  the thread that calls the provider, and its end
+ *   share/thread.c  the thread that calls the provider
  *   share/engine.c  what lies between the two: requests, under a mutex
  *   share/call.c    one call of the provider, without the mutex
  *   share/entry.c   the bytes of what is stored; has its own header
@@ -115,15 +115,11 @@ typedef struct client_t {
 typedef struct engine_t {
     staple_magic_t magic;
     apr_pool_t *pool;      /* of all this; has no parent */
-    apr_thread_t *thread;
-    struct engine_t *next; /* abandoned before it; refresher only */
     client_t client;
 
     apr_thread_mutex_t *mutex; /* guards what follows */
     apr_thread_cond_t *work;   /* the thread waits for it */
     apr_thread_cond_t *done;   /* the refresher waits for it */
-    int is_stopped;
-    int has_ended;        /* the thread is through with all but its return */
     list_t queued;
     list_t settling;
     list_t finished;
@@ -166,9 +162,6 @@ void staple_share_conclude(engine_t *engine, request_t *request,
 /** Finish all that is too late. @return when to look again, or NEVER */
 apr_time_t staple_share_expire(engine_t *engine, apr_time_t now);
 
-/** Finish or drop all that is there, but for a put that is running. */
-void staple_share_give_up(engine_t *engine);
-
 /** Take what is finished: a chain, in order, of the caller's. */
 request_t *staple_share_take_finished(engine_t *engine);
 
@@ -182,22 +175,9 @@ void staple_share_note_state(const engine_t *engine, apr_time_t now,
 /**
  * Make an engine and start its thread.
  * @param identity as of staple_share_set_identity; copied; NULL: a new one
- * @param state where the counters go on from; copied
  */
 apr_status_t staple_share_launch(engine_t **engine, const backend_t *backend,
-                                 const unsigned char *identity,
-                                 const staple_share_state_t *state);
-
-/** Have the thread end and wait a little for that; under the mutex. */
-void staple_share_end_thread(engine_t *engine);
-
-/** Free an engine if its thread has ended. @return whether it has */
-int staple_share_free_ended(engine_t *engine);
-
-/* ---- staple_share.c ---- */
-
-/** How many threads were abandoned in a provider call. */
-int staple_share_abandoned(const staple_share_t *share);
+                                 const unsigned char *identity);
 
 #ifdef __cplusplus
 }

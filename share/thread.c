@@ -1,15 +1,14 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The share's thread. What lives here: its loop, its start and its end. What
- * does not: what it does to a request (share/engine.c) and what it asks
- * of the provider (share/call.c).
+ * The share's thread. What lives here: its start and its loop, which the end of
+ * the process ends. What does not: what it does to a request (share/engine.c)
+ * and what it asks of the provider (share/call.c).
  *
  * The one idea: a provider call may hang for ever (apr_memcache reads without
  * a timeout, and so in effect does apr_redis), so it is made on a thread of its
  * own, which nobody waits for. All memory that this thread uses belongs to an
- * engine, whose pools have no parent. An engine whose thread hangs is
- * abandoned: nobody uses it until its thread has ended, and then it is freed.
+ * engine, whose pools have no parent and live as long as the process.
  */
 
 #include "share_int.h"
@@ -17,9 +16,6 @@
 #include <apr_general.h>
 
 #include "staple_clock.h"
-
-/* How long a stop waits for the thread. */
-#define STOP_PATIENCE apr_time_from_msec(100)
 
 /* Bytes that the pool of a call keeps for the next one. */
 #define SCRATCH_KEPT ((apr_size_t)256 * 1024)
@@ -39,10 +35,9 @@ static void wait_for_work(engine_t *engine, apr_time_t now)
     }
 }
 
-/* Wait for the next request; NULL: the thread is to end. */
 static request_t *next_request(engine_t *engine)
 {
-    while (!engine->is_stopped) {
+    for (;;) {
         apr_time_t now = staple_clock_now();
         request_t *request = staple_share_take_next(engine, now);
 
@@ -51,7 +46,6 @@ static request_t *next_request(engine_t *engine)
         }
         wait_for_work(engine, now);
     }
-    return NULL;
 }
 
 /* The refresher may take the request, and free it, while the mutex is not held;
@@ -72,18 +66,14 @@ static void handle_request(engine_t *engine, request_t *request)
 static void *APR_THREAD_FUNC run_thread(apr_thread_t *thread, void *data)
 {
     engine_t *engine = STAPLE_CAST(engine_t, ENGINE_MAGIC, data);
-    request_t *request;
 
     (void)thread;
     apr_setup_signal_thread(); /* the server's signals are not for us */
     apr_thread_mutex_lock(engine->mutex);
-    while ((request = next_request(engine))) {
-        handle_request(engine, request);
+    for (;;) {
+        handle_request(engine, next_request(engine));
     }
-    engine->has_ended = 1;
-    apr_thread_cond_signal(engine->done);
-    apr_thread_mutex_unlock(engine->mutex);
-    return NULL;
+    return NULL; /* never reached; the type wants it */
 }
 
 /* ----- its start: in the refresher's thread ----- */
@@ -153,6 +143,8 @@ static apr_status_t make_scratch(client_t *client)
 static apr_status_t start_thread(engine_t *engine)
 {
     apr_pool_t *p = engine->pool;
+    apr_threadattr_t *attr;
+    apr_thread_t *thread;
     apr_status_t rv = apr_thread_mutex_create(&engine->mutex,
                                               APR_THREAD_MUTEX_DEFAULT, p);
 
@@ -162,13 +154,18 @@ static apr_status_t start_thread(engine_t *engine)
     if (!rv) {
         rv = apr_thread_cond_create(&engine->done, p);
     }
-    return rv ? rv : apr_thread_create(&engine->thread, NULL, run_thread,
-                                       engine, p);
+    if (!rv) {
+        rv = apr_threadattr_create(&attr, p);
+    }
+    if (!rv) {
+        apr_threadattr_detach_set(attr, 1);
+        rv = apr_thread_create(&thread, attr, run_thread, engine, p);
+    }
+    return rv;
 }
 
 apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
-                                 const unsigned char *identity,
-                                 const staple_share_state_t *state)
+                                 const unsigned char *identity)
 {
     engine_t *engine;
     apr_status_t rv = make_engine(&engine, backend);
@@ -176,7 +173,6 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
     if (rv) {
         return rv;
     }
-    engine->state = *state;
     rv = write_claim(&engine->client, identity);
     if (!rv) {
         rv = make_scratch(&engine->client);
@@ -190,40 +186,4 @@ apr_status_t staple_share_launch(engine_t **enginep, const backend_t *backend,
     }
     *enginep = engine;
     return APR_SUCCESS;
-}
-
-/* ----- its end: in the refresher's thread ----- */
-
-void staple_share_end_thread(engine_t *engine)
-{
-    apr_time_t deadline = staple_clock_now() + STOP_PATIENCE;
-    apr_time_t now;
-
-    engine->is_stopped = 1;
-    apr_thread_cond_signal(engine->work);
-    while (!engine->has_ended && (now = staple_clock_now()) < deadline) {
-        apr_thread_cond_timedwait(engine->done, engine->mutex, deadline - now);
-    }
-}
-
-static int has_ended(engine_t *engine)
-{
-    int it_has;
-
-    apr_thread_mutex_lock(engine->mutex);
-    it_has = engine->has_ended;
-    apr_thread_mutex_unlock(engine->mutex);
-    return it_has;
-}
-
-int staple_share_free_ended(engine_t *engine)
-{
-    apr_status_t ignored;
-
-    if (!has_ended(engine)) {
-        return 0;
-    }
-    apr_thread_join(&ignored, engine->thread);
-    free_engine(engine);
-    return 1;
 }

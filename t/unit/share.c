@@ -475,8 +475,7 @@ static void test_create(void)
           == APR_EINVAL && !staple_share_run(share, SEC(1)),
        "not started: nothing is accepted, nothing is waited for");
     staple_share_put(share, id_of(1), id_of(1), 4, 1, SEC(1));
-    staple_share_stop(share);
-    ok(1, "not started: put and stop do no harm");
+    ok(1, "not started: put does no harm");
 }
 
 static void test_get_put(void)
@@ -511,8 +510,6 @@ static void test_get_put(void)
     ok(state.hits == 3 && state.stored == 3 && state.dropped == 2
        && state.misses == 4 && !state.errors && !state.is_slow,
        "the counters agree");
-    staple_share_stop(share);
-    ok(state_of(share).hits == 3, "the counters outlive a stop");
     reset();
 }
 
@@ -552,7 +549,6 @@ static void test_lies(void)
     put_and_wait(share, 4, 5000);
     put_and_wait(share, 4, 5000);
     ok(!state_of(share).errors, "lies: refused for size is no failure");
-    staple_share_stop(share);
     reset();
 }
 
@@ -591,8 +587,6 @@ static void test_claims(void)
           != (second.outcome == STAPLE_SHARE_TAKEN),
        "claim: one of two at the same moment");
     is_int(fake.stores, 2, "claim: both had written");
-    staple_share_stop(a);
-    staple_share_stop(b);
     reset();
 }
 
@@ -642,7 +636,6 @@ static void test_failures(void)
     ok(heard.outcome == STAPLE_SHARE_FOUND && !state_of(share).is_slow
        && !state_of(share).is_silent,
        "fails: and it is tried again after a pause");
-    staple_share_stop(share);
     reset();
 }
 
@@ -691,52 +684,6 @@ static void test_hang(void)
        && state_of(share).last_status == APR_TIMEUP,
        "hangs: used again when the call returns, which counts as an error");
     ok(first.times == 1 && second.times == 1, "hangs: nobody is told twice");
-    staple_share_stop(share);
-    reset();
-}
-
-static void await_reaped(staple_share_t *share)
-{
-    apr_time_t end = apr_time_now() + PATIENCE;
-
-    while (staple_share_abandoned(share) && apr_time_now() < end) {
-        staple_share_stop(share);
-        apr_sleep(MSEC(1));
-    }
-}
-
-static void test_stop(void)
-{
-    staple_share_t *share = make();
-    heard_t first = { 0 }, second = { 0 }, third = { 0 };
-
-    staple_share_stop(share);
-    ok(!staple_share_abandoned(share), "stop: idle, and the thread is joined");
-    staple_share_start(share);
-    set_mode(HANGS);
-    staple_share_get(share, id_of(1), PATIENCE, hear, &first);
-    await_inside(1);
-    staple_share_get(share, id_of(1), PATIENCE, hear, &second);
-    staple_share_claim(share, id_of(1), SEC(5), PATIENCE, hear, &third);
-    put(share, 1, 1000);
-    staple_share_stop(share);
-    ok(await_inside(1), "stop: returns while a get hangs");
-    is_int(staple_share_abandoned(share), 1, "stop: its thread is left behind");
-    ok(first.times == 1 && second.times == 1 && third.times == 1
-       && first.outcome == STAPLE_SHARE_NO_ANSWER
-       && second.outcome == STAPLE_SHARE_NO_ANSWER
-       && third.outcome == STAPLE_SHARE_NO_ANSWER,
-       "stop: everybody is told, once");
-    is_int(staple_share_start(share), APR_SUCCESS, "stop: and started again");
-    put(share, 1, 1000);
-    staple_share_stop(share);
-    ok(await_inside(1), "stop: returns while a put hangs");
-    set_mode(WORKS);
-    await_inside(0);
-    await_reaped(share);
-    is_int(staple_share_abandoned(share), 0, "stop: the threads come home");
-    ok(first.times == 1 && second.times == 1 && third.times == 1,
-       "stop: nobody is told twice");
     reset();
 }
 
@@ -767,22 +714,15 @@ static void test_storm(void)
                 staple_share_run(share, MSEC(1));
             }
         }
-        if (round % 3 == 2) {
-            staple_share_stop(share);
-            staple_share_start(share);
-        }
     }
     set_mode(WORKS);
     settle(share);
-    staple_share_stop(share);
-    await_reaped(share);
     for (round = 0; round < ROUNDS; round++) {
         for (i = 0; i < PER_ROUND; i++) {
             wrong += heard[round][i].times != 1;
         }
     }
     is_int(wrong, 0, "storm: every request is answered exactly once");
-    is_int(staple_share_abandoned(share), 0, "storm: no thread is left");
     reset();
 }
 
@@ -799,7 +739,6 @@ int main(void)
     test_claims();
     test_failures();
     test_hang();
-    test_stop();
     test_storm();
     apr_pool_destroy(pool);
     apr_terminate();
