@@ -26,7 +26,7 @@ sub verdict
     my (undef, $out) = run('openssl', 'ocsp', @args, '-issuer',
                            $cert->{issuer}, '-cert', $cert->{cert}, '-CAfile',
                            $ca->root, '-verify_other', $cert->{issuer},
-                           '-no_nonce', '-timeout', 1, '-url',
+                           '-no_nonce', '-timeout', 20, '-url',
                            $responder->url);
     return $out;
 }
