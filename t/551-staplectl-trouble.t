@@ -112,6 +112,29 @@ for my $name ("\e[2J\e]0;boo\a\n\r\tx", "\xff" x 47, 'x' x 48, "\"\\<b>") {
     }
 }
 
+# A name that is too long for the line is cut in the middle on a terminal, and
+# nowhere else.
+{
+    my $long = 'left-' . 'x' x 36 . '-right';
+    my $copy = $bytes;
+    substr $copy, $slots + 168, 48, pack 'a48', $long;
+    my $path = write_file('long', $copy);
+    chmod 0600, $path;
+    like((run($ctl, 'list', '-r', $path))[1], qr/ \Q$long\E /,
+         'a long name in a pipe is whole');
+    SKIP: {
+        skip 'no script', 2 if !tool('script');
+        my $shown = (run('script', '-qec',
+                         "stty cols 80; exec $ctl list -r $path",
+                         '/dev/null'))[1];
+
+        like($shown, qr/ left-x+\.\.x+-right /, '... on a terminal it is cut');
+        my @rows = ($shown =~ s/\e\[\d*m//gr) =~ /^((?:STATE|stapled) [^\r\n]*)/mg;
+        is_deeply([map { length > 80 ? $_ : () } @rows], [],
+                  '... so that the line fits');
+    }
+}
+
 SKIP: {
     skip 'root may read everything', 2 if $> != 0;
     my ($user) = Staple::Httpd::account();
