@@ -158,21 +158,36 @@ static const staple_cert_t *find_cert(const taking_t *taking, X509 *x)
            : NULL;
 }
 
+/* What is sent behind the SSL_CTX's current certificate: its own chain, or else
+ * the one of SSLCertificateChainFile, which is for all. To find the certificates
+ * that responses belong to, OpenSSL 3.6 looks into the own one only, so that one
+ * gets the same certificates; what is sent does not change. */
+static STACK_OF(X509) *find_chain(const taking_t *taking)
+{
+    const libssl_t *lib = &taking->all->lib;
+    STACK_OF(X509) *chain = NULL;
+
+    lib->ctx_ctrl(taking->ctx, SSL_CTRL_GET_CHAIN_CERTS, 0, &chain);
+    if (!chain) {
+        lib->ctx_ctrl(taking->ctx, SSL_CTRL_GET_EXTRA_CHAIN_CERTS, 1, &chain);
+        if (chain && taking->all->knows_chains) {
+            lib->ctx_ctrl(taking->ctx, SSL_CTRL_CHAIN, 1, chain);
+        }
+    }
+    return chain;
+}
+
 /* The SSL_CTX's current certificate, as libssl sends it. */
 static void add_offer(const taking_t *taking, offer_t *offer)
 {
     const libssl_t *lib = &taking->all->lib;
     SSL_CTX *ctx = taking->ctx;
-    STACK_OF(X509) *chain = NULL;
+    STACK_OF(X509) *chain = find_chain(taking);
 
     offer->x509 = lib->ctx_get0_certificate(ctx);
     offer->key = lib->ctx_get0_privatekey(ctx);
     offer->cert = find_cert(taking, offer->x509);
-    lib->ctx_ctrl(ctx, SSL_CTRL_GET_CHAIN_CERTS, 0, &chain);
-    offer->own_chain = chain;
-    if (!chain) { /* SSLCertificateChainFile: one for all */
-        lib->ctx_ctrl(ctx, SSL_CTRL_GET_EXTRA_CHAIN_CERTS, 1, &chain);
-    }
+    lib->ctx_ctrl(ctx, SSL_CTRL_GET_CHAIN_CERTS, 0, &offer->own_chain);
     offer->is_must_staple = offer->cert && offer->cert->is_must_staple;
     add_links(taking, offer, chain);
 }

@@ -16,11 +16,15 @@ my $responder = Staple::Responder->new(
     $ca, { args => ['--issuer', $ca->root_issuer] });
 my $middle = $ca->intermediate(ocsp => $responder->url, file => 'with-uri');
 my @sites = ((map { $ca->leaf(name => "$_.test", ocsp => $responder->url) }
-                  qw(one two three)), $ca->leaf(name => 'silent.test'));
+                  qw(one two three four)), $ca->leaf(name => 'silent.test'));
 
 # The third has a certificate without a responder between the two.
 write_file($sites[2]{chain}, join '', map { read_file($_) }
            $sites[2]{cert}, Staple::CA->new->root, $middle->{cert});
+# The fourth has its chain in a file of its own.
+$sites[3]{conf} = "SSLCertificateFile $sites[3]{cert}\n"
+    . "SSLCertificateKeyFile $sites[3]{key}\n"
+    . "SSLCertificateChainFile $middle->{cert}\n";
 
 # The root is not sent, so the server has to know it from elsewhere.
 my $root = 'SSLCACertificateFile ' . $ca->root;
@@ -67,6 +71,8 @@ is(stapled($httpd, 'two.test'), 'response response', '... at the other site');
 is($responder->count($middle), 1, '... asked for once, for both');
 is(stapled($httpd, 'three.test'), 'response none response',
    '... and where one between them has none');
+is(stapled($httpd, 'four.test'), 'response response',
+   '... and with SSLCertificateChainFile');
 is(stapled($httpd, 'silent.test'), 'none response',
    'a site whose own certificate has no responder');
 is(handshake($httpd, name => 'one.test', tls => '1.2')->{staple}, 'good',
@@ -94,7 +100,7 @@ my ($shown_as) = grep { $_->{serial} eq $middle->{serial} }
     @{ Staple::Status->new($httpd)->json->{certificates} };
 is($shown_as->{state}, 'stapled', 'the page lists it');
 is_deeply([sort map { s/:\d+//r } @{ $shown_as->{hosts} }],
-          ['one.test', 'silent.test', 'three.test', 'two.test'], '... with its sites');
+          [map { "$_.test" } qw(four one silent three two)], '... with its sites');
 ($exit, $said) = run(build_dir() . '/staplectl/staplectl', 'list', '--ring',
                      $httpd->dir . '/logs/stapling_cache');
 like($said, qr/intermediate/, 'staplectl lists it by its own name')
