@@ -159,8 +159,8 @@ static const staple_cert_t *find_cert(const taking_t *taking, X509 *x)
 }
 
 /* What is sent behind the SSL_CTX's current certificate: its own chain, or else
- * the one of SSLCertificateChainFile, which is for all. To find the certificates
- * that responses belong to, OpenSSL 3.6 looks into the own one only, so that one
+ * the one of SSLCertificateChainFile, which is for all. OpenSSL 3.6 looks only
+ * into the own one for the certificates that responses belong to, so that one
  * gets the same certificates; what is sent does not change. */
 static STACK_OF(X509) *find_chain(const taking_t *taking)
 {
