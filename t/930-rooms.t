@@ -3,7 +3,8 @@
 # The table of rooms in docs/design.md is what the sources do: each file belongs
 # to one room, each header in include/ is a room's contract, and a room includes,
 # names and calls what its row allows, no more and no less. Calls are what nm
-# finds in the objects; names are what a contract declares.
+# finds in the objects; names are what a contract declares. And what Makefile.am
+# distributes is there.
 
 use strict;
 use warnings;
@@ -340,6 +341,14 @@ for my $one (@rooms) {
          grep { !$room{$_} || $room{$_}{place} <= $one->{place} }
              sort keys %{ $one->{may} });
 }
+
+# ----- what is distributed -----
+
+my ($dist) = slurp("$top/Makefile.am") =~ /^EXTRA_DIST = ((?:.*\\\n)*.*)$/m;
+my @distributed = grep { $_ ne '\\' } split ' ', $dist // '';
+
+ok(@distributed > 20, 'Makefile.am names what is distributed besides');
+none('... all of which is there', grep { !-e "$top/$_" } @distributed);
 
 # ----- what is pure -----
 
