@@ -69,6 +69,19 @@ isnt($status->ask(undef, method => 'POST', headers => {
      'refused: a form without end');
 is($status->ask("action=forget&id=$id&token=$token")->{status}, 400,
    'refused: a GET');
+
+# The question that is put before a response is dropped.
+my $must_id = $status->cert('must.test')->{id};
+ok(wait_for(sub { $status->page("id=$must_id&ask=forget")
+                  =~ /clients refuse the site/ }),
+   'a question: what becomes of a must-staple certificate');
+like($status->page("id=$must_id&ask=forget"), qr/name="force" value="yes"/,
+     '... which has to be forced');
+like($status->page("id=$id&ask=forget"),
+     qr/Drop the response that is held\?.*nothing to staple\./s,
+     '... and of another');
+unlike($status->page("id=$id&ask=forget"), qr/name="force"/,
+       '... which has not');
 is(handshake($httpd)->{staple}, 'good', 'nothing of this did anything');
 my $asked = $responder->count($leaf);
 
