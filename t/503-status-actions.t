@@ -107,7 +107,6 @@ is(wait_for_staple($httpd, 'good')->{staple}, 'good',
 
 # The last response of a must-staple certificate.
 wait_for_staple($httpd, 'good', name => 'must.test');
-my $must_id = $status->cert('must.test')->{id};
 $responder->tell('http 503', $must);
 $answer = $status->act('forget', $must_id);
 is($answer->{status}, 409, 'forget: not the last response of a must-staple one');
