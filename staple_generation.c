@@ -119,8 +119,9 @@ static void log_faulty(const apr_array_header_t *list, const server_rec *s)
         if (cert->urls_refused) {
             ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0161: %s (%s): %d "
                          "of the OCSP URIs in the certificate are not asked: "
-                         "they are no URIs, or longer than 1 KB, or behind the "
-                         "eighth", cert->name, host, cert->urls_refused);
+                         "they are not valid, or longer than 1 KB, or "
+                         "more than eight", cert->name, host,
+                         cert->urls_refused);
         }
     }
 }
@@ -188,8 +189,9 @@ static void log_ring(const staple_main_conf_t *conf,
                      "will not survive a stop", path, report->new_file);
     }
     if (report->weaker) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0145: a child could "
-                     "write to the ring if it meant to: %s", report->weaker);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0145: on this "
+                     "system a child process is able to write to the "
+                     "ring: %s", report->weaker);
     }
     if (report->left_out) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0106: %"

@@ -325,7 +325,8 @@ static void log_chain(const staple_sslctx_t *all, const server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0250: StapleChain on "
                      "has no effect: responses for the certificates of a chain "
                      "cannot be sent: %s%s; certificates of sites are stapled "
-                     "as ever", why ? why : OpenSSL_version(OPENSSL_VERSION),
+                     "as without it",
+                     why ? why : OpenSSL_version(OPENSSL_VERSION),
                      why ? "" : " cannot do it, OpenSSL 3.6 can");
     }
 }

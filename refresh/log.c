@@ -330,7 +330,7 @@ void staple_refresh_log_success(server_rec *s, const round_t *round,
 
     ap_log_error(APLOG_MARK, level, 0, site_of(cert, s),
                  "STP0204: %s (%s): OCSP response "
-                 "from %s%s: %s, %s, next look at %s", cert->name,
+                 "from %s%s: %s, %s, asked again at %s", cert->name,
                  hosts_text(cert, p), answer->url, peer_text(answer, p),
                  staple_ocsp_status_text(round->verdict.status),
                  until_text, staple_words_time_text(round->task->due, p));
@@ -494,8 +494,8 @@ void staple_refresh_log_confirmed(server_rec *s, int count, int threads,
                                   apr_interval_time_t took)
 {
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "STP0128: %d OCSP response%s "
-                 "of before the stop verified in %" APR_INT64_T_FMT " ms, on "
-                 "%d thread%s", count, count == 1 ? "" : "s",
+                 "out of the ring file verified in %" APR_INT64_T_FMT " ms, "
+                 "on %d thread%s", count, count == 1 ? "" : "s",
                  apr_time_as_msec(took), threads, threads == 1 ? "" : "s");
 }
 
