@@ -18,7 +18,7 @@ my $lint = read_file(source_dir() . '/staplectl/lint/table.c');
 sub text_of { return join '', $_[0] =~ /"([^"]*)"/g }
 
 my %row;
-while ($lint =~ /^    \{ "(\w+)", (SSL|STAPLE|MD), (SERVER|VHOST), (\w+)(?:\(([^)]*)\))?,/gm) {
+while ($lint =~ /^    \{ "(\w+)", (SSL|STAPLE|MD),\s(SERVER|VHOST),\s+(\w+)(?:\(([^)]*)\))?,/gm) {
     $row{$1} = { owner => $2, context => $3, kind => $4, limits => $5 // '' };
 }
 my %setter = $config =~ /AP_INIT_\w+\("(\w+)",\s*(\w+)/g;
