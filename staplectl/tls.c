@@ -141,7 +141,7 @@ const char *staplectl_tls_ask(const staplectl_target_t *target,
                               staplectl_staple_t *staple, apr_pool_t *p)
 {
     apr_time_t deadline = staple_clock_now() + target->timeout;
-    apr_socket_t *socket;
+    apr_socket_t *socket = NULL;
     apr_os_sock_t fd = -1;
     const char *wrong = reach(target, deadline, &socket, p);
 
