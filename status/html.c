@@ -307,9 +307,10 @@ static void put_state(request_rec *r, const staple_view_t *view,
                   "</span>", NULL);
     }
     if (view->numbers.attention && view->numbers.since) {
-        ap_rputs(" <span class=\"dim\">since ", r);
-        staple_status_put_time(r, view->numbers.since, now, p);
-        ap_rputs("</span>", r);
+        ap_rvputs(r, " <span class=\"dim\">for <time title=\"since ",
+                  staple_words_when_text(view->numbers.since, p), "\">",
+                  staple_words_span_text(now - view->numbers.since, p),
+                  "</time></span>", NULL);
     }
     ap_rputs("</td>", r);
 }
