@@ -53,7 +53,9 @@ void test_neighbours(void)
         is_int(good, JOBS - EACH, with ? "the neighbours of a hung responder"
                                        : "nine responders alone");
         if (with) {
-            is_int(servers[0].requests, 2, "two probes of the hung one");
+            /* Two; on a busy machine one may be late, or be tried again. */
+            ok(servers[0].requests >= 1 && servers[0].requests <= 4,
+               "a probe or two of the hung one, not sixty");
             is_int(results[JOBS - SERVERS].outcome, STAPLE_FETCH_TIMEOUT,
                    "... whose failure is that of all its jobs");
             is_int(results[JOBS - SERVERS].is_asked, 0,
