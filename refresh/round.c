@@ -354,6 +354,7 @@ static void conclude(round_t *round, const staple_fetch_answer_t *answer)
     state.next_due = task->due;
     staple_refresh_note_since(task->refresh, task->cert, &state, now);
     staple_cache_set_state(cache, task->cert->slot, &state);
+    round->noted = NULL;
 }
 
 /* Which of the certificate's responders that is. */
@@ -390,6 +391,7 @@ static void settle_probe(round_t *round, const staple_fetch_answer_t *answer)
         state.next_due = task->due;
         staple_refresh_note_since(task->refresh, task->cert, &state, now);
         staple_cache_set_state(cache, task->cert->slot, &state);
+        round->noted = NULL;
     }
     staple_refresh_note_answer(task->refresh, round->probed->url, now);
 }
