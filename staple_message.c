@@ -132,14 +132,14 @@ static void append_notice(notice_t **list, notice_t *notice)
 static void copy_environment(notice_t *notice,
                              const staple_message_note_t *note)
 {
+    const char *const *from = note->variables;
     const char **to = notice->environment;
     int i;
 
     *to++ = SEARCH_PATH;
     *to++ = "STAPLE_VERSION=" STAPLE_VERSION;
-    for (i = 0; note->variables && note->variables[i]
-                && i < STAPLE_MESSAGE_VARIABLES; i++) {
-        *to++ = apr_pstrdup(notice->pool, note->variables[i]);
+    for (i = 0; from && from[i] && i < STAPLE_MESSAGE_VARIABLES; i++) {
+        *to++ = apr_pstrdup(notice->pool, from[i]);
     }
 }
 

@@ -66,9 +66,9 @@ static void visit_questions(const preflight_t *report, visit_fn *visit,
 
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+        int is_asked = cert->subject && cert->not_after > report->now;
 
-        for (j = 0; cert->subject && cert->not_after > report->now
-                    && j < cert->urls->nelts; j++) {
+        for (j = 0; is_asked && j < cert->urls->nelts; j++) {
             visit(baton, cert, APR_ARRAY_IDX(cert->urls, j, const char *));
         }
     }
