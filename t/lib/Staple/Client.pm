@@ -108,6 +108,7 @@ sub _stapled_chain
         my $cert_len = unpack 'N', "\0" . substr $m, $at, 3;
 
         $at += 3 + $cert_len;
+        last if $at + 2 > length $m; # what openssl printed was cut off
         my $len = unpack 'n', substr $m, $at, 2;
         push @chain, _status_of(substr $m, $at + 2, $len);
         $at += 2 + $len;

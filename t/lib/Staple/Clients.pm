@@ -364,6 +364,8 @@ sub _serve
         (map { ('-status_file', $_) } @files), '-WWW');
 
     return 0 if @files > 1 && !$chain;
+    # s_server of 3.6 looks for the certificate by SHA-1, and sends nothing.
+    return 0 if $site->{situation} eq 'sha256' && $self->{is_server_new};
     # It sends the files of the directory that it is started in.
     @command = ('sh', '-c', 'cd "$0" && exec "$@"', $dir, @command);
     @command = ('chroot', $chain->[0], @command) if $chain && $chain->[0];
@@ -399,6 +401,8 @@ sub new
     write_file("$self->{dir}/page", "a page\n");
     $self->{nss} = $self->_nss_database('nss') if tool('certutil');
     $self->{chain_server} = $self->_find_chain_server;
+    $self->{is_server_new} = (run('openssl', 's_server', '-help'))[1]
+        =~ /-status_all/;
     return $self;
 }
 
