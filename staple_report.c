@@ -221,10 +221,10 @@ static const char *invalid_text(const staple_view_t *view, apr_pool_t *p)
                        staple_ocsp_reason_text(view->reason), NULL);
 }
 
-static const char *error_text(const staple_view_t *view)
+static const char *error_text(const staple_view_t *view, apr_pool_t *p)
 {
     if (view->is_judged && view->reason != STAPLE_OCSP_OK) {
-        return staple_ocsp_reason_text(view->reason);
+        return invalid_text(view, p);
     }
     return *view->outcome ? view->outcome
                           : "the responder does not know the certificate";
@@ -250,7 +250,7 @@ static const char *cause_of(const staple_view_t *view, apr_time_t now,
     case STAPLE_STATE_INVALID:
         return invalid_text(view, p);
     case STAPLE_STATE_ERROR:
-        return error_text(view);
+        return error_text(view, p);
     case STAPLE_STATE_EXPIRING:
         return view->exchange.failing ? view->outcome
                                       : "nothing newer has come";
