@@ -30,6 +30,7 @@
 #include <mpm_common.h>
 #include <mod_status.h>
 #include <util_mutex.h>
+#include <apr_hash.h>
 #include <apr_strings.h>
 
 #include "staple_cache.h"
@@ -40,6 +41,7 @@
 #include "staple_generation.h"
 #include "staple_handshake.h"
 #include "staple_magic.h"
+#include "staple_pool.h"
 #include "staple_preflight.h"
 #include "staple_process.h"
 #include "staple_refresh.h"
@@ -83,8 +85,11 @@ typedef struct generation_t {
     staple_cert_registry_t *registry;
     const apr_array_header_t *no_files; /* of the hosts without
                                        StapleResponseFile */
-    apr_pool_t *scratch;            /* of on_prime */
-    staple_sslconf_start_t *start;  /* what mod_ssl uses, in the parent */
+    apr_pool_t *starting;           /* until the ring is there */
+    apr_pool_t *scratch;            /* of on_prime; it and the next two are in
+                                       starting */
+    apr_hash_t *ranks;              /* server_rec * to place_t * */
+    staple_sslconf_start_t *start;  /* what mod_ssl uses */
     staple_sslctx_t *sslctx;        /* the SSL_CTX that it has made */
     staple_cache_t *cache;          /* NULL: nothing is stapled */
     staple_process_t *process;      /* the refresher; NULL where cache is */
@@ -143,6 +148,28 @@ static const char *host_of(const server_rec *s, apr_pool_t *p)
                         (unsigned)staple_sslconf_port(s));
 }
 
+/* A server's place in the configuration, smallest first. */
+typedef struct place_t {
+    const server_rec *server;
+    int rank;
+} place_t;
+
+static void note_rank(const server_rec *s, int rank)
+{
+    place_t *place = apr_palloc(current->starting, sizeof(*place));
+
+    place->server = s;
+    place->rank = rank;
+    apr_hash_set(current->ranks, &place->server, sizeof(place->server), place);
+}
+
+static int rank_of(const server_rec *s)
+{
+    const place_t *place = apr_hash_get(current->ranks, &s, sizeof(s));
+
+    return place ? place->rank : INT_MAX;
+}
+
 /* The first pass of a start, of which nothing is kept. */
 static int is_dry_run(void)
 {
@@ -156,6 +183,12 @@ static void trace_hook(const server_rec *s, const char *hook)
     ap_log_error(APLOG_MARK, APLOG_TRACE2, 0, s, "hook: %s", hook);
 }
 
+/* What is handed over when the ring is there already comes too late for it. */
+static int is_starting(void)
+{
+    return current->starting != NULL;
+}
+
 /* One more virtual host of a certificate; NULL: it is none. */
 static staple_cert_t *enter(server_rec *s, staple_cert_use_t *use,
                             const staple_cert_policy_t *policy)
@@ -164,7 +197,7 @@ static staple_cert_t *enter(server_rec *s, staple_cert_use_t *use,
     staple_cert_t *cert;
 
     use->host = host_of(s, current->scratch);
-    use->rank = staple_config_of(s)->rank;
+    use->rank = rank_of(s);
     use->policy = policy;
     cert = staple_cert_add(current->registry, use, &reason);
     if (!cert) {
@@ -186,6 +219,9 @@ static int on_prime(server_rec *s, apr_pool_t *p, const char *id,
 
     (void)p;
     trace_hook(s, "ssl_ocsp_prime");
+    if (!is_starting()) {
+        return DECLINED;
+    }
     staple_sslconf_note_primed(current->start, s);
     if (!conf->use_stapling) { /* prime is called all the same */
         return DECLINED;
@@ -242,7 +278,8 @@ static int on_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
     staple_sslctx_conf_t conf = sslctx_conf(staple_config_of(s)->main);
 
     trace_hook(s, "init_server");
-    if (!is_proxy && !is_dry_run() && staple_config_of(s)->use_stapling) {
+    if (is_starting() && !is_proxy && !is_dry_run()
+        && staple_config_of(s)->use_stapling) {
         staple_sslctx_take(current->sslctx, &conf, s, ctx, p);
     }
     return OK;
@@ -255,7 +292,9 @@ static int on_add_cert_files(server_rec *s, apr_pool_t *p,
     (void)p;
     (void)keys;
     trace_hook(s, "ssl_add_cert_files");
-    staple_sslconf_note_files(current->start, s, certs);
+    if (is_starting()) {
+        staple_sslconf_note_files(current->start, s, certs);
+    }
     return DECLINED;
 }
 
@@ -507,7 +546,7 @@ static void end_refresh(void *baton)
     staple_refresh_end(generation->refresh);
 }
 
-static apr_status_t start_refresher(apr_pool_t *p)
+static apr_status_t start_refresher(apr_pool_t *p, apr_pool_t *ptemp)
 {
     staple_process_work_t work;
 
@@ -515,7 +554,8 @@ static apr_status_t start_refresher(apr_pool_t *p)
     work.step = do_refresh;
     work.end = end_refresh;
     work.baton = current;
-    return staple_process_start(&current->process, &work, current->server, p);
+    return staple_process_start(&current->process, &work, current->server, p,
+                                ptemp);
 }
 
 /* ----- the parent and its children ----- */
@@ -561,6 +601,31 @@ static void on_child_init(apr_pool_t *p, server_rec *s)
 
 /* ----- start ----- */
 
+/* What a start needs and nobody afterwards. */
+static apr_status_t begin_starting(apr_pool_t *p)
+{
+    apr_status_t rv = staple_pool_make(&current->starting, p, 0,
+                                       "staple_starting");
+
+    if (!rv) {
+        rv = apr_pool_create(&current->scratch, current->starting);
+    }
+    if (!rv) {
+        apr_pool_tag(current->scratch, "staple_prime");
+        current->ranks = apr_hash_make(current->starting);
+        current->start = staple_sslconf_start(current->starting);
+    }
+    return rv;
+}
+
+static void end_starting(void)
+{
+    apr_pool_destroy(current->starting);
+    current->starting = current->scratch = NULL;
+    current->ranks = NULL;
+    current->start = NULL;
+}
+
 static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     apr_size_t i;
@@ -571,9 +636,9 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     current->magic = GENERATION_MAGIC;
     current->registry = staple_cert_registry_make(p);
     current->no_files = apr_array_make(p, 0, sizeof(const char *));
-    apr_pool_create(&current->scratch, p);
-    apr_pool_tag(current->scratch, "staple_prime");
-    current->start = staple_sslconf_start(p);
+    if (begin_starting(p)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     current->sslctx = staple_sslctx_make(p);
     for (i = 0; i < sizeof(mutex_names) / sizeof(*mutex_names); i++) {
         if (ap_mutex_register(p, mutex_names[i], NULL, APR_LOCK_DEFAULT, 0)) {
@@ -614,9 +679,11 @@ static int on_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
     current->server = s;
     /* The main server comes first, and then the virtual hosts from the last of
      * the configuration to the first. */
-    staple_config_finish(staple_config_of(s), INT_MIN);
+    staple_config_finish(staple_config_of(s));
+    note_rank(s, INT_MIN);
     for (s = s->next; s; s = s->next) {
-        staple_config_finish(staple_config_own(s, current->server, p), rank--);
+        staple_config_finish(staple_config_of(s));
+        note_rank(s, rank--);
     }
     make_deny_list(current->server, p);
     return OK;
@@ -639,26 +706,9 @@ static apr_status_t open_share(apr_pool_t *p)
     return rv;
 }
 
-/* Values that mod_ssl starts with and that make no sense, of all servers. */
-static apr_array_header_t *collect_notes(const server_rec *s, apr_pool_t *p)
-{
-    apr_array_header_t *all = apr_array_make(p, 1, sizeof(const char *));
-
-    for (; s; s = s->next) {
-        const apr_array_header_t *notes = staple_config_of(s)->notes;
-        int i;
-
-        for (i = 0; notes && i < notes->nelts; i++) {
-            APR_ARRAY_PUSH(all, const char *)
-                = name_text(APR_ARRAY_IDX(notes, i, const char *), p);
-        }
-    }
-    return all;
-}
-
 static void log_notes(const server_rec *s, apr_pool_t *p)
 {
-    const apr_array_header_t *notes = collect_notes(s, p);
+    const apr_array_header_t *notes = staple_config_notes(s, p);
     int i;
 
     for (i = 0; i < notes->nelts; i++) {
@@ -693,7 +743,7 @@ static void prepare_status(const staple_main_conf_t *conf, apr_pool_t *p)
     status->registry = current->registry;
     status->process = current->process;
     status->share = conf->share ? staple_share_name(conf->share) : NULL;
-    status->notes = collect_notes(current->server, p);
+    status->notes = staple_config_notes(current->server, p);
     status->places = staple_status_find_places(p);
     status->may_act = conf->status_actions;
     status->token = staple_status_make_token(p);
@@ -705,13 +755,15 @@ static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
                            apr_pool_t *ptemp)
 {
     apr_status_t rv = staple_generation_make_ring(
-        &current->cache, current->registry, conf, current->server, p, ptemp);
+        &current->cache, current->registry, conf, current->server, p,
+        current->starting);
 
+    end_starting(); /* the refresher does not inherit it */
     if (rv || !current->cache) {
         return rv;
     }
     rv = open_share(p);
-    return rv ? rv : start_refresher(p);
+    return rv ? rv : start_refresher(p, ptemp);
 }
 
 static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
@@ -726,12 +778,12 @@ static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         return OK; /* the dry run touches nothing */
     }
     trace_hook(s, "post_config");
-    log_notes(s, ptemp);
+    log_notes(s, current->starting);
     warn_without_mod_ssl(s);
     staple_sslconf_visit_without_issuer(current->start, s, add_without_issuer,
-                                        ptemp);
+                                        current->starting);
     staple_cert_registry_finish(current->registry);
-    if (staple_generation_log_certs(current->registry, s, ptemp)
+    if (staple_generation_log_certs(current->registry, s, current->starting)
         && conf->must_staple == STAPLE_MUST_REQUIRE) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -9,7 +9,8 @@
  * out here once, in the parent, from the administrator's own files; what comes
  * after only reads. A certificate is taken apart when it comes for the first
  * time, its issuer when the first of its certificates comes, and what is kept
- * of it is text, digests and numbers. No key is decoded here unless two
+ * of it is text, digests and numbers. What only serves to put the registry
+ * together goes when it is finished. No key is decoded here unless two
  * certificates do not seem to belong together.
  *
  * Certificates of a shared host are uploaded by its customers, so every
@@ -31,6 +32,7 @@
 #include <openssl/x509v3.h>
 
 #include "staple_magic.h"
+#include "staple_pool.h"
 #include "staple_x509.h"
 
 /* No CA needs longer URIs; what is longer is not worth the log's room. */
@@ -55,7 +57,7 @@ typedef struct pem_t {
 
 typedef struct issuer_t {
     staple_magic_t magic;
-    pem_t pem; /* in the registry's pool */
+    pem_t pem;
     ASN1_OCTET_STRING *key_id; /* subjectKeyIdentifier; NULL: none */
     staple_ocsp_issuer_t *prepared;
 } issuer_t;
@@ -67,9 +69,9 @@ typedef struct user_t {
     int order; /* in which they came */
 } user_t;
 
-/* A certificate, and what its record is made from. */
+/* What a certificate is made from: not kept when the registry is finished. */
 typedef struct record_t {
-    staple_cert_t cert; /* first: what everybody else sees */
+    staple_cert_t *cert; /* what everybody else sees */
     staple_cert_scope_e scope; /* by what is in the certificate alone */
     const staple_ocsp_subject_t *subject;
     const apr_array_header_t *uris; /* const char *: in it, those that are
@@ -80,25 +82,29 @@ typedef struct record_t {
     apr_array_header_t *users; /* user_t, in the order in which they came */
 } record_t;
 
-_Static_assert(offsetof(record_t, cert) == 0, "a certificate is a record");
-
-static record_t *record_of(staple_cert_t *cert)
-{
-    return (record_t *)cert;
-}
-
 /* Many certificates have the same issuer, responders and directives: of what
  * they have in common there is one. */
 struct staple_cert_registry_t {
     apr_pool_t *pool;
+    apr_array_header_t *list; /* staple_cert_t *; once the registry is finished,
+                                 in order of configuration */
+    apr_hash_t *by_id;        /* STAPLE_ID_LEN bytes to staple_cert_t * */
+
+    /* Until the registry is finished: */
+    apr_pool_t *forming;      /* what is in it is not kept */
     apr_pool_t *scratch;      /* cleared after each call */
     apr_hash_t *texts;        /* texts that many have, by themselves */
     apr_hash_t *lists;        /* apr_array_header_t * of such, by their lines */
     apr_hash_t *policies;     /* staple_cert_policy_t *, by their bytes */
     apr_hash_t *issuers;      /* DER to issuer_t * */
-    apr_array_header_t *list; /* staple_cert_t *, in order of configuration */
-    apr_hash_t *by_id;        /* STAPLE_ID_LEN bytes to staple_cert_t * */
+    apr_array_header_t *records; /* record_t, by the entry of their cert */
 };
+
+static record_t *record_of(const staple_cert_registry_t *registry,
+                           const staple_cert_t *cert)
+{
+    return &APR_ARRAY_IDX(registry->records, cert->entry, record_t);
+}
 
 const char *staple_cert_scope_text(staple_cert_scope_e scope)
 {
@@ -137,14 +143,17 @@ staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
     staple_cert_registry_t *registry = apr_pcalloc(p, sizeof(*registry));
 
     registry->pool = p;
+    staple_pool_make(&p, p, 0, "staple_cert");
+    registry->forming = p;
     registry->list = apr_array_make(p, 8, sizeof(staple_cert_t *));
     registry->by_id = apr_hash_make(p);
     registry->issuers = apr_hash_make(p);
     registry->texts = apr_hash_make(p);
     registry->lists = apr_hash_make(p);
     registry->policies = apr_hash_make(p);
+    registry->records = apr_array_make(p, 8, sizeof(record_t));
     apr_pool_create(&registry->scratch, p);
-    apr_pool_tag(registry->scratch, "staple_cert");
+    apr_pool_tag(registry->scratch, "staple_cert_add");
     return registry;
 }
 
@@ -443,7 +452,7 @@ static apr_status_t release_issuer(void *data)
 
 static issuer_t *make_issuer(staple_cert_registry_t *registry, pem_t pem)
 {
-    apr_pool_t *p = registry->pool;
+    apr_pool_t *p = registry->forming;
     staple_x509_t *x = staple_x509_read(pem.der, (apr_size_t)pem.len);
     issuer_t *issuer;
 
@@ -459,7 +468,7 @@ static issuer_t *make_issuer(staple_cert_registry_t *registry, pem_t pem)
     apr_pool_cleanup_register(p, issuer, release_issuer,
                               apr_pool_cleanup_null);
     if (staple_ocsp_issuer_create(&issuer->prepared, pem.der,
-                                  (apr_size_t)pem.len, p)) {
+                                  (apr_size_t)pem.len, registry->pool)) {
         return NULL;
     }
     apr_hash_set(registry->issuers, issuer->pem.der, issuer->pem.len, issuer);
@@ -479,7 +488,7 @@ static const char *fill_cert(staple_cert_registry_t *registry,
                              pem_t leaf, const issuer_t *issuer)
 {
     apr_pool_t *p = registry->pool, *scratch = registry->scratch;
-    staple_cert_t *cert = &record->cert;
+    staple_cert_t *cert = record->cert;
     staple_ocsp_subject_t *subject;
 
     cert->serial = staple_x509_serial_text(x->body->serial, p);
@@ -597,20 +606,20 @@ int staple_cert_adopt_issuer(staple_cert_t *cert, const unsigned char *der,
 
 /* ----- the registry ----- */
 
-static record_t *make_record(staple_cert_registry_t *registry,
-                             const char *id, apr_size_t id_len)
+static void begin_record(staple_cert_registry_t *registry, record_t *record,
+                         const staple_cert_use_t *use)
 {
-    apr_pool_t *p = registry->pool;
-    record_t *record = apr_pcalloc(p, sizeof(*record));
+    staple_cert_t *cert = apr_pcalloc(registry->pool, sizeof(*cert));
 
-    id_of(id, id_len, record->cert.id);
-    record->cert.slot = -1;
-    record->cert.hosts = keep_list(registry, apr_array_make(
-                             registry->scratch, 0, sizeof(const char *)));
-    record->cert.issuer_slot = -1;
-    record->uris = record->issuer_uris = record->cert.hosts;
-    record->users = apr_array_make(p, 1, sizeof(user_t));
-    return record;
+    id_of(use->id, use->id_len, cert->id);
+    cert->slot = cert->issuer_slot = -1;
+    cert->hosts = keep_list(registry, apr_array_make(
+                                registry->scratch, 0, sizeof(const char *)));
+    cert->is_of_chain = use->is_of_chain;
+    memset(record, 0, sizeof(*record));
+    record->cert = cert;
+    record->uris = record->issuer_uris = cert->hosts;
+    record->users = apr_array_make(registry->forming, 1, sizeof(user_t));
 }
 
 static const apr_array_header_t *one_url(staple_cert_registry_t *registry,
@@ -627,7 +636,7 @@ static const apr_array_header_t *one_url(staple_cert_registry_t *registry,
  * out until all are there: mod_ssl comes from the last host to the first. */
 static void apply_policy(staple_cert_registry_t *registry, record_t *record)
 {
-    staple_cert_t *cert = &record->cert;
+    staple_cert_t *cert = record->cert;
     const char *forced = cert->policy->force_url;
 
     cert->urls = forced ? one_url(registry, forced) : record->uris;
@@ -648,9 +657,10 @@ static void apply_policy(staple_cert_registry_t *registry, record_t *record)
 static void set_first(staple_cert_registry_t *registry, record_t *record,
                       const staple_cert_use_t *use)
 {
-    record->cert.rank = use->rank;
-    record->cert.policy = keep_policy(registry, use->policy,
-                                      record->cert.is_must_staple);
+    staple_cert_t *cert = record->cert;
+
+    cert->rank = use->rank;
+    cert->policy = keep_policy(registry, use->policy, cert->is_must_staple);
     apply_policy(registry, record);
 }
 
@@ -671,40 +681,48 @@ static void add_user(record_t *record, const staple_cert_use_t *use,
     user->host = apr_pstrdup(p, use->host);
 }
 
-static void enter(staple_cert_registry_t *registry, record_t *record)
+static staple_cert_t *enter(staple_cert_registry_t *registry,
+                            const record_t *record)
 {
-    staple_cert_t *cert = &record->cert;
+    staple_cert_t *cert = record->cert;
 
     cert->entry = registry->list->nelts;
+    APR_ARRAY_PUSH(registry->records, record_t) = *record;
     APR_ARRAY_PUSH(registry->list, staple_cert_t *) = cert;
     apr_hash_set(registry->by_id, cert->id, STAPLE_ID_LEN, cert);
+    return cert;
+}
+
+static staple_cert_t *add_new(staple_cert_registry_t *registry,
+                              const staple_cert_use_t *use,
+                              const char **reason)
+{
+    record_t record;
+
+    begin_record(registry, &record, use);
+    *reason = describe_pem(registry, &record, use->pem);
+    return *reason ? NULL : enter(registry, &record);
 }
 
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const staple_cert_use_t *use,
                                const char **reason)
 {
-    record_t *record = record_of(staple_cert_find(registry, use->id,
-                                                  use->id_len));
-    int is_new = !record;
+    staple_cert_t *known = staple_cert_find(registry, use->id, use->id_len);
+    staple_cert_t *cert = known;
 
     *reason = NULL;
-    if (is_new) {
-        record = make_record(registry, use->id, use->id_len);
-        *reason = describe_pem(registry, record, use->pem);
-        apr_pool_clear(registry->scratch);
-        if (*reason) {
-            return NULL;
-        }
-        record->cert.is_of_chain = use->is_of_chain;
-        enter(registry, record);
+    if (!cert) {
+        cert = add_new(registry, use, reason);
     }
-    if (is_new || use->rank < record->cert.rank) {
-        set_first(registry, record, use);
-        apr_pool_clear(registry->scratch);
+    if (cert && (!known || use->rank < cert->rank)) {
+        set_first(registry, record_of(registry, cert), use);
     }
-    add_user(record, use, registry->pool);
-    return &record->cert;
+    if (cert) {
+        add_user(record_of(registry, cert), use, registry->pool);
+    }
+    apr_pool_clear(registry->scratch);
+    return cert;
 }
 
 /* ----- its end ----- */
@@ -778,7 +796,19 @@ static void list_hosts(record_t *record, apr_pool_t *p)
         APR_ARRAY_PUSH(hosts, const char *)
             = APR_ARRAY_IDX(users, i, user_t).host;
     }
-    record->cert.hosts = hosts;
+    record->cert->hosts = hosts;
+}
+
+/* What grew while the certificates came, in the size that it has now. */
+static void keep_index(staple_cert_registry_t *registry)
+{
+    apr_pool_t *p = registry->pool;
+    apr_array_header_t *list = apr_array_make(p, registry->list->nelts,
+                                              sizeof(staple_cert_t *));
+
+    apr_array_cat(list, registry->list);
+    registry->list = list;
+    registry->by_id = apr_hash_copy(p, registry->by_id);
 }
 
 void staple_cert_registry_finish(staple_cert_registry_t *registry)
@@ -787,8 +817,14 @@ void staple_cert_registry_finish(staple_cert_registry_t *registry)
 
     qsort(registry->list->elts, (apr_size_t)registry->list->nelts,
           sizeof(staple_cert_t *), by_rank);
-    for (i = 0; i < registry->list->nelts; i++) {
-        list_hosts(record_of(APR_ARRAY_IDX(registry->list, i,
-                                           staple_cert_t *)), registry->pool);
+    for (i = 0; i < registry->records->nelts; i++) {
+        list_hosts(&APR_ARRAY_IDX(registry->records, i, record_t),
+                   registry->pool);
     }
+    keep_index(registry);
+    apr_pool_destroy(registry->forming);
+    registry->forming = registry->scratch = NULL;
+    registry->records = NULL;
+    registry->texts = registry->lists = registry->policies = NULL;
+    registry->issuers = NULL;
 }

@@ -21,6 +21,7 @@
 #include "staple_cert.h"
 #include "staple_magic.h"
 #include "staple_rules.h"
+#include "staple_text.h"
 #include "staple_value.h"
 
 extern module AP_MODULE_DECLARE_DATA staple_module;
@@ -55,7 +56,6 @@ void *staple_config_create(apr_pool_t *p, server_rec *s)
     staple_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     conf->main = s->is_virtual ? NULL : make_main(p);
-    conf->rank = STAPLE_UNSET;
     conf->use_stapling = STAPLE_UNSET;
     conf->skew = STAPLE_UNSET;
     conf->max_age = STAPLE_UNSET;
@@ -87,7 +87,6 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
     staple_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     MERGE_PTR(main);
-    MERGE(rank);
     MERGE(use_stapling);
     MERGE(skew);
     MERGE(max_age);
@@ -112,7 +111,7 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
 #define DEFAULT_PTR(record, field, value) \
     if (!(record)->field) (record)->field = (value)
 
-void staple_config_finish(staple_server_conf_t *conf, int rank)
+void staple_config_finish(staple_server_conf_t *conf)
 {
     DEFAULT(conf->main, cache_grow, 1);
     DEFAULT(conf->main, chain, 0);
@@ -122,7 +121,6 @@ void staple_config_finish(staple_server_conf_t *conf, int rank)
     DEFAULT_PTR(conf->main, share, conf->main->cache_share);
     DEFAULT(conf->main, status_actions, 0);
 
-    DEFAULT(conf, rank, rank);
     DEFAULT(conf, use_stapling, 0);
     DEFAULT(conf, skew, STAPLE_RULES_SKEW);
     /* max_age stays unset: no limit */
@@ -142,19 +140,39 @@ staple_server_conf_t *staple_config_of(const server_rec *s)
     return ap_get_module_config(s->module_config, &staple_module);
 }
 
-staple_server_conf_t *staple_config_own(server_rec *s,
-                                        const server_rec *main_server,
+/* Names come from customers on a shared host, and the log may be JSON. */
+static const char *printable(const char *note, apr_pool_t *p)
+{
+    apr_size_t len = strlen(note);
+
+    return staple_text_name(note, len, len, p);
+}
+
+static void add_notes(apr_array_header_t *all,
+                      const apr_array_header_t *notes, apr_pool_t *p)
+{
+    int i;
+
+    for (i = 0; notes && i < notes->nelts; i++) {
+        APR_ARRAY_PUSH(all, const char *)
+            = printable(APR_ARRAY_IDX(notes, i, const char *), p);
+    }
+}
+
+apr_array_header_t *staple_config_notes(const server_rec *main_server,
                                         apr_pool_t *p)
 {
-    staple_server_conf_t *conf = staple_config_of(s);
+    apr_array_header_t *all = apr_array_make(p, 1, sizeof(const char *));
+    const staple_server_conf_t *global = staple_config_of(main_server);
+    const server_rec *s;
 
-    if (conf == staple_config_of(main_server)) {
-        conf = apr_pmemdup(p, conf, sizeof(*conf));
-        conf->rank = STAPLE_UNSET;
-        conf->notes = NULL;
-        ap_set_module_config(s->module_config, &staple_module, conf);
+    add_notes(all, global->notes, p);
+    for (s = main_server->next; s; s = s->next) {
+        if (staple_config_of(s) != global) {
+            add_notes(all, staple_config_of(s)->notes, p);
+        }
     }
-    return conf;
+    return all;
 }
 
 /* ----- rules and setters ----- */

@@ -24,7 +24,8 @@
 
 #include "fetch/fetch_int.h"
 
-#include <apr_allocator.h>
+#include "staple_pool.h"
+
 #include <apr_strings.h>
 
 /* Shorter than the keep-alive of most servers, so that few are stale. */
@@ -339,27 +340,6 @@ void staple_fetch_destroy(staple_fetch_t *fetch)
     apr_pool_destroy(fetch->pool);
 }
 
-/* A pool with an allocator of its own: nobody else takes its lock, and what
- * exchanges give back is there for the next ones. */
-static apr_status_t make_pool(apr_pool_t **pool, apr_pool_t *parent)
-{
-    apr_allocator_t *allocator;
-    apr_status_t rv;
-
-    rv = apr_allocator_create(&allocator);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    apr_allocator_max_free_set(allocator, FREE_MAX);
-    rv = apr_pool_create_ex(pool, parent, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, *pool);
-    return APR_SUCCESS;
-}
-
 /* What the engine waits with. */
 static apr_status_t init_waiting(staple_fetch_t *fetch)
 {
@@ -385,7 +365,7 @@ apr_status_t staple_fetch_create(staple_fetch_t **made,
     apr_pool_t *pool;
     apr_status_t rv;
 
-    rv = make_pool(&pool, p);
+    rv = staple_pool_make(&pool, p, FREE_MAX, "staple_fetch");
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -267,7 +267,8 @@ static apr_status_t on_pool_end(void *data)
 
 apr_status_t staple_process_start(staple_process_t **processp,
                                   const staple_process_work_t *given,
-                                  server_rec *s, apr_pool_t *p)
+                                  server_rec *s, apr_pool_t *p,
+                                  apr_pool_t *ptemp)
 {
     staple_process_t *process = apr_pcalloc(p, sizeof(*process));
     apr_status_t rv = staple_process_make_board(process);
@@ -280,8 +281,10 @@ apr_status_t staple_process_start(staple_process_t **processp,
     process->server = s;
     process->parent = getpid();
     process->pool = p;
+    process->ptemp = ptemp;
     *processp = process; /* the work may ask for it in the fork */
     apr_pool_pre_cleanup_register(p, process, on_pool_end);
     fork_one(process);
+    process->ptemp = NULL; /* of this fork alone */
     return APR_SUCCESS;
 }

@@ -82,6 +82,15 @@ typedef struct staple_cert_t {
     unsigned char id[STAPLE_ID_LEN];
     int slot;                  /* its place in the ring, set once the ring is
                                   there; -1: none */
+    int issuer_slot;           /* the issuer's place in the ring, as slot */
+    staple_cert_scope_e scope;
+    int is_must_staple;        /* TLS feature status_request (RFC 7633) */
+    int is_of_chain;           /* it is no site's own, but a CA's, that is sent
+                                  behind the certificates of its hosts */
+    int urls_refused;          /* URIs of the certificate that are left out: no
+                                  URIs, over 1 KB, or behind the eighth */
+    int rank;                  /* of its first virtual host */
+    int entry;                 /* how many certificates came before it */
     const char *name;          /* first DNS name, else common name, else
                                   serial */
     const char *subject_dn;    /* RFC 2253 */
@@ -89,10 +98,6 @@ typedef struct staple_cert_t {
     const char *serial;        /* hexadecimal */
     const char *key_type;      /* "RSA 2048", "EC 256", "ED25519 253" */
     apr_time_t not_after;
-    int is_must_staple;        /* TLS feature status_request (RFC 7633) */
-    int is_of_chain;           /* it is no site's own, but a CA's, that is sent
-                                  behind the certificates of its hosts */
-    staple_cert_scope_e scope;
     const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES; NULL
                                   too where the issuer is to be fetched, until
                                   staple_cert_adopt_issuer */
@@ -100,21 +105,16 @@ typedef struct staple_cert_t {
                                   certificate is, as the certificate says
                                   (caIssuers); empty: it does not say, or
                                   the issuer is known */
-    int issuer_slot;           /* the issuer's place in the ring, as slot */
     const unsigned char *leaf; /* the DER of the certificate; NULL: the issuer
                                   is known */
     apr_size_t leaf_len;
     const apr_array_header_t *urls; /* const char *: the responders in order */
-    int urls_refused;          /* URIs of the certificate that are left out: no
-                                  URIs, over 1 KB, or behind the eighth */
     const apr_array_header_t *hosts; /* const char *: virtual hosts,
                                   "name:port", in order of configuration; empty
                                   until the registry is finished */
-    int rank;                  /* of that one */
-    struct server_rec *server; /* the same one, in whose error log the
+    struct server_rec *server; /* the first of them, in whose error log the
                                   certificate is spoken of; NULL: not known */
-    int entry;                 /* how many certificates came before it */
-    const staple_cert_policy_t *policy; /* of the first virtual host; many have
+    const staple_cert_policy_t *policy; /* of that one; many certificates have
                                   the same one */
 } staple_cert_t;
 
@@ -156,7 +156,8 @@ staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const staple_cert_use_t *use,
                                const char **reason);
 
-/** Nothing more is added: put the list in the order of the configuration. */
+/** Nothing more is added, by nobody: put the list in the order of the
+ * configuration, and give back what only adding takes. */
 void staple_cert_registry_finish(staple_cert_registry_t *registry);
 
 /** The id under which the ring keeps the issuer of a certificate whose issuer

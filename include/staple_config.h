@@ -68,8 +68,6 @@ typedef struct staple_main_conf_t {
 typedef struct staple_server_conf_t {
     staple_main_conf_t *main;    /* shared by all; NULL in a virtual host's
                                     record until it is merged */
-    int rank;                    /* the server's place in the configuration, set
-                                    by staple_config_finish */
     int use_stapling;            /* SSLUseStapling */
     apr_interval_time_t skew;    /* SSLStaplingResponseTimeSkew */
     apr_interval_time_t max_age; /* SSLStaplingResponseMaxAge; unset:
@@ -101,21 +99,15 @@ extern const command_rec staple_config_commands[];
 void *staple_config_create(apr_pool_t *p, server_rec *s);
 void *staple_config_merge(apr_pool_t *p, void *base, void *add);
 
-/**
- * Put the defaults where nothing was set; once per server, before use.
- * @param rank the server's place in the configuration, smallest first
- */
-void staple_config_finish(staple_server_conf_t *conf, int rank);
+/** Put the defaults where nothing was set; for each server, before use. */
+void staple_config_finish(staple_server_conf_t *conf);
 
-/** The record of a server. */
+/** The record of a server. httpd lets a virtual host without a directive of
+ * ours have the main server's. */
 staple_server_conf_t *staple_config_of(const server_rec *s);
 
-/**
- * The same, for a virtual host to be told from others: httpd lets one without a
- * directive of ours have the main server's record; it gets a copy in p.
- */
-staple_server_conf_t *staple_config_own(server_rec *s,
-                                        const server_rec *main_server,
+/** The notes of all servers, each once: const char *, printable. */
+apr_array_header_t *staple_config_notes(const server_rec *main_server,
                                         apr_pool_t *p);
 
 #ifdef __cplusplus

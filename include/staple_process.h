@@ -78,11 +78,14 @@ typedef struct staple_process_t staple_process_t;
  *        it gets
  * @param p the pool of the generation (pconf): when it is cleared the refresher
  *        ends, within a second or so, whatever state it is in
+ * @param ptemp the pool of post_config of that name, which the parent destroys
+ *        next; the refresher does the same. Nothing of the work may be in it.
  * @return APR_SUCCESS, or why there is no memory for its heartbeat
  */
 apr_status_t staple_process_start(staple_process_t **process,
                                   const staple_process_work_t *work,
-                                  server_rec *s, apr_pool_t *p);
+                                  server_rec *s, apr_pool_t *p,
+                                  apr_pool_t *ptemp);
 
 /** Look after it; in the monitor hook, that is about every ten seconds. */
 void staple_process_supervise(staple_process_t *process);

@@ -76,6 +76,7 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
 
 typedef struct staple_sslconf_start_t staple_sslconf_start_t;
 
+/** @param p lives until all were visited */
 staple_sslconf_start_t *staple_sslconf_start(apr_pool_t *p);
 
 /** In the hook ssl_add_cert_files, after all others.

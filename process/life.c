@@ -11,6 +11,9 @@
 
 #include "process_int.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -119,6 +122,21 @@ static void wait_a_moment(void)
     if (!is_told_to_end) {
         poll(NULL, 0, IDLE_MSEC);
     }
+}
+
+/* The parent destroys this pool as soon as post_config is over; what is in it
+ * would stay here for ever, and is more than this process needs for everything
+ * else: mod_ssl has written each certificate there as PEM. */
+static void give_back_memory(staple_process_t *process)
+{
+    if (process->ptemp) {
+        apr_allocator_max_free_set(apr_pool_allocator_get(process->ptemp), 1);
+        apr_pool_destroy(process->ptemp);
+        process->ptemp = NULL;
+    }
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 /* ----- until when ----- */
@@ -241,6 +259,7 @@ void staple_process_live(staple_process_t *process)
     set_name();
     set_signals();
     ap_close_listeners();
+    give_back_memory(process);
     status = become_user(process);
     hide_memory();
     tie_to_parent();

@@ -68,6 +68,7 @@ struct staple_process_t {
 
     /* of the parent */
     apr_pool_t *pool;        /* the generation's */
+    apr_pool_t *ptemp;       /* of the start; NULL: it is gone */
     apr_pool_t *watch;       /* of httpd's record of proc; NULL: none */
     apr_proc_t proc;         /* pid 0: none is running */
     apr_time_t forked;       /* when; monotonic */

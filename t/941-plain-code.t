@@ -186,8 +186,14 @@ sub wide_lines
 {
     my ($path) = @_;
 
+    my @wide;
+
     open(my $in, '<', "$top/$path") or die "$path: $!";
-    return map { chomp; length > 80 ? $. : () } <$in>;
+    while (my $line = <$in>) {
+        chomp $line;
+        push @wide, $. if length $line > 80;
+    }
+    return @wide;
 }
 
 # The numbers that structs are known by.

@@ -110,9 +110,10 @@ static void check(const staple_cert_t *cert)
 static void check_list(staple_cert_registry_t *registry,
                        const staple_cert_t *cert)
 {
-    const apr_array_header_t *list = staple_cert_list(registry);
+    const apr_array_header_t *list;
 
     staple_cert_registry_finish(registry);
+    list = staple_cert_list(registry);
     require(list->nelts == 1 + (cert != NULL));
     require(!cert || APR_ARRAY_IDX(list, 0, staple_cert_t *) == cert);
     require(staple_cert_count_stapled(registry) <= (apr_size_t)list->nelts);

@@ -372,7 +372,7 @@ static void test_order(void)
     };
     staple_cert_registry_t *registry = staple_cert_registry_make(pool);
     pki_id_t leaf = make_leaf("order", NULL);
-    const apr_array_header_t *list = staple_cert_list(registry);
+    const apr_array_header_t *list;
     char order[5] = "";
     const char *reason;
     staple_cert_t *cert;
@@ -388,6 +388,7 @@ static void test_order(void)
                 &reason);
     }
     staple_cert_registry_finish(registry);
+    list = staple_cert_list(registry);
     for (i = 0; i < 4 && (int)i < list->nelts; i++) {
         order[i] = (char)APR_ARRAY_IDX(list, i, staple_cert_t *)->id[0];
     }

@@ -131,7 +131,7 @@ static staple_server_conf_t *effective(const char *name, const char *in_main,
         set(&add, name, in_host);
     }
     conf = staple_config_merge(pool, base.conf, add.conf);
-    staple_config_finish(conf, 7);
+    staple_config_finish(conf);
     conf->main = NULL; /* differs by address; looked at on its own */
     return conf;
 }
@@ -234,7 +234,7 @@ static void test_main(void)
        && set(&add, "StapleFetchConcurrency", "7") != NULL
        && set(&add, "StapleCacheGrow", "on") != NULL,
        "directives of the main server are refused in a virtual host");
-    staple_config_finish(base.conf, 7);
+    staple_config_finish(base.conf);
     ok(base.conf->main->cache_grow == 0
        && base.conf->main->fetch_concurrency == 7,
        "defaults leave alone what was set");
@@ -281,20 +281,20 @@ static void test_last_cache(void)
     ok(!base.conf->main->cache.path && base.conf->main->cache.size
                                        == STAPLE_CACHE_SIZE_DEFAULT,
        "a provider after a ring: the ring's path and size are forgotten");
-    staple_config_finish(base.conf, 7);
+    staple_config_finish(base.conf);
     ok(base.conf->main->share == base.conf->main->cache_share
        && base.conf->main->share, "and the provider is the share");
 
     base = make_host(0);
     set(&base, "SSLStaplingCache", "memcache:host");
     set(&base, "SSLStaplingCache", "shmcb:logs/ring(128000)");
-    staple_config_finish(base.conf, 7);
+    staple_config_finish(base.conf);
     ok(!base.conf->main->share, "a ring after a provider: no share");
 
     base = make_host(0);
     set(&base, "StapleShare", "memcache:one");
     set(&base, "SSLStaplingCache", "memcache:two");
-    staple_config_finish(base.conf, 7);
+    staple_config_finish(base.conf);
     ok(base.conf->main->share != base.conf->main->cache_share,
        "what StapleShare says stays");
 }
