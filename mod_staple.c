@@ -73,7 +73,7 @@ static const char *const mutex_names[] = {
 
 /* StapleWarmup where it is not set. */
 #define WARMUP apr_time_from_msec(500)
-#define WARMUP_MUST_STAPLE apr_time_from_sec(5)
+#define WARMUP_LONGER apr_time_from_sec(5)
 
 /* What belongs to this generation of the server: all that a configuration
  * pass builds, in pconf, and in the refresher what that adds. */
@@ -398,7 +398,7 @@ static staple_refresh_warmup_t warmup_of(const staple_main_conf_t *global)
     staple_refresh_warmup_t warmup;
 
     warmup.usual = is_set ? global->warmup : WARMUP;
-    warmup.must_staple = is_set ? global->warmup : WARMUP_MUST_STAPLE;
+    warmup.longer = is_set ? global->warmup : WARMUP_LONGER;
     return warmup;
 }
 

@@ -42,8 +42,8 @@ typedef struct staple_main_conf_t {
     int cache_grow;             /* StapleCacheGrow */
     int chain;                  /* StapleChain */
     int fetch_concurrency;      /* StapleFetchConcurrency */
-    apr_interval_time_t warmup; /* StapleWarmup; unset: 500ms, or 5s for a
-                                   must-staple certificate */
+    apr_interval_time_t warmup; /* StapleWarmup; unset: 500ms, or 5s for what
+                                   is must-staple or out of the file */
     staple_deny_t *deny;  /* StapleDenyResponder; NULL: unset, until
                              check_config puts the default there */
     const char *const *message_cmd; /* StapleMessageCmd: a program's absolute

@@ -84,8 +84,10 @@ void staple_refresh_end(staple_refresh_t *refresh);
 /** For how long after a generation's beginning a child waits for responses
  * before its first accept. */
 typedef struct staple_refresh_warmup_t {
-    apr_interval_time_t usual;       /* for a certificate, */
-    apr_interval_time_t must_staple; /* and for one that is must-staple */
+    apr_interval_time_t usual;  /* for a certificate, */
+    apr_interval_time_t longer; /* and for one that is must-staple, or whose
+                                   response came from the file and is not
+                                   verified yet */
 } staple_refresh_warmup_t;
 
 /**

@@ -43,6 +43,15 @@ typedef struct work_t {
     apr_thread_mutex_t *mutex;   /* one thread at a time writes the ring */
 } work_t;
 
+static int is_pending(const staple_cache_t *cache, const staple_cert_t *cert)
+{
+    unsigned char none[1];
+    apr_size_t len;
+
+    return staple_cache_read_pending(cache, cert->slot, none, 0, &len, NULL)
+           == APR_ENOSPC;
+}
+
 static int is_pending_true(const staple_refresh_t *refresh, int thread,
                            const staple_cert_t *cert,
                            unsigned char buf[STAPLE_CACHE_DER_MAX])
@@ -113,16 +122,13 @@ static void collect_pending(work_t *work, int are_must_staple)
 {
     const staple_refresh_conf_t *conf = &work->refresh->conf;
     const apr_array_header_t *list = staple_cert_list(conf->registry);
-    unsigned char none[1];
-    apr_size_t len;
     int i;
 
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->slot >= 0 && cert->is_must_staple == are_must_staple
-            && staple_cache_read_pending(conf->cache, cert->slot, none, 0,
-                                         &len, NULL) == APR_ENOSPC
+            && is_pending(conf->cache, cert)
             && !is_set_aside(conf, cert->slot)) {
             work->certs[work->count++] = cert;
         }
@@ -215,17 +221,18 @@ static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
     return state.last_attempt < since;
 }
 
-/* Whether the warm-up waits for a certificate. A clock that was set back since
- * it began ends it. */
+/* Whether the warm-up waits for a certificate: for longer where what is pending
+ * needs a processor and nobody's answer. A clock that was set back since it
+ * began ends it. */
 static int holds_up(const staple_cache_t *cache, const staple_cert_t *cert,
                     const staple_refresh_warmup_t *warmup, apr_time_t since)
 {
     apr_interval_time_t age = apr_time_now() - since;
 
-    return age >= 0
-           && age < (cert->is_must_staple ? warmup->must_staple
-                                          : warmup->usual)
-           && is_awaited(cache, cert, since);
+    return age >= 0 && is_awaited(cache, cert, since)
+           && (age < warmup->usual
+               || (age < warmup->longer
+                   && (cert->is_must_staple || is_pending(cache, cert))));
 }
 
 /* From a certificate on; what was settled once stays so. */

@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -44,5 +45,29 @@ is(first('slow 60000', $leaf, 'StapleWarmup 0'), 'none',
 
 is(first('http 500', $must, 'StapleWarmup 10min'), 'none',
    'where the responder fails, the first failure ends the wait');
+
+# What the file brought needs a processor, and nobody's answer: it is waited for
+# longer, too.
+SKIP: {
+    my $preload = build_dir() . '/t/tools/.libs/birth.so';
+
+    skip "no $preload", 1 if !-e $preload;
+    my $birth = write_file('birth', "well\n");
+    my $httpd = Staple::Httpd->new(
+        conf => stapling(), vhosts => [{ cert => $leaf }],
+        preload => [$preload], env => { STAPLE_BIRTH => $birth });
+
+    $responder->good;
+    $httpd->start;
+    wait_for_staple($httpd, 'good');
+    ok($httpd->stop, 'httpd stops in good order');
+    $responder->tell('refuse');
+    write_file('birth', "late\n");
+    $httpd->start;
+    is(handshake($httpd)->{staple}, 'good',
+       'a refresher that begins late, and a file: the first is stapled');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/\[staple:(?:warn|crit)\]/);
+}
 
 done_testing;

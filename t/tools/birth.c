@@ -6,6 +6,7 @@
  * does. STAPLE_BIRTH is a file; its first word says what happens then:
  *
  *   hang         nothing, for ever, as if a lock was held at the fork
+ *   late         nothing for a second and a half, as on a very busy machine
  *   die          the process ends
  *   privileged   setuid() says yes, and does nothing
  *
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sys/prctl.h>
@@ -69,6 +71,9 @@ static void be_born(const char *path)
     read_word(path, word);
     if (!strcmp(word, "die")) {
         _exit(1);
+    }
+    if (!strcmp(word, "late")) {
+        nanosleep(&(struct timespec){ 1, 500000000 }, NULL);
     }
     while (!strcmp(word, "hang")) {
         pause();
