@@ -60,6 +60,14 @@ static int refuse_query(request_rec *r, const char *wrong)
         staple_status_queries(r->pool), NULL));
 }
 
+int staple_status_no_actions(request_rec *r)
+{
+    return staple_status_answer(r, HTTP_FORBIDDEN, "Actions are switched off; "
+                                "StapleStatusActions on allows them, and never "
+                                "where a .htaccess file has a part in the "
+                                "request.");
+}
+
 int staple_status_no_such_certificate(request_rec *r)
 {
     return staple_status_answer(r, HTTP_NOT_FOUND, "There is no certificate "
@@ -120,9 +128,7 @@ static int send_metrics(request_rec *r, const moment_t *moment,
 static int send_token(request_rec *r, const staple_status_conf_t *conf)
 {
     if (!conf->may_act || !conf->token) {
-        return staple_status_answer(r, HTTP_FORBIDDEN, "Actions are switched "
-                                    "off; StapleStatusActions on allows "
-                                    "them.");
+        return staple_status_no_actions(r);
     }
     return staple_status_answer(r, HTTP_OK, conf->token);
 }
@@ -236,12 +242,27 @@ static int handle_get(request_rec *r, const staple_status_conf_t *conf)
     return send_view(r, staple_status_gather(r, conf, &query), cert, &query);
 }
 
+/* Whether a .htaccess file has a part in the request. It may be a customer's,
+ * who has made a page of his own of what is everybody's. */
+static int has_htaccess(const request_rec *r)
+{
+    const struct htaccess_result *at = r->htaccess;
+
+    while (at && !at->htaccess) { /* a directory without one is in it, too */
+        at = at->next;
+    }
+    return at != NULL;
+}
+
 int staple_status_handle(request_rec *r, const staple_status_conf_t *conf)
 {
+    staple_status_conf_t here = *conf;
+
+    here.may_act = conf->may_act && !has_htaccess(r);
     ap_allow_methods(r, REPLACE_ALLOW, "GET", "POST", NULL);
     if (r->method_number == M_GET) {
-        return handle_get(r, conf);
+        return handle_get(r, &here);
     }
-    return r->method_number == M_POST ? staple_status_act(r, conf)
+    return r->method_number == M_POST ? staple_status_act(r, &here)
                                       : HTTP_METHOD_NOT_ALLOWED;
 }

@@ -158,9 +158,7 @@ int staple_status_act(request_rec *r, const staple_status_conf_t *conf)
     int rv;
 
     if (!conf->may_act) {
-        return staple_status_answer(r, HTTP_FORBIDDEN, "Actions are switched "
-                                    "off; StapleStatusActions on allows "
-                                    "them.");
+        return staple_status_no_actions(r);
     }
     if (!is_from_here(r)) {
         return staple_status_answer(r, HTTP_FORBIDDEN, "This form was sent by "

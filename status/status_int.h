@@ -127,6 +127,9 @@ void staple_status_set_headers(request_rec *r, const char *type);
 /** An answer that is words, as plain text. */
 int staple_status_answer(request_rec *r, int status, const char *text);
 
+/** The answer where nothing may be asked for or dropped. */
+int staple_status_no_actions(request_rec *r);
+
 /** The answer where an id is no certificate's. */
 int staple_status_no_such_certificate(request_rec *r);
 

@@ -119,7 +119,8 @@ is(wait_for_staple($httpd, 'none', name => 'must.test')->{staple}, 'none',
 $responder->tell('clear');
 $status->act('refresh', $must_id);
 
-# Without a browser's headers, as a script does it.
+# Whoever may open the page, as a program on this host where it is Require local,
+# needs no browser.
 is($status->act('refresh', $id, headers => {
        Origin => undef, 'Sec-Fetch-Site' => undef })->{status}, 303,
    'a script may do it too');
@@ -136,5 +137,31 @@ like($httpd->error_log, qr/$which: its response is dropped on the status page/,
      'the log says what was done');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:warn\]/, qr/STP0203: must\.test/);
+
+# A page that a customer makes of his own directory: it reads, and does nothing.
+($httpd, $status) = server('StapleStatusActions on',
+    '<Directory {dir}/htdocs>', 'AllowOverride FileInfo', '</Directory>');
+my $own = $httpd->dir . '/htdocs/customer';
+mkdir $own or die "$own: $!\n";
+write_file("$own/.htaccess", "SetHandler staple-status\n");
+chmod 0755, $own;
+chmod 0644, "$own/.htaccess";
+($token) = $status->page('token') =~ /^(\w+)$/;
+like($token, qr/^\w{32}$/, 'the page of the server has a token');
+is($status->ask('json', path => '/customer/x')->{status}, 200,
+   'a .htaccess file makes a page, as with mod_status');
+unlike($status->ask("id=$id", path => '/customer/x')->{body}, qr/<form/,
+       '... without buttons');
+is($status->ask('token', path => '/customer/x')->{status}, 403,
+   '... or a token');
+my %form = (method => 'POST', body => "action=forget&id=$id&token=$token",
+    headers => { 'Content-Type' => 'application/x-www-form-urlencoded' });
+$answer = $status->ask(undef, path => '/customer/x', %form);
+is($answer->{status}, 403, '... where nothing can be dropped');
+like($answer->{body}, qr/\.htaccess/, '... and says why');
+is(handshake($httpd)->{staple}, 'good', '... nor is it');
+is($status->ask(undef, %form)->{status}, 303, "the server's own page can");
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/\[staple:warn\]/, qr/STP0203/);
 
 done_testing;
