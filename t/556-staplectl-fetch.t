@@ -28,7 +28,10 @@ sub is_good
                            $leaf->{issuer}, '-cert', $leaf->{cert}, '-CAfile',
                            $ca->root, '-verify_other', $leaf->{issuer},
                            '-no_nonce');
-    return $out =~ /verify OK/i && $out =~ /: good/;
+    my $is_good = $out =~ /verify OK/i && $out =~ /: good/;
+
+    diag("$file:\n$out") if !$is_good;
+    return $is_good;
 }
 
 sub files

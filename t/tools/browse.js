@@ -44,6 +44,7 @@ async function browse(browser, { name, width, scheme }) {
         viewport: { width, height: 850 },
     });
     const page = await context.newPage();
+    page.setDefaultTimeout(120000); // a busy machine
     const strangers = [], complaints = [];
     const picture = async (what) => pictures && page.screenshot({
         path: `${pictures}/${what}-${width}-${scheme}.png`, fullPage: true });
@@ -91,16 +92,14 @@ async function browse(browser, { name, width, scheme }) {
     await page.click('button:has-text("Forget the response")');
     say((await page.locator('[role=status]').innerText())
         .includes('was dropped'), `${name}: forget`);
+    for (let i = 0; i < 100
+         && !await page.locator('text=Download').count(); i++) {
+        await page.waitForTimeout(50);
+        await page.reload();
+    }
     const [download] = await Promise.all([
         page.waitForEvent('download'),
-        (async () => {
-            for (let i = 0; i < 100
-                 && !await page.locator('text=Download').count(); i++) {
-                await page.waitForTimeout(50);
-                await page.reload();
-            }
-            await page.click('text=Download');
-        })(),
+        page.click('text=Download'),
     ]);
     say(/\.der$/.test(download.suggestedFilename()), `${name}: the DER`);
     await page.click('text=All certificates');
