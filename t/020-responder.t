@@ -121,7 +121,7 @@ for (@transports) {
 
     $responder->only($command);
     # where the client is to give up, what it gets before has time to come
-    local $patience = $status != 28 ? 10 : $expected eq qr/^$/ ? 0.5 : 2;
+    local $patience = $status != 28 ? 10 : $expected eq qr/^$/ ? 0.5 : 5;
     ($exit, $out) = post();
     is($exit, $status, "$command: curl's exit status");
     like($out, $expected, "$command: the answer");
@@ -143,8 +143,8 @@ is((post())[0], 7, 'refuse: curl cannot connect');
 $responder->tell('listen');
 is((post())[0], 0, 'listen: it can again');
 
-# Ten answers of 300 ms each take far less than three seconds together.
-$responder->tell('reset-counters | slow 300');
+# Ten answers of three seconds each are at work beside each other.
+$responder->tell('reset-counters | slow 3000');
 run('curl', '-s', '--parallel', '--parallel-immediate', '--parallel-max', 10,
     '--data-binary', "\@$request", '-o', '/dev/null',
     $responder->url('/[1-10]'));

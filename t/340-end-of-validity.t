@@ -6,64 +6,72 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Answer;
 
 use Time::HiRes qw(time);
-use Time::Local qw(timegm);
 
 my $ca = Staple::CA->new;
-my $responder = Staple::Responder->new($ca);
-my $leaf = $ca->leaf(ocsp => $responder->url);
+my ($working, $failing) = map { Staple::Responder->new($ca) } 1 .. 2;
+my $renewed = $ca->leaf(name => 'renewed.test', ocsp => $working->url);
+my $ending = $ca->leaf(name => 'ending.test', ocsp => $failing->url);
 my $httpd = Staple::Httpd->new(
     conf   => stapling('SSLStaplingErrorCacheTimeout 1'),
-    vhosts => [{ cert => $leaf }]);
-my %month;
+    vhosts => [{ cert => $renewed }, { cert => $ending }]);
 
-@month{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = 0 .. 11;
+# One handshake: the nextUpdate of what was stapled, 0 if nothing was; and notes
+# what had ended before the handshake began.
+my $stale;
 
-# "Nov 21 07:07:14 2026 GMT" as seconds since 1970.
-sub moment
+sub end_of_staple
 {
-    my ($mon, $day, $h, $m, $s, $year) =
-        $_[0] =~ /^(\w+) +(\d+) (\d+):(\d+):(\d+) (\d+) GMT/ or return 0;
+    my ($name) = @_;
+    my $began = int time;
+    my $got = handshake($httpd, name => $name);
+    my $end = $got->{staple} eq 'good' ? moment($got->{next_update}) : 0;
 
-    return timegm($s, $m, $h, $day, $month{$mon}, $year);
+    $stale++ if $end && $end < $began;
+    return $end;
 }
 
-$responder->tell('validity -1 12');
+# One that ends twelve seconds after it was signed, and is not renewed.
+$failing->tell('validity -1 12');
+# Those of half a minute are asked for anew after seven or eight seconds, long
+# before they end.
+$working->tell('validity -30 30');
 $httpd->start;
-is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'a response of 12 s');
+is(wait_for_staple($httpd, 'good', name => 'renewed.test')->{staple}, 'good',
+   'one response that will be renewed');
+is(wait_for_staple($httpd, 'good', name => 'ending.test')->{staple}, 'good',
+   'and one that will not');
+$failing->tell('refuse');
 
-my (%seen, $missing, $stale);
-my $end = time + 18;
-while (time < $end) {
-    my $began = time;
-    my $got = handshake($httpd);
+my ($last, $given_up) = (0, 0);
+ok(wait_for(sub {
+       my $end = end_of_staple('ending.test');
 
-    if ($got->{staple} ne 'good') { $missing++; next }
-    $seen{ $got->{next_update} } = 1;
-    $stale++ if moment($got->{next_update}) < int $began;
-}
-ok(!$missing, 'is there in every handshake of 18 seconds');
-ok(!$stale, 'and never out of date');
-cmp_ok(scalar keys %seen, '>=', 2, 'because it is renewed');
+       $last = $end if $end;
+       $given_up = time if !$end;
+       return !$end;
+   }, 40), 'the responder gone, it is not served for ever');
+ok(!$stale, '... and never after its end');
+cmp_ok($given_up, '>=', $last, '... nor given up before');
+is(end_of_staple('ending.test'), 0, '... for good');
 
-$responder->tell('refuse');
-my $last = 0;
+my (%seen, $missing);
 wait_for(sub {
-    my $began = time;
-    my $got = handshake($httpd);
+    my $end = end_of_staple('renewed.test');
 
-    return 1 if $got->{staple} eq 'none';
-    $last = moment($got->{next_update});
-    $stale++ if $last < int $began;
-    return 0;
-}, 20);
-ok($last && !$stale, 'the responder gone, it is served while it is valid');
-is(handshake($httpd)->{staple}, 'none', 'and not after that');
-cmp_ok(time, '>=', $last, '... nor given up before');
+    $seen{$end} = 1 if $end;
+    $missing = 1 if !$end;
+    return $missing || keys %seen >= 3;
+}, 60);
+ok(!$missing, 'the other one is there in every handshake');
+ok(!$stale, '... never out of date');
+cmp_ok(scalar keys %seen, '>=', 3, '... because it is renewed');
 
-$responder->tell('listen');
-is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'it comes back');
+$failing->tell('listen');
+is(wait_for_staple($httpd, 'good', name => 'ending.test')->{staple}, 'good',
+   'the responder is back: stapled again');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:(?:warn|error)\]/);
 

@@ -108,14 +108,14 @@ for my $case (['refuse', 120, 'refused'], ['hang-before', 2, 'silent']) {
 
 # A server at work: its response ends, and it stays.
 $responder->tell('listen');
-$responder->tell('validity -60 3', $must);
+$responder->tell('validity -60 12', $must);
 my $working = server('require', $must);
 $working->start;
 is(wait_for_staple($working, 'good', name => 'must.test')->{staple}, 'good',
    'it starts with a response that ends soon');
 $responder->tell('refuse');
-is(wait_for_staple($working, 'none', name => 'must.test')->{staple}, 'none',
-   'at work, the response ends');
+is(wait_for_staple($working, 'none', name => 'must.test', seconds => 30)
+       ->{staple}, 'none', 'at work, the response ends');
 ok($working->is_alive, '... and the server stays up');
 ok($working->stop, 'httpd stops in good order');
 $working->log_ok(qr/STP0302/, qr/STP0203/);

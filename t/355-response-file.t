@@ -11,18 +11,18 @@ use Staple;
 use POSIX ();
 use Staple::Answer;
 
-use Time::HiRes qw(time);
-
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(name => 'www.test');    # names no responder
 my $other = $ca->leaf(name => 'other.test');
 my $both = $ca->leaf(name => 'both.test', ocsp => $responder->url);
+my $beside = $ca->leaf(name => 'beside.test');
 my $httpd = Staple::Httpd->new(
     conf   => stapling('SSLStaplingErrorCacheTimeout 1'),
     vhosts => [{ cert => $leaf, conf => 'StapleResponseFile {dir}/r.der' },
                { cert => $both, conf => "StapleResponseFile both.der\n"
                      . 'SSLStaplingStandardCacheTimeout 1' },
+               { cert => $beside, conf => 'StapleResponseFile b.der' },
                { cert => $other, conf => 'SSLUseStapling off' }]);
 my $file = $httpd->dir . '/r.der';
 my $age = 7200;
@@ -67,12 +67,16 @@ sub is_refused
        '... and the held one stays');
 }
 
-# Leave a file there for two looks at it more, of which there is one a second.
+# Leave a file there for two looks more: two new files of another certificate
+# are taken one after another, the second one by a look that begins later.
 sub linger
 {
-    my $end = time + 2.5;
+    for (1 .. 2) {
+        my $newer = next_answer($beside);
 
-    wait_for(sub { time >= $end });
+        put_file($httpd->dir . '/b.der', $newer);
+        is_stapled($newer, 'beside.test') or die "beside.test is forgotten\n";
+    }
 }
 
 # --- alone ---
@@ -81,6 +85,7 @@ my $held = next_answer();
 put_file($file, $held);
 put_file($httpd->dir . '/both.der', answer($responder, $both,
                                            'validity -7200 3600'));
+put_file($httpd->dir . '/b.der', next_answer($beside));
 $httpd->start;
 ok(is_stapled($held), 'DER, for a certificate without a responder');
 $httpd->log_ok;

@@ -62,27 +62,35 @@ END
 my $httpd = Staple::Httpd->new(
     conf   => stapling('StapleResponseFile {dir}/r.der'),
     vhosts => [{ cert => $leaf }]);
+my $file = $httpd->dir . '/r.der';
+put_file($file, answer(Staple::Responder->new($ca), $leaf,
+                       'validity -60 86400'));
+$httpd->start;
+my $before = wait_for_staple($httpd, 'good');
+is($before->{staple}, 'good', 'stapled, with one that the issuer has signed');
+
 my $until = time + 15;
 delegate($until);
 openssl('ocsp', '-index', "$dir/index.txt", '-CA', $issuer, '-rsigner',
         "$dir/delegate.pem", '-rkey', "$dir/delegate.key", '-issuer', $issuer,
         '-serial', "0x$leaf->{serial}", '-ndays', 4, '-noverify', '-respout',
         "$dir/r.der");
-put_file($httpd->dir . '/r.der', read_file("$dir/r.der"));
-$httpd->start;
-is(wait_for_staple($httpd, 'good')->{staple}, 'good',
-   'stapled, with days to its nextUpdate');
+put_file($file, read_file("$dir/r.der"));
 
-my $late;
+my ($is_taken, $late);
 ok(wait_for(sub {
        my $began = time;
 
-       return 1 if handshake($httpd)->{staple} eq 'none';
-       $late ||= $began > $until;
+       my $got = handshake($httpd);
+
+       return 1 if $got->{staple} eq 'none';
+       $is_taken ||= $got->{der} ne $before->{der};
+       $late ||= $is_taken && $began > $until;
        return 0;
-   }, 20), 'not for days, because its signer ends');
-ok(!$late, 'never after that');
-cmp_ok(time, '>=', $until, 'nor given up before');
+   }, 40), 'one with days to its nextUpdate ends, because its signer does');
+ok($is_taken, '... was stapled before');
+ok(!$late, '... never after that');
+cmp_ok(time, '>=', $until, '... nor given up before');
 
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0207/);

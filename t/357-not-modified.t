@@ -56,14 +56,14 @@ ok(wait_for(sub { handshake($httpd)->{der} ne $held->{der} }),
    'over: a new response');
 
 # A 304 prolongs nothing: when the held response ends, it is asked for whole.
-$responder->tell('validity -30 4 | etag "three"');
+$responder->tell('validity -30 6 | etag "three"');
 ok(wait_for(sub { last_head() =~ /^If-None-Match: "three"/mi }),
    'a response that ends soon, and then 304');
-$held = handshake($httpd);
+$held = wait_for_staple($httpd, 'good');
 ok(wait_for(sub {
        my $got = handshake($httpd);
        $got->{staple} eq 'good' && $got->{der} ne $held->{der};
-   }, 20), 'renewed when it has ended');
+   }, 30), 'renewed when it has ended');
 
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0302/, qr/STP0203/);

@@ -13,9 +13,10 @@ use warnings;
 
 use parent 'Exporter';
 use MIME::Base64 qw(encode_base64);
+use Time::Local qw(timegm);
 use Staple::Work qw(work_dir read_file write_file run);
 
-our @EXPORT = qw(answer pem put_file times_of);
+our @EXPORT = qw(answer pem put_file times_of moment);
 
 # What the responder says of a leaf while it is told `command` about it; its
 # settings are those of before afterwards, but for that leaf's. More arguments
@@ -53,6 +54,19 @@ sub put_file
     write_file("$path.new", $content);
     chmod $mode // 0644, "$path.new";
     rename "$path.new", $path or die "cannot rename to $path: $!\n";
+}
+
+my %month;
+@month{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = 0 .. 11;
+
+# A time as openssl prints it, "Nov 21 07:07:14 2026 GMT", as seconds since 1970;
+# 0: it is none.
+sub moment
+{
+    my ($mon, $day, $h, $m, $s, $year) =
+        $_[0] =~ /^(\w+) +(\d+) (\d+):(\d+):(\d+) (\d+) GMT/ or return 0;
+
+    return timegm($s, $m, $h, $day, $month{$mon}, $year);
 }
 
 # thisUpdate and nextUpdate of a response, as openssl prints them.

@@ -38,7 +38,7 @@ void test_neighbours(void)
         for (i = 0; i < JOBS; i++) {
             if (with || i % SERVERS) {
                 submit(fetch, url_of(servers[i % SERVERS].port, "/"),
-                       &results[i], 9 * SECOND);
+                       &results[i], i % SERVERS ? AMPLE : 9 * SECOND);
             }
         }
         last = began = apr_time_now();
@@ -243,15 +243,17 @@ void test_probe(void)
     }
     ok(probe.calls == 1 && server.requests == 3,
        "a probe goes out where all turns are taken");
-    usleep(1100000); /* what was asked just now is given a second */
+    /* What was asked within the last second is not asked anew: more probes. */
     server.manner = ANSWER;
     job.timeout = AMPLE;
-    staple_fetch_submit(fetch, &job);
     for (i = 0; i < 600 && !(results[0].calls && results[1].calls); i++) {
+        probe.calls = 0;
+        staple_fetch_submit(fetch, &job);
+        while (!probe.calls && staple_fetch_run(fetch, MSEC(50))) {
+        }
         staple_fetch_run(fetch, MSEC(50));
     }
-    ok(probe.calls == 2 && probe.outcome == STAPLE_FETCH_OK,
-       "the next one succeeds");
+    is_int(probe.outcome, STAPLE_FETCH_OK, "the next one succeeds");
     ok(results[0].outcome == STAPLE_FETCH_OK && results[0].calls == 1
        && results[1].outcome == STAPLE_FETCH_OK && results[1].calls == 1,
        "... and what hung is asked anew");
