@@ -566,12 +566,8 @@ static int on_monitor(apr_pool_t *p, server_rec *s)
     if (!current->process) {
         return DECLINED;
     }
-    if (staple_generation_check_file(current->cache, s, p)) {
-        staple_process_replace(current->process); /* its death is told soon */
-    }
-    else {
-        staple_process_supervise(current->process);
-    }
+    staple_generation_check_file(current->cache, s, p);
+    staple_process_supervise(current->process);
     return DECLINED;
 }
 

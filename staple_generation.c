@@ -4,15 +4,16 @@
  * What a start or restart builds: the ring of the generation that begins.
  *
  * The one idea: pools and globals die with a generation, the parent process
- * does not. It keeps the address of the last ring's memory and the descriptors
- * of memory and file, and the next ring is seeded from there; only a first
- * start has to trust a file. The children of the old generation go on with the
- * old memory until they end.
+ * does not. It keeps the address of the last ring's memory, its descriptor, and
+ * the sockets in which the file's waits, and the next ring is seeded from
+ * there; only a first start has to trust a file. The children of the old
+ * generation go on with the old memory until they end.
  */
 
 #include <string.h>
 
 #include <httpd.h>
+#include <ap_listen.h>
 #include <http_config.h>
 #include <http_core.h>
 #include <http_log.h>
@@ -37,19 +38,17 @@ typedef struct retained_t {
 
 /* The module may be another one after a restart: the key changes with what is
  * kept. */
-_Static_assert(sizeof(void *) != 8 || sizeof(retained_t) == 328,
+_Static_assert(sizeof(void *) != 8 || sizeof(retained_t) == 344,
                "what is kept has changed: count the key on");
 
 static retained_t *retained_get(void)
 {
-    static const char key[] = "mod_staple:2";
+    static const char key[] = "mod_staple:3";
     retained_t *retained = ap_retained_data_get(key);
 
     if (!retained) {
         retained = ap_retained_data_create(key, sizeof(*retained));
-        retained->kept.ring.fd = -1;
-        retained->kept.counters.fd = -1;
-        retained->kept.file = -1;
+        staple_cache_keep_nothing(&retained->kept);
         ap_random_insecure_bytes(retained->identity,
                                  sizeof(retained->identity));
     }
@@ -255,6 +254,17 @@ static void log_summary(const staple_main_conf_t *conf,
 
 /* ----- the ring ----- */
 
+/* How long the parent waits for the file system of the ring's file: at a start,
+ * which has something to say of it, and while the server runs. */
+#define START_PATIENCE apr_time_from_sec(1)
+#define WORK_PATIENCE apr_time_from_msec(100)
+
+/* A helper that waits for a disk does not keep the ports. */
+static void on_fork(void)
+{
+    ap_close_listeners();
+}
+
 /* What the ring calls a certificate: its first virtual host, without the port
  * that is usual; where that has no name, and for a CA's, as the certificate
  * calls itself. */
@@ -415,7 +425,7 @@ static apr_status_t on_end(void *data)
     const ring_t *ring = STAPLE_CAST(const ring_t, RING_MAGIC, data);
 
     staple_cache_end_writers(ring->cache);
-    retained_get()->kept.ring.fd = -1;
+    retained_get()->kept = *staple_cache_kept(ring->cache);
     return APR_SUCCESS;
 }
 
@@ -445,6 +455,8 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     ring.others = members.others;
     ring.others_count = members.others_count;
     ring.previous = before.ring.base ? &before : NULL;
+    ring.patience = START_PATIENCE;
+    ring.on_fork = on_fork;
     if (ring.ids_count) {
         rv = staple_cache_create(cache, &ring, &report, p);
     }
@@ -465,8 +477,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
 
 const char *staple_generation_ring_file(const staple_cache_t *cache)
 {
-    return staple_cache_kept(cache)->file >= 0 ? staple_cache_path(cache)
-                                               : NULL;
+    return *retained_get()->trouble ? NULL : staple_cache_path(cache);
 }
 
 /* ----- who writes it ----- */
@@ -518,22 +529,48 @@ void staple_generation_only_read(staple_cache_t *cache)
     staple_cache_only_read(cache);
 }
 
-int staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
-                                 apr_pool_t *ptemp)
+static void log_lost(const char *path, const char *why, const server_rec *s)
 {
-    const char *path = staple_cache_path(cache), *why;
-    staple_cache_file_e file = staple_cache_check_file(cache, &why, ptemp);
-
-    retained_get()->kept = *staple_cache_kept(cache);
-    if (file == STAPLE_CACHE_FILE_LOST && is_news(why)) {
+    if (is_news(why)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0143: the ring file "
                      "%s is gone, and none can be kept there: %s; responses "
                      "stay in memory and will not survive a stop", path, why);
     }
-    if (file == STAPLE_CACHE_FILE_MADE) {
+}
+
+static void log_late(const char *path, const server_rec *s)
+{
+    if (is_news("late")) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0320: a new ring "
+                     "file was to be made at %s, and its file system does not "
+                     "answer; until it does, responses stay in memory and will "
+                     "not survive a stop", path);
+    }
+}
+
+void staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
+                                  apr_pool_t *ptemp)
+{
+    const char *path = staple_cache_path(cache), *why;
+    staple_cache_conf_t conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.patience = WORK_PATIENCE;
+    conf.on_fork = on_fork;
+    switch (staple_cache_check_file(cache, &conf, &why, ptemp)) {
+    case STAPLE_CACHE_FILE_MADE:
         (void)is_news("");
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0144: a new ring file "
                      "was made at %s", path);
+        break;
+    case STAPLE_CACHE_FILE_LOST:
+        log_lost(path, why, s);
+        break;
+    case STAPLE_CACHE_FILE_LATE:
+        log_late(path, s);
+        break;
+    case STAPLE_CACHE_FILE_FINE:
+        break;
     }
-    return file == STAPLE_CACHE_FILE_MADE;
+    retained_get()->kept = *staple_cache_kept(cache);
 }

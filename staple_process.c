@@ -169,7 +169,7 @@ static apr_interval_time_t silence_of(const staple_process_t *process)
 }
 
 /* Its death is told within a second, and then another one is forked. */
-void staple_process_replace(staple_process_t *process)
+static void replace(staple_process_t *process)
 {
     if (process->proc.pid) {
         process->is_killed = 1;
@@ -187,7 +187,7 @@ static void check_heartbeat(staple_process_t *process)
                      "responses has given no sign of life for %d seconds; it "
                      "is killed, and another one takes its place",
                      process->proc.pid, (int)apr_time_sec(silence));
-        staple_process_replace(process);
+        replace(process);
     }
 }
 

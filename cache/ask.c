@@ -43,7 +43,7 @@ static int get_asked(int fd, int i, apr_uint64_t *word)
 
 void staple_cache_take_asked(const staple_cache_t *cache)
 {
-    int fd = cache->kept.file, i;
+    int fd = cache->file, i;
     apr_uint64_t words[STAPLE_CACHE_ASKED];
 
     if (pread(fd, words, sizeof(words), ASKED_OFFSET) != sizeof(words)) {

@@ -18,6 +18,7 @@
  * worth its price here: what a crash can lose is fetched again.
  */
 
+#include "helper.h"
 #include "segment.h"
 #include "staple_magic.h"
 
@@ -66,6 +67,8 @@ typedef struct staple_cache_copy_t {
     apr_time_t written_at; /* when something was written last */
     apr_time_t read_at;    /* when all of it was compared last */
     int has_written;       /* in this round */
+    apr_int64_t edition;   /* which file it is; 0: there was none yet */
+    int was_there;         /* its name was seen */
     unsigned char record[RECORD_MAX], there[RECORD_MAX];
 
     staple_cache_copied_fn *report;
@@ -106,7 +109,7 @@ static int has_bytes(copy_t *copy, const void *bytes, apr_size_t size,
 
     while (done < size) {
         apr_size_t left = size - done;
-        ssize_t n = pread(copy->cache->kept.file, copy->there,
+        ssize_t n = pread(copy->cache->file, copy->there,
                           left < RECORD_MAX ? left : RECORD_MAX,
                           (off_t)(offset + done));
 
@@ -126,7 +129,7 @@ static apr_status_t put_bytes(copy_t *copy, const void *bytes,
         return APR_SUCCESS;
     }
     copy->has_written = 1;
-    return write_whole(copy->cache->kept.file, bytes, size, offset);
+    return write_whole(copy->cache->file, bytes, size, offset);
 }
 
 static int same_moment(const struct stat *a, const struct stat *b)
@@ -144,7 +147,7 @@ static apr_status_t examine_file(copy_t *copy, apr_time_t now)
     off_t size = (off_t)copy->cache->length;
     struct stat st;
 
-    if (fstat(copy->cache->kept.file, &st)) {
+    if (fstat(copy->cache->file, &st)) {
         return errno;
     }
     if (!same_moment(&st, &copy->left) || st.st_size != size
@@ -154,7 +157,47 @@ static apr_status_t examine_file(copy_t *copy, apr_time_t now)
     if (st.st_size == size) {
         return APR_SUCCESS;
     }
-    return ftruncate(copy->cache->kept.file, size) ? errno : APR_SUCCESS;
+    return ftruncate(copy->cache->file, size) ? errno : APR_SUCCESS;
+}
+
+/* Take the file that was made last, where that is another one. */
+static void look_for_file(copy_t *copy)
+{
+    staple_cache_t *cache = copy->cache;
+    int fd = staple_cache_look_for_file(&cache->kept, &copy->edition);
+
+    if (fd < 0) {
+        return;
+    }
+    if (cache->file >= 0) {
+        close(cache->file);
+    }
+    cache->file = fd;
+    copy->is_known = 0;
+    copy->was_there = 0;
+}
+
+/*
+ * Whether the file has a name no more, or its name is another file's. Where
+ * this process may not look into the directory, or is in another root
+ * (ChrootDir), it never sees the name; then it notices what was deleted and
+ * what was replaced, not what was renamed.
+ */
+static int has_lost_name(copy_t *copy)
+{
+    struct stat st, named;
+    int is_there;
+
+    if (fstat(copy->cache->file, &st)) {
+        return 0; /* who writes will be told why */
+    }
+    if (!st.st_nlink) {
+        return 1;
+    }
+    is_there = !lstat(copy->cache->path, &named)
+               && named.st_dev == st.st_dev && named.st_ino == st.st_ino;
+    copy->was_there |= is_there;
+    return copy->was_there && !is_there;
 }
 
 /* ----- what has changed ----- */
@@ -392,7 +435,7 @@ static apr_status_t put_header(copy_t *copy, apr_time_t now)
     }
     rv = put_header_image(copy, &image);
     if (!rv && is_late) { /* it says that the server lives */
-        rv = write_whole(copy->cache->kept.file, &image,
+        rv = write_whole(copy->cache->file, &image,
                          offsetof(header_t, head), 0);
     }
     copy->has_written |= is_late;
@@ -425,28 +468,39 @@ static apr_status_t put_all(copy_t *copy, int with_counts, apr_time_t now)
     return rv ? rv : put_header(copy, now);
 }
 
-static apr_status_t round_of(copy_t *copy, int with_counts)
+static apr_status_t write_file(copy_t *copy, int with_counts)
 {
-    header_t *header = copy->cache->header;
     apr_time_t now = apr_time_now();
-    apr_status_t rv;
+    apr_status_t rv = examine_file(copy, now);
 
     copy->has_written = 0;
-    staple_cache_take_asked(copy->cache);
-    rv = examine_file(copy, now);
     if (!copy->is_known) {
         copy->read_at = now;
     }
     if (!rv) {
         rv = put_all(copy, with_counts, now);
     }
-    if (!rv && fstat(copy->cache->kept.file, &copy->left)) {
+    if (!rv && fstat(copy->cache->file, &copy->left)) {
         rv = errno;
     }
     if (!rv && copy->has_written) {
         copy->written_at = now;
     }
     copy->is_known = !rv;
+    return rv;
+}
+
+/* APR_ENOENT: there is no file, or none that anybody else would find. */
+static apr_status_t round_of(copy_t *copy, int with_counts)
+{
+    header_t *header = copy->cache->header;
+    apr_status_t rv = APR_ENOENT;
+
+    look_for_file(copy);
+    if (copy->cache->file >= 0 && !has_lost_name(copy)) {
+        staple_cache_take_asked(copy->cache);
+        rv = write_file(copy, with_counts);
+    }
     word_put(&header->copy_status, (apr_uint64_t)rv);
     word_put(&header->copy_round, (apr_uint64_t)apr_time_now());
     return rv;
@@ -476,8 +530,12 @@ apr_status_t staple_cache_copy_round(staple_cache_t *cache, int with_counts,
 
 /* ----- the thread ----- */
 
+/* Of a file that is not there, the parent tells. */
 static void report(copy_t *copy, apr_status_t rv)
 {
+    if (APR_STATUS_IS_ENOENT(rv)) {
+        return;
+    }
     if (copy->report && rv != copy->reported) {
         copy->report(copy->baton, rv);
     }
@@ -546,10 +604,11 @@ apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
     copy_t *copy;
     apr_status_t rv;
 
-    if (cache->kept.file < 0) {
+    if (!cache->path) {
         return APR_SUCCESS;
     }
     copy = make_copy(cache, p);
+    look_for_file(copy);
     copy->report = report_to;
     copy->baton = baton;
     rv = apr_thread_mutex_create(&copy->lock, APR_THREAD_MUTEX_DEFAULT, p);

@@ -414,13 +414,6 @@ const char *staple_cache_file_make(const char *path, const void *bytes,
     return NULL;
 }
 
-int staple_cache_file_is_at(const char *path, int fd)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0 && is_same_file(&st, fd);
-}
-
 const char *staple_cache_file_set_aside(const char *path,
                                         const char **aside_path,
                                         apr_pool_t *p)

@@ -5,8 +5,8 @@
 
 /*
  * The file of the ring: finding the one that is there, and putting a new one
- * in its place. Of the room of the ring; only cache/make.c calls it, in the
- * parent or in a program that is not the server.
+ * in its place. Of the room of the ring; called by cache/helper.c, at a first
+ * start in the parent (cache/make.c), and in a program that is not the server.
  */
 
 #include <apr_pools.h>
@@ -59,9 +59,6 @@ staple_cache_found_t staple_cache_file_find(const staple_cache_search_t *search,
  */
 const char *staple_cache_file_make(const char *path, const void *bytes,
                                    apr_size_t size, int *fd, apr_pool_t *p);
-
-/** Whether path is the file of this descriptor. */
-int staple_cache_file_is_at(const char *path, int fd);
 
 /**
  * Rename a broken file to path.bad, for somebody to look at.

@@ -13,6 +13,7 @@
  */
 
 #include "segment.h"
+#include "staple_text.h"
 
 #include <unistd.h>
 #include <sys/mman.h>
@@ -20,6 +21,7 @@
 #include <apr_strings.h>
 
 #include "file.h"
+#include "helper.h"
 
 /* ---- What is carried over. ---- */
 
@@ -339,7 +341,7 @@ static apr_size_t size_to_read(const staple_cache_conf_t *conf)
     return most > size ? (apr_size_t)most : size;
 }
 
-/* What the path has to say, before it is decided what is used of it. */
+/* What a stop has left at the path: a restart has no use for it. */
 static staple_cache_found_t find_file(const staple_cache_conf_t *conf,
                                       staple_cache_report_t *report,
                                       apr_pool_t *p)
@@ -349,12 +351,8 @@ static staple_cache_found_t find_file(const staple_cache_conf_t *conf,
 
     memset(&old, 0, sizeof(old));
     old.what = STAPLE_CACHE_FOUND_NOTHING;
-    if (!conf->path) {
+    if (!conf->path || conf->previous) {
         return old;
-    }
-    if (conf->previous) {
-        search.held = conf->previous->file;
-        search.size_max = 0;
     }
     old = staple_cache_file_find(&search, p);
     if (old.what == STAPLE_CACHE_FOUND_FOREIGN
@@ -487,72 +485,123 @@ static apr_status_t make_from(staple_cache_t *cache,
 
 /* ---- Its file. ---- */
 
-/* Put a copy where `old` was found; NULL, or why there is none. */
-static const char *make_file(staple_cache_t *cache,
-                             const staple_cache_found_t *old,
-                             const char **aside, apr_pool_t *p)
+static staple_cache_order_t order_of(const staple_cache_t *cache,
+                                     const staple_cache_conf_t *conf)
 {
-    const char *why = NULL;
+    staple_cache_order_t order;
 
-    *aside = NULL;
-    if (old->what == STAPLE_CACHE_FOUND_FOREIGN) {
-        return apr_pstrcat(p, "what is there ", old->why, NULL);
-    }
-    if (old->what == STAPLE_CACHE_FOUND_BROKEN) {
-        why = staple_cache_file_set_aside(cache->path, aside, p);
-    }
-    return why ? why : staple_cache_file_make(cache->path,
-                                              cache->kept.ring.base,
-                                              cache->length,
-                                              &cache->kept.file, p);
+    memset(&order, 0, sizeof(order));
+    order.path = cache->path;
+    order.bytes = cache->kept.ring.base;
+    order.size = cache->length;
+    order.on_fork = conf->on_fork;
+    return order;
 }
 
-static void settle_in_file(staple_cache_t *cache,
-                           const staple_cache_found_t *old,
-                           staple_cache_report_t *report, apr_pool_t *p)
+/* Have the file made, and hear how that went.
+ * @return false: that is not known yet */
+static int settle_in_file(staple_cache_t *cache,
+                          const staple_cache_conf_t *conf,
+                          const staple_cache_order_t *order,
+                          staple_cache_answer_t *answer)
 {
-    const char *aside;
+    apr_status_t rv;
 
-    staple_cache_file_remove_stale(cache->path, p);
-    report->new_file = make_file(cache, old, &aside, p);
-    if (aside) {
-        report->old_file = apr_psprintf(p, "%s; it was renamed to %s",
-                                        old->why, aside);
+    if (!conf->patience) {
+        staple_cache_help(&cache->kept, order, answer);
+        return 1;
+    }
+    rv = staple_cache_start_helper(&cache->kept, order);
+    if (rv) {
+        memset(answer, 0, sizeof(*answer));
+        apr_strerror(rv, answer->failure, sizeof(answer->failure));
+        return 1;
+    }
+    return staple_cache_hear_helper(&cache->kept, conf->patience, answer);
+}
+
+/* An empty text is none. */
+static const char *text_of(const char *text, apr_pool_t *p)
+{
+    return *text ? apr_pstrdup(p, text) : NULL;
+}
+
+static void make_first_file(staple_cache_t *cache,
+                            const staple_cache_conf_t *conf,
+                            const staple_cache_found_t *old,
+                            staple_cache_report_t *report, apr_pool_t *p)
+{
+    staple_cache_order_t order = order_of(cache, conf);
+    staple_cache_answer_t answer;
+    apr_status_t rv = staple_cache_open_drawer(&cache->kept);
+
+    if (rv) {
+        report->new_file = staple_text_error(rv, p);
+        return;
+    }
+    order.is_start = 1;
+    order.before = conf->previous;
+    order.broken = old->what == STAPLE_CACHE_FOUND_BROKEN ? old->why : NULL;
+    report->is_late = !settle_in_file(cache, conf, &order, &answer);
+    if (report->is_late) {
+        return;
+    }
+    report->new_file = text_of(answer.failure, p);
+    if (*answer.found) {
+        report->old_file = text_of(answer.found, p);
     }
 }
 
-/* A round that should have ended a second after the one before. */
-#define HANG_SPAN apr_time_from_sec(5)
+/* A helper that has been at work for so long waits for its file system. */
+#define LATE_SPAN apr_time_from_sec(5)
 
-/* Whether the thread that copies waits for the file system. */
-static int is_hanging(const staple_cache_t *cache)
+/* Whether the thread that copies has no file, and has looked since the last
+ * one was to be made. */
+static int is_lacking(const staple_cache_t *cache)
 {
-    apr_time_t ended = (apr_time_t)word_get(&cache->header->copy_round);
+    const header_t *header = cache->header;
 
-    return ended && apr_time_now() - ended > HANG_SPAN;
+    return word_get(&header->copy_status) == (apr_uint64_t)APR_ENOENT
+           && (apr_time_t)word_get(&header->copy_round) > cache->kept.helped;
+}
+
+static staple_cache_file_e outcome_of(const staple_cache_answer_t *answer,
+                                      const char **why, apr_pool_t *p)
+{
+    *why = text_of(answer->failure, p);
+    return *why ? STAPLE_CACHE_FILE_LOST : STAPLE_CACHE_FILE_MADE;
+}
+
+/* One is at work since before. */
+static staple_cache_file_e ask_again(staple_cache_t *cache, const char **why,
+                                     apr_pool_t *p)
+{
+    staple_cache_answer_t answer;
+
+    if (staple_cache_hear_helper(&cache->kept, 0, &answer)) {
+        return outcome_of(&answer, why, p);
+    }
+    return apr_time_now() - cache->kept.helped > LATE_SPAN
+           ? STAPLE_CACHE_FILE_LATE : STAPLE_CACHE_FILE_FINE;
 }
 
 staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
+                                            const staple_cache_conf_t *conf,
                                             const char **why, apr_pool_t *p)
 {
-    staple_cache_search_t search = { cache->path, 0, cache->kept.file, 0 };
-    staple_cache_found_t old;
-    const char *aside;
+    staple_cache_order_t order;
+    staple_cache_answer_t answer;
 
     *why = NULL;
-    if (!cache->path
-        || (cache->kept.file >= 0
-            && (is_hanging(cache)
-                || staple_cache_file_is_at(cache->path, cache->kept.file)))) {
+    if (cache->kept.helper) {
+        return ask_again(cache, why, p);
+    }
+    if (cache->kept.drawer[0] < 0 || !is_lacking(cache)) {
         return STAPLE_CACHE_FILE_FINE;
     }
-    old = staple_cache_file_find(&search, p);
-    if (cache->kept.file >= 0) {
-        close(cache->kept.file);
-        cache->kept.file = -1;
-    }
-    *why = make_file(cache, &old, &aside, p);
-    return *why ? STAPLE_CACHE_FILE_LOST : STAPLE_CACHE_FILE_MADE;
+    order = order_of(cache, conf);
+    return settle_in_file(cache, conf, &order, &answer)
+           ? outcome_of(&answer, why, p) : STAPLE_CACHE_FILE_FINE;
 }
 
 /* ---- The whole. ---- */
@@ -562,9 +611,8 @@ static staple_cache_t *make_cache(const staple_cache_conf_t *conf,
 {
     staple_cache_t *cache = apr_pcalloc(p, sizeof(*cache));
 
-    cache->kept.ring.fd = -1;
-    cache->kept.counters.fd = -1;
-    cache->kept.file = -1;
+    staple_cache_keep_nothing(&cache->kept);
+    cache->file = -1;
     cache->path = apr_pstrdup(p, conf->path);
     return cache;
 }
@@ -587,7 +635,7 @@ apr_status_t staple_cache_create_at(staple_cache_t **cache,
     old = find_file(conf, report, p);
     rv = make_from(*cache, conf, &old, start, report, ptemp);
     if (rv == APR_SUCCESS && conf->path) {
-        settle_in_file(*cache, &old, report, p);
+        make_first_file(*cache, conf, &old, report, p);
     }
     apr_pool_destroy(ptemp);
     return rv;

@@ -11,6 +11,7 @@
  * it again.
  */
 
+#include "helper.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -297,11 +298,10 @@ apr_status_t staple_cache_attach(staple_cache_t **cache, void *base,
         return APR_EINVAL;
     }
     *cache = apr_pcalloc(p, sizeof(**cache));
+    staple_cache_keep_nothing(&(*cache)->kept);
     (*cache)->kept.ring.base = base;
     (*cache)->kept.ring.size = length;
-    (*cache)->kept.ring.fd = -1;
-    (*cache)->kept.counters.fd = -1;
-    (*cache)->kept.file = -1;
+    (*cache)->file = -1;
     staple_cache_bind(*cache, base, length);
     return APR_SUCCESS;
 }
@@ -318,29 +318,39 @@ const char *staple_cache_path(const staple_cache_t *cache)
     return cache->path;
 }
 
-const staple_cache_kept_t *staple_cache_kept(const staple_cache_t *cache)
+staple_cache_kept_t *staple_cache_kept(staple_cache_t *cache)
 {
     return &cache->kept;
 }
 
-static void close_file(staple_cache_kept_t *kept)
+static void close_one(int *fd)
 {
-    if (kept->file >= 0) {
-        close(kept->file);
-        kept->file = -1;
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
     }
+}
+
+/* The ends of sockets: no file system is asked. */
+static void close_sockets(staple_cache_kept_t *kept)
+{
+    close_one(&kept->drawer[0]);
+    close_one(&kept->drawer[1]);
+    close_one(&kept->answer);
 }
 
 void staple_cache_release(staple_cache_kept_t *kept)
 {
     staple_memory_free(&kept->ring);
     staple_memory_free(&kept->counters);
-    close_file(kept);
+    staple_cache_drop_helper(kept);
+    close_sockets(kept);
 }
 
 void staple_cache_unmap(staple_cache_t *cache)
 {
     staple_cache_release(&cache->kept);
+    close_one(&cache->file);
 }
 
 /* ---- Who may write. ---- */
@@ -353,10 +363,11 @@ apr_status_t staple_cache_begin_writing(staple_cache_t *cache)
 void staple_cache_end_writers(staple_cache_t *cache)
 {
     staple_memory_disown(&cache->kept.ring);
+    staple_cache_drop_helper(&cache->kept);
 }
 
 void staple_cache_only_read(staple_cache_t *cache)
 {
     staple_memory_disown(&cache->kept.ring);
-    close_file(&cache->kept);
+    close_sockets(&cache->kept);
 }

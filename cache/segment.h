@@ -43,6 +43,7 @@ typedef staple_cache_listed_t listed_t;
 struct staple_cache_t {
     staple_cache_kept_t kept;
     const char *path; /* of the file; NULL: none is wanted */
+    int file; /* its descriptor, in the process that copies; -1: it has none */
     struct staple_cache_copy_t *copy; /* NULL: this process does not copy */
     apr_size_t length;
     header_t *header;

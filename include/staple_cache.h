@@ -141,7 +141,13 @@ typedef struct staple_cache_t staple_cache_t;
 typedef struct staple_cache_kept_t {
     staple_memory_t ring;
     staple_memory_t counters;
-    int file; /* the descriptor of the ring's file; -1: there is none */
+    int drawer[2];     /* sockets: into one of them goes the descriptor of the
+                          ring's file, and waits in the other; -1: there are
+                          none */
+    int answer;        /* where a helper that makes the file will say how it
+                          went; -1: none is at work */
+    pid_t helper;      /* its process; 0: there is none */
+    apr_time_t helped; /* when the last one began */
 } staple_cache_kept_t;
 
 /** What staple_cache_create shall build. */
@@ -157,7 +163,11 @@ typedef struct staple_cache_conf_t {
                               listed. Those of ids that have no room follow. It
                               is never for their sake that a segment grows */
     apr_size_t others_count;
-    const staple_cache_kept_t *previous; /* the generation before; or NULL */
+    staple_cache_kept_t *previous; /* the generation before; or NULL */
+    apr_interval_time_t patience; /* a helper process makes the file, and is
+                              waited for no longer than this; 0: this process
+                              makes it */
+    void (*on_fork)(void); /* called in the helper; or NULL */
 } staple_cache_conf_t;
 
 /** Where the records of a new generation came from. */
@@ -183,6 +193,8 @@ typedef struct staple_cache_report_t {
     const char *new_file;      /* NULL, or why no file could be made at path:
                                   the ring is in memory alone then ("No
                                   space left on device") */
+    int is_late;               /* true: the helper has not said yet whether
+                                  there is a file (staple_cache_check_file) */
     const char *weaker;        /* NULL, or why a child could make its mapping
                                   writable, as in staple_memory_make */
 } staple_cache_report_t;
@@ -213,7 +225,9 @@ apr_size_t staple_cache_size_useful(apr_size_t size, apr_size_t certificates);
  * the number of certificates justify. Files of layout 3 and later are read.
  *
  * A copy of the new segment is written under a temporary name, locked (flock)
- * and renamed to conf->path. What is found there and is not a ring file of
+ * and renamed to conf->path, by a process that is forked for it, so that a file
+ * system that hangs delays nobody else. Without a previous generation, this
+ * process reads what is there. What is found and is not a ring file of
  * this user is left alone, and so is one that another server has locked; there
  * is no file then. A ring file that cannot be used is renamed to path.bad.
  *
@@ -246,7 +260,10 @@ apr_time_t staple_cache_created(const staple_cache_t *cache);
 const char *staple_cache_path(const staple_cache_t *cache);
 
 /** What this process has of a segment at this moment. */
-const staple_cache_kept_t *staple_cache_kept(const staple_cache_t *cache);
+staple_cache_kept_t *staple_cache_kept(staple_cache_t *cache);
+
+/** Nothing is kept yet. */
+void staple_cache_keep_nothing(staple_cache_kept_t *kept);
 
 /** Give back what was kept of a generation; other processes keep theirs. */
 void staple_cache_release(staple_cache_kept_t *kept);
@@ -264,8 +281,9 @@ void staple_cache_unmap(staple_cache_t *cache);
  */
 apr_status_t staple_cache_begin_writing(staple_cache_t *cache);
 
-/** No other writer will be forked: give up what that takes. In the parent, at
- * the end of a generation; what it has can be seeded from, as before. */
+/** No other writer will be forked: give up what that takes, and end a helper
+ * that is at work. In the parent, at the end of a generation; what it has can
+ * be seeded from, as before. */
 void staple_cache_end_writers(staple_cache_t *cache);
 
 /** Give up all descriptors. In each child that is not the writer. */
@@ -281,7 +299,8 @@ typedef void staple_cache_copied_fn(void *baton, apr_status_t rv);
  * Begin to copy the segment to its file, in a thread of its own: once a second
  * what has changed, at once all of it if somebody else has written to the
  * file, and its time alone now and then while nothing changes. No fsync: a
- * checksum says what a crash has torn. In the writer; without a file, nothing
+ * checksum says what a crash has torn. The file is the one that was made last,
+ * from the moment it is there. In the writer; where no file is wanted, nothing
  * happens. SIGXFSZ must be ignored.
  * @param p lives as long as the process writes
  */
@@ -301,21 +320,23 @@ int staple_cache_end_copying(staple_cache_t *cache,
 /** What became of a ring's file. */
 typedef enum {
     STAPLE_CACHE_FILE_FINE, /* it is where it was, or none is wanted */
-    STAPLE_CACHE_FILE_MADE, /* a new one was made: the writer has to be
-                               replaced by one that is forked now */
-    STAPLE_CACHE_FILE_LOST  /* none can be made at present */
+    STAPLE_CACHE_FILE_MADE, /* a new one was made, and the writer gets it */
+    STAPLE_CACHE_FILE_LOST, /* none can be made at present */
+    STAPLE_CACHE_FILE_LATE  /* the file system has not answered for a while */
 } staple_cache_file_e;
 
 /**
- * Look whether the file still has its name, and make a new one if not, or if
- * there has been none. Where the thread that copies has not ended a round for
- * some seconds, nothing is looked at: the file system may hang.
+ * Have a new file made where the thread that copies has none, or one that has
+ * lost its name; and hear what became of one that was begun. No file is touched
+ * for it: that thread looks, and a helper makes.
  *
  * In the parent, now and then.
+ * @param conf path, patience and on_fork count, as in staple_cache_create
  * @param why LOST: why, to finish "no ring file can be kept at PATH: ...";
  *        from p
  */
 staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
+                                            const staple_cache_conf_t *conf,
                                             const char **why, apr_pool_t *p);
 
 /** How many slots there are; slots are 0 .. count-1. */

@@ -60,8 +60,8 @@ const char *staple_generation_ring_file(const staple_cache_t *cache);
 /**
  * Become the process that writes the ring, and begin to copy it to its file:
  * from here on a thread of this process does that once a second, so that a
- * disk that hangs delays the copy and nothing else. Needs no privileges: the
- * parent has opened what it takes.
+ * disk that hangs delays the copy and nothing else. Needs no privileges: what
+ * it takes is opened for it.
  *
  * In the refresher, right after its fork, while it has one thread and the
  * refresher before it has been reaped. Other threads of the process may write
@@ -90,17 +90,15 @@ void staple_generation_end_writing(staple_cache_t *cache,
 void staple_generation_only_read(staple_cache_t *cache);
 
 /**
- * Look whether the ring's file still has its name, and make a new one where
- * it has not, or where none could be made so far. Logs changes only.
+ * Have a new file made where the ring's has lost its name, or where there is
+ * none so far; the refresher gets it. Logs changes only.
  *
- * In the parent, in its monitor hook. Where the thread that copies hangs in
- * the file system, the name is not looked at, so that the parent does not
- * hang as well.
- * @return true: a new refresher has to be started in place of the present
- *         one, because only a fork takes the new file to it
+ * In the parent, in its monitor hook. It touches no file itself: the refresher
+ * looks at the name, and a process of its own makes the file, for which the
+ * parent waits a tenth of a second at most.
  */
-int staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
-                                 apr_pool_t *ptemp);
+void staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
+                                  apr_pool_t *ptemp);
 
 /**
  * STAPLE_SHARE_IDENTITY_LEN random bytes, the same for all generations of one

@@ -90,10 +90,6 @@ apr_status_t staple_process_start(staple_process_t **process,
 /** Look after it; in the monitor hook, that is about every ten seconds. */
 void staple_process_supervise(staple_process_t *process);
 
-/** Have it replaced by another one that is forked from the parent as it is
- * now. Returns at once. */
-void staple_process_replace(staple_process_t *process);
-
 /** Note that a child of httpd's has been started, or has ended (pid 0). What is
  * noted is looked at when the parent was killed. */
 void staple_process_note_child(staple_process_t *process, int slot,

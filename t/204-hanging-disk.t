@@ -2,8 +2,8 @@
 
 # The ring's file lies on a file system that stops to answer: only the copy in
 # the file waits. Responses are renewed, no handshake misses its staple, the
-# parent goes on watching the refresher and replaces it, and the server stops.
-# When the file system answers again, the file is put right.
+# parent goes on watching the refresher and replaces it, restarts and stops. When
+# the file system answers again, the file is put right.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -60,7 +60,7 @@ sub has_newer
     return !$exit && $bytes ne $old;
 }
 
-# The parent's hook that looks at the file, every ten seconds.
+# The parent's hook, every ten seconds.
 sub hooks { return scalar(() = $httpd->error_log =~ /hook: monitor/g) }
 
 sub wait_for_hooks
@@ -71,13 +71,10 @@ sub wait_for_hooks
     return wait_for(sub { hooks() >= $wanted }, 15 * $count);
 }
 
-# To hang right after the hook is to have five seconds before the next one:
-# that is when the parent knows.
 $httpd->start;
 my $first = wait_for_staple($httpd, 'good')->{der};
 ok(wait_for(sub { has_newer('') }), 'the file has a response');
 my $visitors = Staple::Visitors->new($ca, [$httpd]);
-ok(wait_for_hooks(1), 'the parent looks at the file');
 tell_disk('hang');
 
 my $before = handshake($httpd)->{der};
@@ -96,10 +93,40 @@ is(join("\n", $visitors->stop->odd), '', 'no handshake missed its staple');
 tell_disk('go');
 ok(wait_for(sub { has_newer($first) }, 30), 'then the file is put right');
 
-ok(wait_for_hooks(1), 'the parent looks at the file again');
+# ----- nobody knows of it yet -----
+
+# Whether responses go on being renewed, and handshakes have them.
+sub is_renewing
+{
+    my $old = handshake($httpd)->{der};
+
+    return defined $old
+        && wait_for(sub { (handshake($httpd)->{der} // $old) ne $old });
+}
+
+tell_disk('hang');
+ok($httpd->graceful, 'a graceful restart in the first moment of a hang');
+ok(is_renewing(), '... and responses are renewed');
+my @children = $httpd->children;
+kill 'KILL', $children[0];
+ok(wait_for(sub { !grep { $_ == $children[0] } $httpd->children }),
+   'a child that died is replaced');
+ok(is_renewing(), '... and responses are renewed');
+ok($httpd->wait_for_log(qr/STP0320.*does not answer/, 30),
+   'the log says what the file system does');
+ok($httpd->restart, 'a restart while it hangs');
+ok(is_renewing(), '... and responses are renewed');
+my $latest = handshake($httpd)->{der};
+tell_disk('go');
+ok($httpd->wait_for_log(qr/STP0144/, 30), 'it goes on: there is a file');
+ok(wait_for(sub { has_newer($latest) }, 30), '... which has the responses');
+
 tell_disk('hang');
 ok($httpd->stop, 'it hangs: httpd stops in good order');
 tell_disk('go');
-$httpd->log_ok(qr/exit signal Killed/, qr/STP0120/);
+# A refresher that was killed and waits for the disk is left behind, and comes
+# home later.
+$httpd->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/, qr/STP012[016]/,
+               qr/STP0320/);
 
 done_testing;

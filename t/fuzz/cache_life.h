@@ -197,9 +197,7 @@ static void life_request(life_t *life, unsigned int arg)
 
 static void life_copy(life_t *life, unsigned int arg)
 {
-    if (staple_cache_kept(life->cache)->file >= 0) {
-        staple_cache_copy_round(life->cache, (int)(arg & 1), life->p);
-    }
+    (void)staple_cache_copy_round(life->cache, (int)(arg & 1), life->p);
 }
 
 static void life_copy_thread(life_t *life, unsigned int arg)
@@ -212,10 +210,12 @@ static void life_copy_thread(life_t *life, unsigned int arg)
 
 static void life_look(life_t *life, unsigned int arg)
 {
+    staple_cache_conf_t conf;
     const char *why;
 
     (void)arg;
-    staple_cache_check_file(life->cache, &why, life->p);
+    memset(&conf, 0, sizeof(conf));
+    staple_cache_check_file(life->cache, &conf, &why, life->p);
     read_all(life->cache, life->buf);
 }
 

@@ -13,7 +13,7 @@
  *
  * Requests are answered one after another; what they need of the protocol is in
  * linux/fuse.h. Every name is asked for each time, and no page is cached, so
- * whoever touches a file waits.
+ * whoever touches a file waits, and so does whoever closes one.
  */
 
 #include <stdio.h>
@@ -357,6 +357,7 @@ static void answer(const struct fuse_in_header *in)
     case FUSE_STATFS:
         on_statfs(in);
         break;
+    case FUSE_FLUSH: /* as over a network: whoever closes a file waits */
     case FUSE_RELEASE:
     case FUSE_RELEASEDIR:
         reply(in, 0, NULL, 0);

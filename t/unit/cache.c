@@ -1475,10 +1475,15 @@ static void test_copy_thread(apr_pool_t *p)
     empty_scratch(p);
 }
 
+/* As the parent's hook does, some time after the thread that copies. */
 static staple_cache_file_e check(staple_cache_t *cache, const char **why,
                                  apr_pool_t *p)
 {
-    return staple_cache_check_file(cache, why, p);
+    staple_cache_conf_t conf;
+
+    memset(&conf, 0, sizeof(conf));
+    (void)staple_cache_copy_round(cache, 1, p);
+    return staple_cache_check_file(cache, &conf, why, p);
 }
 
 static void test_name_of_file(apr_pool_t *p)

@@ -384,12 +384,20 @@ sub _is_refresher
     return read_file("/proc/$pid/comm") eq "staple-refresh\n";
 }
 
+# The process that makes the ring's file, for as long as that takes.
+sub _is_helper
+{
+    my ($pid) = @_;
+
+    return read_file("/proc/$pid/comm") eq "staple-file\n";
+}
+
 # The ids of its children, those that serve visitors.
 sub children
 {
     my ($self) = @_;
 
-    return grep { !_is_refresher($_) } $self->_offspring;
+    return grep { !_is_refresher($_) && !_is_helper($_) } $self->_offspring;
 }
 
 # The process that refreshes, or nothing.
