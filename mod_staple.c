@@ -8,8 +8,8 @@
  *
  *   handshake  mod_ssl asks on_get_resp; one look-up and one copy out of the
  *              ring (staple_handshake), and nothing else
- *   refresh    one process beside the children (staple_process) asks the
- *              responders and publishes to the ring (staple_refresh)
+ *   refresh    one process beside the children (staple_refresher) asks the
+ *              responders and publishes to the ring
  *
  * The life: pre_config makes an empty registry; mod_ssl hands its
  * certificates to on_prime during its post_config; our post_config, right
@@ -37,14 +37,13 @@
 #include "staple_cert.h"
 #include "staple_config.h"
 #include "staple_deny.h"
-#include "staple_fetch.h"
 #include "staple_generation.h"
 #include "staple_handshake.h"
-#include "staple_magic.h"
 #include "staple_pool.h"
 #include "staple_preflight.h"
 #include "staple_process.h"
 #include "staple_refresh.h"
+#include "staple_refresher.h"
 #include "staple_rules.h"
 #include "staple_share.h"
 #include "staple_sslconf.h"
@@ -65,22 +64,9 @@ static const char *const mutex_names[] = {
     "staple-cache", "staple-refresh", "staple-share"
 };
 
-/* For how long the refresher works at a time while there is something to wait
- * for, and what the ring's file may take of the tenth of a second that it has
- * for its end. */
-#define STEP_SPAN apr_time_from_sec(1)
-#define END_SPAN apr_time_from_msec(50)
-
-/* StapleWarmup where it is not set. */
-#define WARMUP apr_time_from_msec(500)
-#define WARMUP_LONGER apr_time_from_sec(5)
-
 /* What belongs to this generation of the server: all that a configuration
- * pass builds, in pconf, and in the refresher what that adds. */
-#define GENERATION_MAGIC 0x47454E45u
-
+ * pass builds, in pconf. */
 typedef struct generation_t {
-    staple_magic_t magic;
     server_rec *server;
     staple_cert_registry_t *registry;
     const apr_array_header_t *no_files; /* of the hosts without
@@ -93,7 +79,6 @@ typedef struct generation_t {
     staple_sslctx_t *sslctx;        /* the SSL_CTX that it has made */
     staple_cache_t *cache;          /* NULL: nothing is stapled */
     staple_process_t *process;      /* the refresher; NULL where cache is */
-    staple_refresh_t *refresh;      /* in the refresher */
     staple_status_conf_t status;    /* for the status page */
 } generation_t;
 
@@ -377,187 +362,6 @@ static int on_post_read_request(request_rec *r)
     return DECLINED;
 }
 
-/* ----- the refresher ----- */
-
-static staple_fetch_conf_t fetch_limits(const staple_main_conf_t *global)
-{
-    staple_fetch_conf_t conf;
-
-    memset(&conf, 0, sizeof(conf));
-    conf.concurrency = global->fetch_concurrency;
-    conf.refusal = staple_deny_refusal;
-    conf.refusal_baton = global->deny;
-    conf.max_body = STAPLE_CACHE_DER_MAX;
-    conf.user_agent = "mod_staple/" STAPLE_VERSION;
-    return conf;
-}
-
-static staple_refresh_warmup_t warmup_of(const staple_main_conf_t *global)
-{
-    int is_set = global->warmup != STAPLE_UNSET;
-    staple_refresh_warmup_t warmup;
-
-    warmup.usual = is_set ? global->warmup : WARMUP;
-    warmup.longer = is_set ? global->warmup : WARMUP_LONGER;
-    return warmup;
-}
-
-static generation_t *generation_of(void *baton)
-{
-    return STAPLE_CAST(generation_t, GENERATION_MAGIC, baton);
-}
-
-static void beat(void *baton)
-{
-    generation_t *generation = generation_of(baton);
-
-    staple_process_beat(generation->process);
-}
-
-static int is_ending(void *baton)
-{
-    generation_t *generation = generation_of(baton);
-
-    return staple_process_is_ending(generation->process);
-}
-
-static void mark(void *baton, int thread, int slot)
-{
-    generation_t *generation = generation_of(baton);
-
-    staple_process_mark(generation->process, thread, slot);
-}
-
-static apr_time_t set_aside(void *baton, int slot, int *is_new)
-{
-    generation_t *generation = generation_of(baton);
-
-    return staple_process_set_aside(generation->process, slot, is_new);
-}
-
-static int has_crashed(void *baton)
-{
-    generation_t *generation = generation_of(baton);
-
-    return staple_process_has_crashed(generation->process);
-}
-
-static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
-{
-    generation_t *generation = generation_of(baton);
-    server_rec *s = generation->server;
-    const staple_main_conf_t *global = staple_config_of(s)->main;
-    staple_refresh_conf_t conf;
-    apr_status_t rv = staple_generation_begin_writing(generation->cache, s, p);
-
-    if (rv) {
-        return rv;
-    }
-    memset(&conf, 0, sizeof(conf));
-    conf.server = s;
-    conf.cache = generation->cache;
-    conf.registry = generation->registry;
-    conf.share = global->share;
-    conf.message_cmd = global->message_cmd;
-    conf.response_directory = global->response_directory;
-    conf.fetch = fetch_limits(global);
-    conf.beat = beat;
-    conf.is_ending = is_ending;
-    conf.mark = mark;
-    conf.set_aside = set_aside;
-    conf.has_crashed = has_crashed;
-    conf.baton = generation;
-    return staple_refresh_create(&generation->refresh, &conf, p);
-}
-
-/* What a killed refresher had no time to finish does not end the server. */
-static void log_unfinished(const generation_t *generation)
-{
-    const char *name = staple_refresh_missing(generation->cache,
-                                              generation->registry, 0);
-
-    if (name) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, generation->server,
-                     "STP0129: StapleMustStaple require: the must-staple "
-                     "certificate %s has nothing to staple yet, because the "
-                     "process that asked for it has ended; the server goes on",
-                     name);
-    }
-}
-
-/* Whether a must-staple certificate keeps the server from starting. */
-static int lacks_staple(const generation_t *generation, int is_successor)
-{
-    const char *name = staple_refresh_missing(generation->cache,
-                                              generation->registry,
-                                              is_successor);
-
-    if (name) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, generation->server,
-                     "STP0116: StapleMustStaple require: the must-staple "
-                     "certificate %s has nothing to staple; the server does "
-                     "not start", name);
-    }
-    else {
-        log_unfinished(generation);
-    }
-    return name != NULL;
-}
-
-/* StapleMustStaple require: decided once in a generation, by the refresher that
- * is there at the end of the warm-up. Returns an exit status, or 0. */
-static int decide_start(generation_t *generation)
-{
-    const staple_main_conf_t *global
-        = staple_config_of(generation->server)->main;
-    staple_refresh_warmup_t warmup = warmup_of(global);
-    staple_process_state_t state;
-
-    staple_process_state(generation->process, &state);
-    if (global->must_staple == STAPLE_MUST_REQUIRE) {
-        if (staple_refresh_is_warming_up(generation->cache,
-                                         generation->registry, &warmup,
-                                         state.born)) {
-            return 0;
-        }
-        if (lacks_staple(generation, state.restarts > 0)) {
-            return APEXIT_CHILDFATAL;
-        }
-    }
-    staple_process_settle(generation->process);
-    return 0;
-}
-
-static int do_refresh(void *baton)
-{
-    generation_t *generation = generation_of(baton);
-
-    staple_refresh_step(generation->refresh, STEP_SPAN);
-    return staple_process_is_settled(generation->process)
-           ? 0 : decide_start(generation);
-}
-
-static void end_refresh(void *baton)
-{
-    generation_t *generation = generation_of(baton);
-
-    staple_refresh_drop(generation->refresh);
-    staple_generation_end_writing(generation->cache, END_SPAN);
-    staple_refresh_end(generation->refresh);
-}
-
-static apr_status_t start_refresher(apr_pool_t *p, apr_pool_t *ptemp)
-{
-    staple_process_work_t work;
-
-    work.begin = begin_refresh;
-    work.step = do_refresh;
-    work.end = end_refresh;
-    work.baton = current;
-    return staple_process_start(&current->process, &work, current->server, p,
-                                ptemp);
-}
-
 /* ----- the parent and its children ----- */
 
 static int on_monitor(apr_pool_t *p, server_rec *s)
@@ -584,7 +388,8 @@ static void on_child_status(server_rec *s, pid_t pid, ap_generation_t gen,
 
 static void on_child_init(apr_pool_t *p, server_rec *s)
 {
-    staple_refresh_warmup_t warmup = warmup_of(staple_config_of(s)->main);
+    staple_refresh_warmup_t warmup
+        = staple_refresher_warmup(staple_config_of(s)->main);
 
     (void)p;
     trace_hook(s, "child_init");
@@ -629,7 +434,6 @@ static int on_pre_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)plog;
     (void)ptemp;
     current = apr_pcalloc(p, sizeof(*current));
-    current->magic = GENERATION_MAGIC;
     current->registry = staple_cert_registry_make(p);
     current->no_files = apr_array_make(p, 0, sizeof(const char *));
     if (begin_starting(p)) {
@@ -759,7 +563,10 @@ static apr_status_t set_up(const staple_main_conf_t *conf, apr_pool_t *p,
         return rv;
     }
     rv = open_share(p);
-    return rv ? rv : start_refresher(p, ptemp);
+    return rv ? rv
+              : staple_refresher_start(&current->process, current->cache,
+                                       current->registry, current->server, p,
+                                       ptemp);
 }
 
 static int on_post_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
@@ -808,7 +615,7 @@ static void on_test_config(apr_pool_t *p, server_rec *s)
     conf.server = s;
     conf.registry = current->registry;
     conf.prime = on_prime;
-    conf.fetch = fetch_limits(staple_config_of(s)->main);
+    conf.fetch = staple_refresher_limits(staple_config_of(s)->main);
     if (staple_preflight_report(&conf, p)) {
         exit(1); /* httpd itself would say that all is well */
     }
