@@ -36,7 +36,8 @@ find({ no_chdir => 1, wanted => sub {
     push @manuals, $_ if /\.[18]$/;
     push @examples, $_ if m{/examples/.*\.(?:conf|load)$};
 } }, "$top/docs");
-push @pages, "$top/README", grep { -e } map { "$_/README.md" } folders();
+push @pages, "$top/README", "$top/SECURITY.md",
+    grep { -e } map { "$_/README.md" } folders();
 
 sub short { return substr $_[0], length "$top/" }
 
