@@ -7,7 +7,7 @@
  * a descriptor. httpd's parent must not be stopped, since it restarts, stops
  * and replaces all others. So it never has the file: it forks a helper, waits
  * for its answer no longer than it likes, and the descriptor goes past it, as
- * a message that waits in a pair of sockets (the drawer) for the process that
+ * a message that waits in a pair of sockets (the channel) for the process that
  * copies. There it also keeps the file's lock from one refresher to the next
  * and over a restart.
  *
@@ -52,14 +52,14 @@
 #define LOOK 0
 #endif
 
-/* ----- the drawer ----- */
+/* ----- the channel ----- */
 
 void staple_cache_keep_nothing(staple_cache_kept_t *kept)
 {
     memset(kept, 0, sizeof(*kept));
     kept->ring.fd = -1;
     kept->counters.fd = -1;
-    kept->drawer[0] = kept->drawer[1] = -1;
+    kept->channel[0] = kept->channel[1] = -1;
     kept->answer = -1;
 }
 
@@ -73,13 +73,13 @@ static int make_pair(int type, int fds[2])
     return 0;
 }
 
-apr_status_t staple_cache_open_drawer(staple_cache_kept_t *kept)
+apr_status_t staple_cache_open_channel(staple_cache_kept_t *kept)
 {
-    return make_pair(SOCK_DGRAM, kept->drawer);
+    return make_pair(SOCK_DGRAM, kept->channel);
 }
 
 /* A message: which file it is, and its descriptor. */
-typedef struct letter_t {
+typedef struct message_t {
     struct msghdr head;
     struct iovec text;
     apr_int64_t edition;
@@ -87,72 +87,72 @@ typedef struct letter_t {
         struct cmsghdr first; /* for its alignment */
         char bytes[CMSG_SPACE(sizeof(int))];
     } rights;
-} letter_t;
+} message_t;
 
-static void begin_letter(letter_t *letter)
+static void begin_message(message_t *message)
 {
-    memset(letter, 0, sizeof(*letter));
-    letter->text.iov_base = &letter->edition;
-    letter->text.iov_len = sizeof(letter->edition);
-    letter->head.msg_iov = &letter->text;
-    letter->head.msg_iovlen = 1;
+    memset(message, 0, sizeof(*message));
+    message->text.iov_base = &message->edition;
+    message->text.iov_len = sizeof(message->edition);
+    message->head.msg_iov = &message->text;
+    message->head.msg_iovlen = 1;
 }
 
 static int put(const staple_cache_kept_t *kept, int fd, apr_int64_t edition)
 {
-    letter_t letter;
+    message_t message;
     struct cmsghdr *rights;
 
-    begin_letter(&letter);
-    letter.edition = edition;
-    letter.head.msg_control = letter.rights.bytes;
-    letter.head.msg_controllen = sizeof(letter.rights.bytes);
-    rights = CMSG_FIRSTHDR(&letter.head);
+    begin_message(&message);
+    message.edition = edition;
+    message.head.msg_control = message.rights.bytes;
+    message.head.msg_controllen = sizeof(message.rights.bytes);
+    rights = CMSG_FIRSTHDR(&message.head);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof(fd));
     memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-    return sendmsg(kept->drawer[0], &letter.head, MSG_DONTWAIT) < 0 ? errno : 0;
+    return sendmsg(kept->channel[0], &message.head, MSG_DONTWAIT) < 0 ? errno : 0;
 }
 
-/* The descriptor in the drawer; -1: it is empty. */
+/* The descriptor in the channel; -1: there is none. */
 static int get(const staple_cache_kept_t *kept, int flags,
                apr_int64_t *edition)
 {
-    letter_t letter;
+    message_t message;
     struct cmsghdr *rights;
     int fd = -1;
 
-    begin_letter(&letter);
-    letter.head.msg_control = letter.rights.bytes;
-    letter.head.msg_controllen = sizeof(letter.rights.bytes);
-    if (recvmsg(kept->drawer[1], &letter.head, flags | MSG_DONTWAIT) < 0) {
+    begin_message(&message);
+    message.head.msg_control = message.rights.bytes;
+    message.head.msg_controllen = sizeof(message.rights.bytes);
+    if (recvmsg(kept->channel[1], &message.head, flags | MSG_DONTWAIT) < 0) {
         return -1;
     }
-    rights = CMSG_FIRSTHDR(&letter.head);
+    rights = CMSG_FIRSTHDR(&message.head);
     if (rights && rights->cmsg_type == SCM_RIGHTS
         && rights->cmsg_len == CMSG_LEN(sizeof(fd))) {
         memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     }
-    *edition = letter.edition;
+    *edition = message.edition;
     return fd;
 }
 
 /* Without taking the descriptor. */
-static apr_int64_t edition_in(const staple_cache_kept_t *kept)
+static apr_int64_t edition_of(const staple_cache_kept_t *kept)
 {
-    letter_t letter;
+    message_t message;
 
-    begin_letter(&letter);
-    return recvmsg(kept->drawer[1], &letter.head, MSG_PEEK | MSG_DONTWAIT) < 0
-           ? 0 : letter.edition;
+    begin_message(&message);
+    return recvmsg(kept->channel[1], &message.head, MSG_PEEK | MSG_DONTWAIT) < 0
+           ? 0 : message.edition;
 }
 
 int staple_cache_look_for_file(const staple_cache_kept_t *kept,
                                apr_int64_t *edition)
 {
-    apr_int64_t there = kept->drawer[1] < 0 ? 0 : edition_in(kept);
+    apr_int64_t there = kept->channel[1] < 0 ? 0 : edition_of(kept);
     int fd;
 
     if (!there || there == *edition) {
@@ -167,13 +167,13 @@ int staple_cache_look_for_file(const staple_cache_kept_t *kept,
 
 /* ----- the work ----- */
 
-/* What was in the drawer, for whoever makes another file: its lock is ours.
+/* What was in the channel, for whoever makes another file: its lock is ours.
  * -1: nothing was. */
-static int empty_drawer(const staple_cache_kept_t *kept)
+static int take_file(const staple_cache_kept_t *kept)
 {
     apr_int64_t edition;
 
-    return kept && kept->drawer[1] >= 0 ? get(kept, 0, &edition) : -1;
+    return kept && kept->channel[1] >= 0 ? get(kept, 0, &edition) : -1;
 }
 
 static void write_down(char *to, const char *text)
@@ -234,8 +234,8 @@ void staple_cache_help(staple_cache_kept_t *kept,
                        const staple_cache_order_t *order,
                        staple_cache_answer_t *answer)
 {
-    int held = empty_drawer(order->before);
-    int own = empty_drawer(kept); /* a generation has one of them */
+    int held = take_file(order->before);
+    int own = take_file(kept); /* a generation has one of them */
     apr_pool_t *p;
 
     memset(answer, 0, sizeof(*answer));

@@ -43,11 +43,11 @@ typedef struct staple_cache_answer_t {
  * Make what the descriptor is handed over through. In the parent, before the
  * first helper of a generation.
  */
-apr_status_t staple_cache_open_drawer(staple_cache_kept_t *kept);
+apr_status_t staple_cache_open_channel(staple_cache_kept_t *kept);
 
 /**
  * Have a helper make the file. In the parent, which touches no file for it.
- * @param kept has a drawer, and no helper at work
+ * @param kept has a channel, and no helper at work
  * @return APR_SUCCESS, or why there is no helper
  */
 apr_status_t staple_cache_start_helper(staple_cache_kept_t *kept,
@@ -71,7 +71,7 @@ void staple_cache_help(staple_cache_kept_t *kept,
                        staple_cache_answer_t *answer);
 
 /**
- * Look into the drawer.
+ * Look whether the channel has another file.
  * @param edition which file the caller has; 0: none. Changed with it
  * @return the descriptor of another one, which is the caller's; -1: there is
  *         none

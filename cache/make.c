@@ -533,7 +533,7 @@ static void make_first_file(staple_cache_t *cache,
 {
     staple_cache_order_t order = order_of(cache, conf);
     staple_cache_answer_t answer;
-    apr_status_t rv = staple_cache_open_drawer(&cache->kept);
+    apr_status_t rv = staple_cache_open_channel(&cache->kept);
 
     if (rv) {
         report->new_file = staple_text_error(rv, p);
@@ -596,7 +596,7 @@ staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
     if (cache->kept.helper) {
         return ask_again(cache, why, p);
     }
-    if (cache->kept.drawer[0] < 0 || !is_lacking(cache)) {
+    if (cache->kept.channel[0] < 0 || !is_lacking(cache)) {
         return STAPLE_CACHE_FILE_FINE;
     }
     order = order_of(cache, conf);

@@ -334,8 +334,8 @@ static void close_one(int *fd)
 /* The ends of sockets: no file system is asked. */
 static void close_sockets(staple_cache_kept_t *kept)
 {
-    close_one(&kept->drawer[0]);
-    close_one(&kept->drawer[1]);
+    close_one(&kept->channel[0]);
+    close_one(&kept->channel[1]);
     close_one(&kept->answer);
 }
 

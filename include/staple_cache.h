@@ -141,7 +141,7 @@ typedef struct staple_cache_t staple_cache_t;
 typedef struct staple_cache_kept_t {
     staple_memory_t ring;
     staple_memory_t counters;
-    int drawer[2];     /* sockets: into one of them goes the descriptor of the
+    int channel[2];    /* sockets: into one of them goes the descriptor of the
                           ring's file, and waits in the other; -1: there are
                           none */
     int answer;        /* where a helper that makes the file will say how it
