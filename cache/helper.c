@@ -112,7 +112,8 @@ static int put(const staple_cache_kept_t *kept, int fd, apr_int64_t edition)
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof(fd));
     memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-    return sendmsg(kept->channel[0], &message.head, MSG_DONTWAIT) < 0 ? errno : 0;
+    return sendmsg(kept->channel[0], &message.head, MSG_DONTWAIT) < 0
+           ? errno : 0;
 }
 
 /* The descriptor in the channel; -1: there is none. */
