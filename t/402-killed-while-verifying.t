@@ -43,7 +43,7 @@ for my $run (1 .. $runs) {
         $refresher = $httpd->refresher;
     }
     sleep 0.001 * $run;
-    $killed += kill 'KILL', $refresher // 0;
+    $killed += kill 'KILL', $refresher // ();
     $httpd->await_start;
     $incomplete += !wait_for(sub { !missing() });
     ok($httpd->stop, "run $run: httpd stops in good order");

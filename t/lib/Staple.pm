@@ -37,7 +37,7 @@ sub import
     }
     Staple::Work->export_to_level(1, 'Staple::Work',
                                   qw(work_dir write_file read_file run
-                                     wait_for tool));
+                                     wait_for tool kill));
 }
 
 1;

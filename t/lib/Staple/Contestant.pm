@@ -22,7 +22,8 @@ use warnings;
 
 use Staple::Httpd qw(stapling has_httpd_module);
 use Staple::Peer;
-use Staple::Work qw(work_dir read_file write_file run tool wait_for);
+use Staple::Work qw(work_dir read_file write_file run tool wait_for
+                    kill);
 
 # Whether HAProxy fetches responses itself (ocsp-update).
 sub _haproxy_asks

@@ -23,7 +23,8 @@ use warnings;
 use Time::HiRes qw(time);
 
 use Staple::Client ();
-use Staple::Work qw(work_dir build_dir write_file read_file wait_for);
+use Staple::Work qw(work_dir build_dir write_file read_file wait_for
+                    kill);
 
 # In the order of enum kind and of the control's fields there.
 my @kinds = qw(malloc mmap open read write fsync socket connect poll thread

@@ -37,7 +37,7 @@ use File::Path qw(make_path);
 use IO::Socket::INET;
 use Test::Builder;
 
-use Staple::Work qw(work_dir build_dir read_file write_file run spawn
+use Staple::Work qw(work_dir build_dir read_file write_file run spawn kill
                     stop_process is_running wait_for free_ports find_tool
                     show_on_failure);
 

@@ -14,7 +14,7 @@ use strict;
 use warnings;
 
 use IO::Socket::INET;
-use Staple::Work qw(work_dir tool spawn stop_process is_running wait_for
+use Staple::Work qw(work_dir tool spawn kill stop_process is_running wait_for
                     free_ports show_on_failure);
 
 my $made = 0;

@@ -26,7 +26,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw(work_dir write_file read_file run spawn stop_process
                     is_running wait_for free_ports build_dir source_dir
-                    find_tool tool show_on_failure);
+                    find_tool tool show_on_failure kill);
 
 my $owner = $$;
 my $dir;
@@ -140,6 +140,16 @@ sub spawn
     return $pid;
 }
 
+# Perl's kill takes the undefined for 0, which is the whole group of the test:
+# the harness, and whoever started it.
+sub kill
+{
+    my ($signal, @pids) = @_;
+
+    die "there is no process to send $signal to\n" if grep { !$_ } @pids;
+    return CORE::kill($signal, @pids);
+}
+
 # Whether a spawned process goes on; collects it if it does not.
 sub is_running
 {
@@ -160,13 +170,13 @@ sub stop_process
     my ($pid, $signal, $seconds) = @_;
 
     return $exit_status{$pid} if !is_running($pid);
-    kill $signal // 'TERM', $pid;
+    CORE::kill($signal // 'TERM', $pid);
     return $exit_status{$pid}
         if wait_for(sub { !is_running($pid) }, $seconds // 10);
     my $name = $processes{$pid};
     Test::Builder->new->diag("$name ($pid) does not end: killed");
-    kill 'KILL', -$pid;
-    kill 'KILL', $pid;
+    CORE::kill('KILL', -$pid);
+    CORE::kill('KILL', $pid);
     wait_for(sub { !is_running($pid) }, 5);
     return;
 }
