@@ -209,7 +209,7 @@ static void check_clock(staple_refresh_t *refresh, apr_time_t now)
         return;
     }
     staple_refresh_log_clock(refresh->conf.server, jump);
-    refresh->files_due = refresh->directory_due = now;
+    refresh->files_due = refresh->directory.due = now;
     for (i = 0; i < refresh->count; i++) {
         task_t *task = &refresh->tasks[i];
 
@@ -463,7 +463,7 @@ apr_status_t staple_refresh_create(staple_refresh_t **refreshp,
     refresh->conf.fetch.is_ending = conf->is_ending;
     refresh->conf.fetch.ending_baton = conf->baton;
     refresh->pool = p;
-    refresh->directory.path = conf->response_directory;
+    refresh->directory.self.path = conf->response_directory;
     staple_refresh_log_exchanges(refresh);
     rv = staple_fetch_create(&refresh->fetch, &refresh->conf.fetch, p);
     if (rv) {

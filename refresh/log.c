@@ -513,6 +513,13 @@ void staple_refresh_file_log(server_rec *s, const response_file_t *file,
                  "%s is not used: the file %s", file->path, reason);
 }
 
+void staple_refresh_log_unsaid(server_rec *s, const char *path, int count)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0310: "
+                 "StapleResponseDirectory: of %d more files in %s that cannot "
+                 "be used nothing was said in the last minute", count, path);
+}
+
 void staple_refresh_log_not_read(server_rec *s, const char *path,
                                  const char *reason)
 {

@@ -130,6 +130,19 @@ typedef struct response_file_t {
     apr_ino_t inode;
 } response_file_t;
 
+/** StapleResponseDirectory, watched. */
+typedef struct response_directory_t {
+    response_file_t self; /* path NULL: none */
+    apr_time_t due;       /* when to look at it */
+    apr_time_t looked;    /* when that was done last; 0: never */
+    /* The files that were warned about last, and how often in this minute. */
+    response_file_t told[16];
+    apr_size_t told_count;
+    apr_time_t minute;    /* when it began */
+    int warnings;         /* in this minute, and */
+    int unsaid;           /* files that there was no warning left for */
+} response_directory_t;
+
 #define REFRESH_MAGIC 0x52454652u
 
 /** The refresh of a generation. */
@@ -159,8 +172,7 @@ struct staple_refresh_t {
     apr_array_header_t *files;  /* response_file_t */
     staple_message_t *message;  /* NULL: nobody is to be told */
     apr_time_t files_due;       /* when to look at them */
-    response_file_t directory;  /* StapleResponseDirectory; path NULL: none */
-    apr_time_t directory_due;   /* when to look at it */
+    response_directory_t directory;
     staple_share_state_t share_told; /* what the ring has of the share's */
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
@@ -399,6 +411,9 @@ void staple_refresh_log_exchanges(staple_refresh_t *refresh);
 void staple_refresh_log_confirmed(server_rec *s, int count, int threads,
                                   apr_interval_time_t took);
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump);
+
+/** Of so many files of StapleResponseDirectory nothing was said. */
+void staple_refresh_log_unsaid(server_rec *s, const char *path, int count);
 
 /** What is in StapleResponseDirectory, or that itself, cannot be read. */
 void staple_refresh_log_not_read(server_rec *s, const char *path,

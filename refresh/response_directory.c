@@ -12,9 +12,15 @@
  * A file is put there by a rename, which changes the time of the directory, so
  * one look at that says whether there is something new; and what was put there
  * has a ctime by the same clock, which says what it is.
+ *
+ * Whoever may write to the directory is not trusted with more than that:
+ * however many files there are, and however often they change, looks take a
+ * tenth of the refresher's time at most, and warnings are ten a minute.
  */
 
 #include "refresh_int.h"
+#include "staple_clock.h"
+#include "staple_text.h"
 
 #include <string.h>
 
@@ -24,12 +30,108 @@
 /* How its files are called: as `staplectl fetch` calls them. */
 #define SUFFIX ".ocsp"
 
-/* How often the directory is looked at. */
+/* How often the directory is looked at, if that does not take long. */
 #define LOOK_PAUSE SECONDS(1)
+#define PAUSE_FOR_TIME 9
 
 /* Clocks of file systems tick more slowly than things happen: what changed less
  * than this ago may have changed again at the same moment. */
 #define TICK SECONDS(3)
+
+/* So many new files are read at a time, and so many more a certificate. */
+#define FILES_MAX 1000
+#define FILES_PER_CERT 10
+
+#define MINUTE SECONDS(60)
+#define WARNINGS_MAX 10
+
+/* One look. */
+typedef struct look_t {
+    staple_refresh_t *refresh;
+    apr_time_t since;  /* what did not change since then was read before */
+    apr_size_t room;   /* how many files more are read */
+} look_t;
+
+/* ----- what is warned about ----- */
+
+static int was_told(const response_directory_t *directory,
+                    const apr_finfo_t *info)
+{
+    const apr_size_t most = sizeof(directory->told)
+                            / sizeof(directory->told[0]);
+    apr_size_t i;
+
+    for (i = 0; i < most && i < directory->told_count; i++) {
+        if (directory->told[i].inode == info->inode
+            && directory->told[i].ctime == info->ctime) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void note_told(response_directory_t *directory, const apr_finfo_t *info)
+{
+    const apr_size_t most = sizeof(directory->told)
+                            / sizeof(directory->told[0]);
+    response_file_t *place = &directory->told[directory->told_count++ % most];
+
+    place->inode = info->inode;
+    place->ctime = info->ctime;
+}
+
+/* Whether there is a warning left in this minute. */
+static int may_warn(response_directory_t *directory)
+{
+    if (directory->warnings >= WARNINGS_MAX) {
+        directory->unsaid++;
+        return 0;
+    }
+    directory->warnings++;
+    return 1;
+}
+
+static void begin_minute(staple_refresh_t *refresh, apr_time_t now)
+{
+    response_directory_t *directory = &refresh->directory;
+
+    if (now - directory->minute >= 0 && now - directory->minute < MINUTE) {
+        return;
+    }
+    if (directory->unsaid) {
+        staple_refresh_log_unsaid(refresh->conf.server, directory->self.path,
+                                  directory->unsaid);
+    }
+    directory->minute = now;
+    directory->warnings = directory->unsaid = 0;
+}
+
+/* Once for a file, however often it is read before the clock has ticked. Its
+ * name is a stranger's, and the log may be JSON. */
+static void refuse_file(const look_t *look, const apr_finfo_t *info,
+                        const char *path, const char *reason,
+                        apr_pool_t *ptemp)
+{
+    response_directory_t *directory = &look->refresh->directory;
+    apr_size_t len = strlen(path);
+
+    if (!was_told(directory, info)) {
+        note_told(directory, info);
+        if (may_warn(directory)) {
+            staple_refresh_log_not_read(look->refresh->conf.server,
+                                        staple_text_name(path, len, len,
+                                                         ptemp), reason);
+        }
+    }
+}
+
+static void refuse_directory(staple_refresh_t *refresh, const char *reason)
+{
+    if (may_warn(&refresh->directory)) {
+        staple_refresh_log_not_read(refresh->conf.server,
+                                    refresh->directory.self.path, reason);
+    }
+}
 
 /* ----- a file ----- */
 
@@ -48,72 +150,103 @@ static void offer_to_all(staple_refresh_t *refresh, const unsigned char *der,
     }
 }
 
-static void take_file(staple_refresh_t *refresh, const char *path,
+static void take_file(const look_t *look, const apr_finfo_t *info,
                       apr_pool_t *ptemp)
 {
+    const char *path = apr_pstrcat(ptemp, look->refresh->directory.self.path,
+                                   "/", info->name, NULL);
     const unsigned char *der;
     const char *reason;
     apr_size_t len;
 
     if (staple_refresh_read_file(path, &der, &len, &reason, ptemp)) {
-        staple_refresh_log_not_read(refresh->conf.server, path, reason);
+        refuse_file(look, info, path, reason, ptemp);
         return;
     }
-    offer_to_all(refresh, der, len, ptemp);
+    offer_to_all(look->refresh, der, len, ptemp);
 }
 
 /* ----- the directory ----- */
 
-static int is_wanted(const apr_finfo_t *info, apr_time_t since)
+static int is_wanted(const look_t *look, const apr_finfo_t *info)
 {
     apr_size_t len = strlen(info->name), suffix = strlen(SUFFIX);
 
     return len > suffix && !strcmp(info->name + len - suffix, SUFFIX)
-           && info->ctime >= since;
+           && info->ctime >= look->since;
 }
 
-/* All that came since then; 0: all that is there. */
-static void take_files(staple_refresh_t *refresh, apr_time_t since,
-                       apr_pool_t *ptemp)
+/* All that came since then, or that is there. */
+static void take_files(look_t *look, apr_dir_t *dir, apr_pool_t *p_file)
 {
-    const char *directory = refresh->directory.path;
-    apr_pool_t *p_file;
-    apr_dir_t *dir;
+    const staple_refresh_conf_t *conf = &look->refresh->conf;
     apr_finfo_t info;
 
-    if (apr_dir_open(&dir, directory, ptemp)) {
-        staple_refresh_log_not_read(refresh->conf.server, directory,
-                                    "cannot be read as a directory");
+    while (!conf->is_ending(conf->baton)
+           && !apr_dir_read(&info, APR_FINFO_NAME | APR_FINFO_CTIME
+                                   | APR_FINFO_INODE, dir)) {
+        if (is_wanted(look, &info)) {
+            if (!look->room--) {
+                refuse_directory(look->refresh, "has more new files than can "
+                                 "be of use; the rest is not read");
+                break;
+            }
+            take_file(look, &info, p_file);
+            apr_pool_clear(p_file);
+        }
+        conf->beat(conf->baton);
+    }
+}
+
+static void look_into(look_t *look, apr_pool_t *ptemp)
+{
+    apr_pool_t *p_file;
+    apr_dir_t *dir;
+
+    if (apr_dir_open(&dir, look->refresh->directory.self.path, ptemp)) {
+        refuse_directory(look->refresh, "cannot be read as a directory");
         return;
     }
     apr_pool_create(&p_file, ptemp);
-    while (!refresh->conf.is_ending(refresh->conf.baton)
-           && !apr_dir_read(&info, APR_FINFO_NAME | APR_FINFO_CTIME, dir)) {
-        if (is_wanted(&info, since)) {
-            take_file(refresh, apr_pstrcat(p_file, directory, "/", info.name,
-                                           NULL), p_file);
-            apr_pool_clear(p_file);
-        }
-        refresh->conf.beat(refresh->conf.baton);
-    }
+    take_files(look, dir, p_file);
     apr_dir_close(dir);
+}
+
+/* Since when what changed is new. The time of the directory may be anything:
+ * tar and rsync set it. */
+static apr_time_t since_when(const response_directory_t *directory,
+                             const response_file_t *before)
+{
+    if (!directory->looked || before->inode != directory->self.inode) {
+        return 0;
+    }
+    return before->mtime < directory->looked ? before->mtime
+                                             : directory->looked - TICK;
 }
 
 void staple_refresh_look_at_directory(staple_refresh_t *refresh,
                                       apr_time_t now)
 {
-    response_file_t last = refresh->directory;
+    response_directory_t *directory = &refresh->directory;
+    response_file_t before = directory->self;
+    apr_time_t began = staple_clock_now();
+    look_t look;
     apr_pool_t *p;
 
-    if (!last.path || now < refresh->directory_due) {
+    if (!before.path || now < directory->due) {
         return;
     }
-    refresh->directory_due = now + LOOK_PAUSE;
+    begin_minute(refresh, now);
     apr_pool_create(&p, refresh->pool);
-    if (staple_refresh_is_file_changed(&refresh->directory, p)
-        || now - last.mtime < TICK) {
-        take_files(refresh,
-                   last.inode == refresh->directory.inode ? last.mtime : 0, p);
+    if (staple_refresh_is_file_changed(&directory->self, p)
+        || now - before.mtime < TICK) {
+        look.refresh = refresh;
+        look.since = since_when(directory, &before);
+        look.room = FILES_MAX + FILES_PER_CERT * refresh->count;
+        look_into(&look, p);
+        directory->looked = now;
     }
     apr_pool_destroy(p);
+    directory->due = now + LOOK_PAUSE
+                     + PAUSE_FOR_TIME * (staple_clock_now() - began);
 }

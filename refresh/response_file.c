@@ -54,23 +54,35 @@ int staple_refresh_is_file_changed(response_file_t *file, apr_pool_t *ptemp)
            || file->inode != last.inode;
 }
 
-/* What the file is, is asked before it is opened: a FIFO would make us wait. */
+/* Without waiting for a writer, as a FIFO would have it; what was opened is
+ * looked at, and not its name, which may be another file's by now. */
+static apr_status_t open_regular(apr_file_t **in, apr_finfo_t *info,
+                                 const char *path, apr_pool_t *ptemp)
+{
+    apr_status_t rv = apr_file_open(in, path, APR_READ | APR_BINARY
+                                              | APR_FOPEN_NONBLOCK,
+                                    APR_OS_DEFAULT, ptemp);
+
+    if (rv) {
+        return rv;
+    }
+    rv = apr_file_info_get(info, APR_FINFO_SIZE | APR_FINFO_TYPE, *in);
+    if (!rv && (info->filetype != APR_REG || info->size > FILE_SIZE_MAX)) {
+        rv = APR_EGENERAL;
+    }
+    if (rv) {
+        apr_file_close(*in);
+    }
+    return rv;
+}
+
 static apr_status_t read_all(const char *path, char **bytes, apr_size_t *len,
                              apr_pool_t *ptemp)
 {
     apr_file_t *in;
     apr_finfo_t info;
-    apr_status_t rv = apr_stat(&info, path, APR_FINFO_SIZE | APR_FINFO_TYPE,
-                               ptemp);
+    apr_status_t rv = open_regular(&in, &info, path, ptemp);
 
-    if (rv) {
-        return rv;
-    }
-    if (info.filetype != APR_REG || info.size > FILE_SIZE_MAX) {
-        return APR_EGENERAL;
-    }
-    rv = apr_file_open(&in, path, APR_READ | APR_BINARY, APR_OS_DEFAULT,
-                       ptemp);
     if (rv) {
         return rv;
     }
@@ -272,9 +284,9 @@ void staple_refresh_forget_files(staple_refresh_t *refresh)
 {
     int i;
 
-    refresh->files_due = refresh->directory_due = 0;
-    refresh->directory.is_seen = 0;
-    refresh->directory.mtime = 0;
+    refresh->files_due = refresh->directory.due = 0;
+    refresh->directory.self.is_seen = 0;
+    refresh->directory.looked = 0;
     for (i = 0; i < refresh->files->nelts; i++) {
         APR_ARRAY_IDX(refresh->files, i, response_file_t).is_seen = 0;
     }

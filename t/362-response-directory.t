@@ -2,13 +2,15 @@
 
 # StapleResponseDirectory: what is put there is stapled, for certificates of now
 # and of the next restart; what is for nobody, or worse than what is held, costs
-# nothing and is not spoken of; what is no response is warned about once.
+# nothing and is not spoken of; what is no response is warned about once. Whoever
+# may write to the directory can do nothing more than that with it.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Answer;
 
+use IO::Socket::UNIX;
 use POSIX ();
 
 my $ca = Staple::CA->new;
@@ -77,6 +79,11 @@ is(handshake($httpd, name => 'bare.test')->{staple}, 'none',
 is(join("\n", grep { !/STP0271/ } $httpd->staple_lines(qw(warn error crit))),
    '', '... is not missing a response because of the directory');
 
+for my $name (qw(words pipe)) {
+    is(scalar(() = $httpd->error_log =~ /STP0271: .*\b$name\.ocsp/g), 1,
+       "$name.ocsp was warned about once, however often it was read");
+}
+
 $httpd->{vhosts}[0] = { cert => $leaves[1] };
 $httpd->write_conf;
 $httpd->graceful;
@@ -87,5 +94,53 @@ is($responder->count, 0, 'nobody was ever asked');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0271: .*words\.ocsp is neither DER nor PEM/,
                qr/STP0271: .*pipe\.ocsp is no regular file/);
+
+# --- somebody who may write there, and means no good ---
+
+my $hostile = work_dir() . '/hostile';
+mkdir $hostile or die "$hostile: $!\n";
+chmod 0755, $hostile;
+$httpd = Staple::Httpd->new(
+    conf   => stapling("StapleResponseDirectory $hostile"),
+    vhosts => [{ cert => $leaves[0] }]);
+$httpd->start;
+
+my %odd = (
+    secret => sub { symlink '/etc/passwd', $_[0] },
+    zeros  => sub { symlink '/dev/zero', $_[0] },
+    lost   => sub { symlink "$hostile/nowhere", $_[0] },
+    folder => sub { mkdir $_[0] },
+    socket => sub { IO::Socket::UNIX->new(Local => $_[0], Listen => 1) },
+    sparse => sub { write_file($_[0], '0') && truncate $_[0], 10 << 30 },
+    empty  => sub { write_file($_[0], '') },
+    "line\n[forged:error] " => sub { write_file($_[0], 'x') },
+);
+for my $what (sort keys %odd) {
+    $odd{$what}->("$hostile/$what.ocsp") or die "$what: $!\n";
+}
+for my $what (sort keys %odd) {
+    my $word = ($what =~ /^(\w+)/)[0];
+
+    ok($httpd->wait_for_log(qr{STP0271: .*\bhostile/$word}),
+       "$word: is warned about");
+}
+unlike($httpd->error_log, qr/^\[forged/m, 'no name is a line of the log');
+unlike($httpd->error_log, qr/root:/, 'nothing of a file is in the log');
+
+# Files without end, and a directory whose time lies ahead, as tar makes it: the
+# warnings stop, and what is of use is taken.
+write_file("$hostile/flood$_.ocsp", 'x') for 1 .. 500;
+ok(wait_for(sub { warnings() >= 10 }), 'files without end are warned about');
+put_file("$hostile/link-to", $new);
+symlink "$hostile/link-to", "$hostile/link.ocsp" or die "link: $!\n";
+utime time + 2 * 86400, time + 2 * 86400, $hostile or die "$hostile: $!\n";
+ok(is_stapled($new, 'one.test'), '... a response is taken all the same');
+put_file("$hostile/best.ocsp", $last);
+utime time + 3 * 86400, time + 3 * 86400, $hostile or die "$hostile: $!\n";
+chown 12345, 12345, "$hostile/best.ocsp" if $> == 0;
+ok(is_stapled($last, 'one.test'), '... and a better one of another owner');
+cmp_ok(warnings(), '<=', 20, '... and there are ten warnings a minute');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0271/, qr/STP0310/, qr/STP020/, qr/STP030/);
 
 done_testing;
