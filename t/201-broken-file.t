@@ -6,6 +6,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -58,6 +59,21 @@ $responder->tell('refuse');
 $httpd->start;
 is(handshake($httpd)->{staple}, 'none', 'a damaged response is not stapled');
 $responder->tell('listen');
+is(wait_for_staple($httpd, 'good')->{staple}, 'good', '... a new one is');
+ok($httpd->stop, 'httpd stops in good order');
+
+# A lie of somebody who may write to the file: its checksum is right, its
+# signature is not.
+my $served = read_file($file);
+my ($exit, $said) = run(build_dir() . '/t/tools/ringdump', '--bend', $file);
+is($exit, 0, 'a response is bent in the file') or diag $said;
+isnt(read_file($file), $served, '... which is another one now');
+($exit, $said) = run(build_dir() . '/t/tools/ringdump', $file);
+like($said, qr/^  served: /m, '... and whole, by its checksum');
+$responder->tell('refuse');
+$httpd->start;
+ok($httpd->wait_for_log(qr/STP0128: 1 OCSP response/), '... it is verified');
+is(handshake($httpd)->{staple}, 'none', '... and not stapled');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:(?:warn|error)\]/);
 

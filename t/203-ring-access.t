@@ -45,9 +45,11 @@ SKIP: {
     skip 'the system does not tell', 1 if !-r "/proc/$$/maps";
     for my $mpm (qw(event prefork)) {
         next if !has_httpd_module("mpm_$mpm");
-        my $with_cgi = has_httpd_module('cgi');
+        # Of the second a daemon of the parent's runs the programs.
+        my $cgi = $mpm eq 'prefork' ? 'cgi' : 'cgid';
+        my $with_cgi = has_httpd_module($cgi);
         my $httpd = Staple::Httpd->new(
-            mpm => $mpm, modules => $with_cgi ? ['alias', 'cgi'] : [],
+            mpm => $mpm, modules => $with_cgi ? ['alias', $cgi] : [],
             conf => stapling("StapleMessageCmd $message",
                              $with_cgi
                              ? "ScriptAlias /spy $dir/spy" : ()),
@@ -84,7 +86,7 @@ SKIP: {
         cmp_ok($readers, '>=', 1, "$mpm: they read it");
 
         SKIP: {
-            skip 'no mod_cgi here', 2 if !$with_cgi;
+            skip "no mod_$cgi here", 2 if !$with_cgi;
             my ($exit, $out) = run('curl', '-sk', '--resolve',
                                    "www.test:@{[$httpd->port]}:127.0.0.1",
                                    "https://www.test:@{[$httpd->port]}/spy");

@@ -3,7 +3,7 @@
 # A healthy responder does not wait for its neighbours: 60 certificates before
 # it in the configuration have responders whose names hang, or that drip; it is
 # stapled, and asked again twice when what is held is due, before any of them has
-# even failed.
+# even failed; and a handshake with one of these waits for nothing.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -38,6 +38,9 @@ sub stapled_beside
     my ($before) = $httpd->error_log =~ /^(.*?)STP0204: well\.test/s;
 
     unlike($before, qr/STP0203/, '... before any of the others has failed');
+    my $got = handshake($httpd, name => 'ill1.test');
+    ok($got->{ok} && $got->{staple} eq 'none',
+       '... a handshake with one of these goes on without a staple');
     ok(wait_for(sub { $responder->count($well) >= 3 }, 50),
        '... which is renewed when it is due');
     unlike($httpd->error_log, qr/STP0203/, '... and still none has failed');

@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Status;
 
 use IO::Socket::INET;
 use Time::HiRes qw(time);
@@ -152,6 +153,44 @@ for my $kind (@kinds) {
     }
     $httpd->log_ok(qr/exit signal Killed/, qr/STP0120/, qr/AH00045/);
 }
+
+# Older responses, which are valid still, are offered while the responder is gone:
+# they are read, and take the place of none that is newer.
+for my $kind (@kinds) {
+    my $store = Staple::Store->new($kind);
+    my $httpd = Staple::Httpd->new(
+        modules => ["socache_$kind"], ports => 2,
+        conf => stapling('StapleShare ' . $store->spec,
+                         'SSLStaplingStandardCacheTimeout 1',
+                         'SSLStaplingErrorCacheTimeout 1',
+                         'SSLStaplingResponderTimeout 1') . status_conf(),
+        vhosts => [{ cert => $leaves[0] }]);
+    my $hits = sub {
+        return Staple::Status->new($httpd)->json->{share}{numbers}{hits};
+    };
+
+    $responder->only('validity -7200 86400');
+    $httpd->start;
+    my $first = wait_for_staple($httpd, 'good', name => $names[0])->{der};
+    ok(wait_for(sub { grep { /72$/ } $store->keys }), "$kind: a response");
+    my %older = map { $_ => $store->get($_) } grep { /72$/ } $store->keys;
+    $responder->only('validity -60 86400');
+    ok(wait_for(sub { handshake($httpd, name => $names[0])->{der} ne $first }),
+       "$kind: ... and a newer one");
+    $responder->tell('refuse');
+    ok($httpd->wait_for_log(qr/STP0302/), "$kind: the responder is gone");
+    my $newest = handshake($httpd, name => $names[0])->{der};
+    $store->set($_, $older{$_}) for keys %older;
+    my $before = $hits->();
+    ok(wait_for(sub { $hits->() > $before + 1 }, 60),
+       "$kind: the older one is offered, and read");
+    is(handshake($httpd, name => $names[0])->{der}, $newest,
+       "$kind: ... and not taken");
+    $responder->tell('listen');
+    ok($httpd->stop, "$kind: httpd stops in good order");
+    $httpd->log_ok(qr/STP020|STP030/, qr/socache|AH00[78]\d\d|AH034\d\d/);
+}
+$responder->good;
 
 # A store that accepts, and never says a word.
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 100)

@@ -9,6 +9,8 @@ use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Work qw(build_dir);
 
+use POSIX ();
+
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
@@ -99,6 +101,75 @@ SKIP: {
                 'LimitUIDRange 0 65535', 'LimitGIDRange 0 65535',
                 "EnableCapabilities $enable");
         }
+    }
+}
+
+# Whether the account that runs children, CGI and PHP too, may read a process's
+# memory and so attach to it: the kernel asks the same of both.
+sub may_look_into
+{
+    my ($pid) = @_;
+    my $looker = fork // die "fork: $!\n";
+
+    if (!$looker) {
+        my ($uid, $gid) = (getpwnam $account)[2, 3];
+
+        $( = $) = "$gid $gid";
+        $< = $> = $uid;
+        POSIX::_exit(open(my $mem, '<', "/proc/$pid/mem") ? 0 : 1);
+    }
+    waitpid $looker, 0;
+    return $? == 0;
+}
+
+# A program of that account, which has nothing to hide.
+sub bystander
+{
+    my $pid = fork // die "fork: $!\n";
+
+    if (!$pid) {
+        my ($uid, $gid) = (getpwnam $account)[2, 3];
+
+        $( = $) = "$gid $gid";
+        $< = $> = $uid;
+        exec 'sleep', '600' or POSIX::_exit(127);
+    }
+    return $pid;
+}
+
+SKIP: {
+    skip 'only root can be another user' if !$is_root;
+    skip 'no /proc here' if !-e "/proc/$$/mem";
+    my $bystander = bystander();
+    my $is_possible = wait_for(sub { may_look_into($bystander) }, 5);
+    kill 'KILL', $bystander;
+    waitpid $bystander, 0;
+    skip 'here no process may look into another one' if !$is_possible;
+
+    for my $core ('', 'CoreDumpDirectory {dir}') {
+        my $what = $core ? 'CoreDumpDirectory' : 'as usual';
+        my @looks = map {
+            my $httpd = Staple::Httpd->new(
+                conf => ($_ ? stapling() : '') . $core, staple => $_,
+                vhosts => [{ cert => $leaf }]);
+
+            $httpd->start;
+            wait_for_staple($httpd, 'good') if $_;
+            my $refresher = $_ ? $httpd->wait_for_refresher : undef;
+            my ($child) = $httpd->children;
+            my @look = (may_look_into($child) ? 'yes' : 'no',
+                        $refresher && may_look_into($refresher) ? 'yes' : 'no');
+
+            ok($httpd->stop, "$what: httpd stops in good order");
+            $httpd->log_ok;
+            \@look;
+        } 0, 1;
+
+        is($looks[1][1], $core ? 'yes' : 'no',
+           "$what: the memory of the refresher is open to its account: "
+           . $looks[1][1]);
+        is($looks[1][0], $looks[0][0],
+           "$what: that of a child is as without mod_staple: $looks[0][0]");
     }
 }
 

@@ -29,12 +29,20 @@ $evil->{chain} = write_file('evil-chain.pem',
 $evil->{conf} = "SSLCertificateFile $evil->{chain}\n"
     . "SSLCertificateKeyFile $evil->{key}\n";
 
+# A responder that has words of its own: where it sends us, and what it says of
+# its response.
+my $wordy = Staple::Responder->new($ca);
+my $told = $ca->leaf(name => 'told.test', ocsp => $wordy->url);
+$wordy->tell('redirect http://%3Cscript%3E<script>alert(1)</script>"\',/x 302');
+$wordy->tell($_) for 'etag "<script>&"', 'type text/html;<script>"',
+    'header Retry-After: <script>', 'header Warning: <script>';
+
 my $httpd = Staple::Httpd->new(
     ports => 2, modules => ['status'],
     conf  => stapling(status_conf(), 'StapleStatusActions on', 'StapleWarmup 0',
                       '<Location /server-status>',
                       'SetHandler server-status', '</Location>'),
-    vhosts => [{ cert => $good },
+    vhosts => [{ cert => $good }, { cert => $told },
                { cert => $evil, name => 'evil.test' }]);
 $httpd->start;
 my $status = Staple::Status->new($httpd);
@@ -46,10 +54,14 @@ ok(wait_for(sub {
 my ($cert) = grep { $_->{name} =~ /script/ } @{ $status->json->{certificates} };
 is($cert->{name}, '<script>alert(1)</script>', 'with its name in JSON');
 
+ok(wait_for(sub { ($status->cert('told.test')->{cause} // '') =~ /redirect/ }),
+   'the responder with words of its own was heard');
+
 # Pages.
 my $encoded = $xss =~ s/(\W)/sprintf '%%%02X', ord $1/ger;
 my %page = (
     page => $status->page, certificate => $status->page("id=$cert->{id}"),
+    told => $status->page('id=' . $status->cert('told.test')->{id}),
     filtered => $status->page("q=$encoded"),
     found => $status->page('q=%3Cscript'),
     section => $status->ask(undef, path => '/server-status')->{body},
@@ -129,6 +141,8 @@ my $answer = $status->ask('', headers => {
     'X-Forwarded-For' => $xss });
 unlike($answer->{body}, qr/<script/, 'no header of a request is shown');
 
+unlike($httpd->error_log, qr/told\.test.*<script/,
+       "nor is a responder's, in the log");
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:(?:warn|error|crit)\]/, qr/AH01909/);
 

@@ -16,7 +16,7 @@
  *
  * "turn" and "after" may stand together. Whatever is not in the file is looked
  * up by the system. If there is a file STAPLE_NAMES.log, each look-up of a
- * name in the file adds a line with it there.
+ * name in the file adds a line there: the name, and the uid of who looked.
  *
  * The one idea: addresses are literals for the system's getaddrinfo(), and its
  * answers are strung together, so freeaddrinfo() stays the system's too.
@@ -117,7 +117,7 @@ static void note(const char *name)
     snprintf(path, sizeof(path), "%s.log", getenv("STAPLE_NAMES"));
     fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
     if (fd >= 0) {
-        len = snprintf(line, sizeof(line), "%s\n", name);
+        len = snprintf(line, sizeof(line), "%s %d\n", name, (int)geteuid());
         ignored = write(fd, line, (size_t)len);
         (void)ignored;
         close(fd);

@@ -5,10 +5,19 @@
  * beside a server; a response that changed while it was copied shows as none.
  *
  *   ringdump FILE
+ *
+ * --bend writes into a file that no server uses: it turns the last bit of each
+ * response, which is one of a signature, and puts the checksum right, as
+ * somebody would who may write to the file.
+ *
+ *   ringdump --bend FILE
  */
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <apr_general.h>
 #include <apr_time.h>
@@ -115,6 +124,48 @@ static void print_slot(const staple_cache_t *cache, int slot, apr_pool_t *p)
     print_state(cache, slot, p);
 }
 
+/* ----- lies ----- */
+
+static void bend_slot(unsigned char *bytes, const staple_cache_header_t *header,
+                      const staple_cache_slot_t *slot)
+{
+    staple_cache_word_t mark = slot->served ? slot->served : slot->pending;
+    unsigned char *at = bytes + header->data_offset
+                        + (mark - 1 - header->start) % header->data_size;
+    staple_cache_record_t *record = (staple_cache_record_t *)(void *)at;
+
+    if (mark) {
+        at[sizeof(*record) + record->len - 1] ^= 1;
+        record->sum = 0;
+        record->sum = staple_cache_sum(
+            slot->id, at,
+            (apr_size_t)staple_cache_record_bytes(record->len)
+            / STAPLE_CACHE_BLOCK);
+    }
+}
+
+static int bend_file(const char *path)
+{
+    int fd = open(path, O_RDWR);
+    struct stat st;
+    unsigned char *bytes = fd >= 0 && !fstat(fd, &st)
+        ? mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+               0) : MAP_FAILED;
+    const staple_cache_header_t *header = (void *)bytes;
+    apr_uint32_t i;
+
+    if (bytes == MAP_FAILED
+        || staple_cache_check_header(header, (apr_uint64_t)st.st_size)) {
+        fprintf(stderr, "%s is no ring file\n", path);
+        return 1;
+    }
+    for (i = 0; i < header->slots; i++) {
+        bend_slot(bytes, header, (void *)(bytes + header->slots_offset
+                                          + i * sizeof(staple_cache_slot_t)));
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     staple_cache_t *cache;
@@ -122,8 +173,11 @@ int main(int argc, char **argv)
     apr_pool_t *p;
     int slot;
 
+    if (argc == 3 && !strcmp(argv[1], "--bend")) {
+        return bend_file(argv[2]);
+    }
     if (argc != 2) {
-        fprintf(stderr, "usage: ringdump FILE\n");
+        fprintf(stderr, "usage: ringdump [--bend] FILE\n");
         return 2;
     }
     apr_initialize();

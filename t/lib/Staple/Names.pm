@@ -62,7 +62,15 @@ sub count
 {
     my ($self, $name) = @_;
 
-    return scalar grep { $_ eq $name } split /\n/, read_file("$self->{file}.log");
+    return scalar(() = $self->askers($name));
+}
+
+# The uids that have looked a name up, one for each time.
+sub askers
+{
+    my ($self, $name) = @_;
+
+    return read_file("$self->{file}.log") =~ /^\Q$name\E (\d+)$/mg;
 }
 
 # For Staple::Httpd: what the server's environment has.
