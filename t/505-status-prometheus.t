@@ -78,7 +78,7 @@ my @cases = (
     [ [trouble('expiring')],
       silence('4m', 'StapleEndsSoon'),
       alert('6m', 'StapleEndsSoon', 'warning', with_state('expiring'),
-            'the staple of www.test ends soon and nothing newer came') ],
+            'the response of www.test ends soon, and there is no newer one') ],
     [ [trouble('failing')],
       map { silence('59m', $_) }
           qw(StapleMissing StapleRefused StapleRevoked StapleEndsSoon) ],
@@ -96,12 +96,12 @@ my @cases = (
       silence('39m', 'StapleResponderDown'),
       silence('90m', 'StapleResponderDown'),
       only_labels('102m', 'StapleResponderDown', ', url: u',
-                  'the OCSP responder u answers nobody any more') ],
+                  'the OCSP responder u does not answer') ],
     [ ['staple_ring_refused_total' => '0x20 1x20'],
       silence('19m', 'StapleRingFull'),
       only_labels('22m', 'StapleRingFull', '',
                   'OCSP responses do not fit into the ring: '
-                  . 'raise the size in SSLStaplingCache') ],
+                  . 'increase the size in SSLStaplingCache') ],
     [ ['staple_share_silent' => '1x20 0x5 1x60'],
       silence('29m', 'StapleShareSilent'), silence('54m', 'StapleShareSilent'),
       only_labels('57m', 'StapleShareSilent', '',
@@ -115,7 +115,7 @@ my @cases = (
     [ ['staple_build_info{version="1"}' => '1x20 _x40'],
       silence('20m', 'StapleAbsent'),
       only_labels('40m', 'StapleAbsent', '',
-                  'no server says anything about OCSP stapling') ],
+                  'Prometheus gets no data about OCSP stapling') ],
 );
 my $tests = "rule_files: ['$rules']\nevaluation_interval: 1m\ntests:\n";
 for my $case (@cases) {
