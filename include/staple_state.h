@@ -78,6 +78,7 @@ typedef struct staple_state_traits_t {
     int is_must_staple;
     int has_urls;       /* whether there is a responder to ask */
     int has_refused_urls; /* whether URLs in it are left out: they are none */
+    int is_of_chain;    /* it is a CA's, and here because of StapleChain */
     staple_cert_scope_e scope;
     apr_time_t not_after; /* 0: not known */
 } staple_state_traits_t;

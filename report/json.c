@@ -280,6 +280,7 @@ void staple_report_json_cert(staple_json_t *json, const staple_view_t *view,
     staple_json_string(json, "name", view->name);
     staple_json_words(json, "serial", view->serial);
     put_identity(json, view->cert);
+    staple_json_truth(json, "is_ca", view->traits.is_of_chain);
     put_hosts(json, view);
     put_urls(json, view->cert);
     staple_json_words(json, "outcome", view->outcome);

@@ -210,11 +210,12 @@ static const char *effect_text(const staple_responder_numbers_t *numbers,
     const char *kept = "";
 
     if (numbers->failing_stapled) {
+        int is_one = numbers->failing_stapled == 1;
+
         kept = apr_psprintf(p, "%" APR_INT64_T_FMT " certificate%s keep%s a "
-                            "valid response, the first until %s",
-                            numbers->failing_stapled,
-                            staple_text_plural(numbers->failing_stapled),
-                            numbers->failing_stapled == 1 ? "s" : "",
+                            "valid response%s until %s",
+                            numbers->failing_stapled, is_one ? "" : "s",
+                            is_one ? "s" : "", is_one ? "" : ", the first",
                             staple_words_when_text(numbers->first_end, p));
     }
     if (!without) {

@@ -258,6 +258,9 @@ static void put_traits(const staple_state_traits_t *traits, apr_time_t now,
         put_time("ends", traits->not_after, now, p);
         put("must-staple", traits->is_must_staple ? "yes" : "no");
     }
+    if (traits->is_of_chain) {
+        put("of a CA", "it is here because StapleChain is on");
+    }
 }
 
 static const char *judgement_text(const staple_view_t *view, apr_pool_t *p)

@@ -19,17 +19,15 @@ static void put_line(request_rec *r, const char *name, const char *value)
               ap_escape_html(r->pool, value), "</dd></dl>\n", NULL);
 }
 
-/* "2026-01-31 12:00:00 UTC (in 3 d 4 h)" */
+/* "2026-01-31 12:00:00 UTC (in 3 d 4 h)", or "-" */
 static void put_moment(request_rec *r, const char *name, apr_time_t t,
                        apr_time_t now)
 {
-    const char *exact = staple_words_when_text(t, r->pool);
-
     put_line(r, name, t
-             ? apr_pstrcat(r->pool, exact, " (",
+             ? apr_pstrcat(r->pool, staple_words_when_text(t, r->pool), " (",
                            staple_words_distance_text(t, now, r->pool), ")",
                            NULL)
-             : exact);
+             : "-");
 }
 
 static void put_all(request_rec *r, const char *name,
@@ -135,15 +133,12 @@ static const char *asked_text(const staple_view_t *view, apr_pool_t *p)
 
 static void put_exchange(request_rec *r, const staple_view_t *view)
 {
-    const char *phases = staple_words_phases_text(&view->exchange, r->pool);
-
     if (!*view->outcome) {
         return;
     }
     put_line(r, "Outcome of the last exchange", view->outcome);
     put_line(r, "Address", *view->peer ? view->peer : "none");
     put_line(r, "Responder asked last", asked_text(view, r->pool));
-    put_line(r, "It took", *phases ? phases : "-");
 }
 
 static void put_numbers(request_rec *r, const staple_view_t *view,
@@ -181,6 +176,10 @@ static void put_identity(request_rec *r, const staple_cert_t *cert)
     put_line(r, "Key", cert->key_type);
     put_line(r, "Must-staple", cert->is_must_staple
              ? "yes: clients refuse it without a response" : "no");
+    if (cert->is_of_chain) {
+        put_line(r, "Of a CA", "sent behind the certificates of the virtual "
+                 "hosts below; it is here because StapleChain is on");
+    }
     put_all(r, "Virtual hosts", cert->hosts);
     put_all(r, "Responders", cert->urls);
     if (cert->policy->response_files->nelts) {

@@ -18,6 +18,7 @@
 #include <apr_strings.h>
 
 #include "staple_idn.h"
+#include "staple_text.h"
 #include "staple_words.h"
 
 /* Certificates on one page. */
@@ -293,6 +294,11 @@ static void put_identity(request_rec *r, const staple_cert_t *cert,
     if (cert->is_must_staple) {
         ap_rputs(" <span class=\"tag none\">must-staple</span>", r);
     }
+    if (cert->is_of_chain) {
+        ap_rputs(" <span class=\"tag none\" title=\"sent behind the "
+                 "certificates of sites; listed for StapleChain\">CA</span>",
+                 r);
+    }
     put_hosts(r, cert, p);
     ap_rputs("</td>", r);
 }
@@ -307,7 +313,8 @@ static void put_state(request_rec *r, const staple_view_t *view,
                   "</span>", NULL);
     }
     if (view->numbers.attention && view->numbers.since) {
-        ap_rvputs(r, " <span class=\"dim\">for <time title=\"since ",
+        ap_rvputs(r, "<span class=\"dim\">", *view->cause ? "," : "",
+                  " for <time title=\"since ",
                   staple_words_when_text(view->numbers.since, p), "\">",
                   staple_words_span_text(now - view->numbers.since, p),
                   "</time></span>", NULL);
@@ -328,12 +335,15 @@ static void put_validity(request_rec *r, const staple_view_t *view,
     ap_rputs("</td>", r);
 }
 
+/* A request whose time has come is made as soon as there is a place for it. */
 static void put_next(request_rec *r, const staple_view_t *view, apr_time_t now,
                      apr_pool_t *p)
 {
+    apr_time_t due = view->numbers.next_due;
+
     ap_rputs("<td class=\"c4\" data-l=\"Next request\">", r);
-    if (view->numbers.next_due) {
-        staple_status_put_time(r, view->numbers.next_due, now, p);
+    if (due) {
+        staple_status_put_time(r, due, due < now ? due : now, p);
     }
     else {
         ap_rputs("<span class=\"dim\">-</span>", r);
@@ -382,9 +392,6 @@ static void put_page_link(request_rec *r, const query_t *query, int page,
 
 static void put_pages(request_rec *r, const query_t *query, int pages)
 {
-    if (pages < 2) {
-        return;
-    }
     ap_rputs("<nav class=\"pages\">", r);
     if (query->page > 1) {
         put_page_link(r, query, query->page - 1, "Previous");
@@ -396,20 +403,56 @@ static void put_pages(request_rec *r, const query_t *query, int pages)
     ap_rputs("</nav>\n", r);
 }
 
+static int is_narrowed(const query_t *query)
+{
+    return *query->words || query->only_attention
+           || query->state != STAPLE_STATES;
+}
+
+/* How many there are of what was asked for, and the way back to all. */
+static void put_found(request_rec *r, const query_t *query, int count)
+{
+    if (!is_narrowed(query)) {
+        return;
+    }
+    ap_rprintf(r, "<p class=\"found\">%d certificate%s", count,
+               staple_text_plural(count));
+    if (*query->words) {
+        ap_rvputs(r, " with \xe2\x80\x9c", escape(query->words, r->pool),
+                  "\xe2\x80\x9d", NULL);
+    }
+    if (query->only_attention) {
+        ap_rputs(count == 1 ? " that needs attention" : " that need attention",
+                 r);
+    }
+    if (query->state != STAPLE_STATES) {
+        ap_rvputs(r, " in the state: ", staple_state_text(query->state), NULL);
+    }
+    ap_rputs(". <a href=\"?\">Show all</a></p>\n", r);
+}
+
+/* The way to other pages stands above the table as well as below: on a phone
+ * fifty certificates are a long way. */
 static void put_certs(request_rec *r, const moment_t *moment,
                       const query_t *query)
 {
-    int pages = (moment->rows_count + PAGE_ROWS - 1) / PAGE_ROWS;
+    int count = moment->rows_count;
+    int pages = (count + PAGE_ROWS - 1) / PAGE_ROWS;
     int from = (query->page - 1) * PAGE_ROWS;
     int to = from + PAGE_ROWS;
 
-    if (from >= moment->rows_count) {
+    put_found(r, query, count);
+    if (from >= count) {
         ap_rputs("<p class=\"card\">No certificate to show here.</p>\n", r);
         return;
     }
-    put_table(r, moment, from, to < moment->rows_count ? to
-                                                       : moment->rows_count);
-    put_pages(r, query, pages);
+    if (pages > 1) {
+        put_pages(r, query, pages);
+    }
+    put_table(r, moment, from, to < count ? to : count);
+    if (pages > 1) {
+        put_pages(r, query, pages);
+    }
 }
 
 /* ----- below ----- */

@@ -118,13 +118,19 @@ static void put_responders(request_rec *r, const moment_t *moment)
     }
 }
 
+/* Whoever looks for something wants to see what was found. */
+static int is_search(const query_t *query)
+{
+    return query->page > 1 || *query->words || query->state != STAPLE_STATES;
+}
+
 void staple_status_put_trouble(request_rec *r, const moment_t *moment,
                                const query_t *query)
 {
     const staple_report_t *report = &moment->report;
     int i;
 
-    if (!report->numbers.attention || query->page > 1) {
+    if (!report->numbers.attention || is_search(query)) {
         return;
     }
     ap_rputs("<section id=\"trouble\">\n<h2>What is wrong</h2>\n", r);

@@ -99,11 +99,21 @@ SKIP: {
 my ($shown_as) = grep { $_->{serial} eq $middle->{serial} }
     @{ Staple::Status->new($httpd)->json->{certificates} };
 is($shown_as->{state}, 'stapled', 'the page lists it');
+ok($shown_as->{is_ca}, '... as a CA\'s');
+my $page = Staple::Status->new($httpd)->page;
+is(scalar(() = $page =~ /<tr>.*>CA<.*<\/tr>/g), 1, '... which is marked');
+ok(!grep({ $_->{is_ca} && $_->{serial} ne $middle->{serial} }
+         @{ Staple::Status->new($httpd)->json->{certificates} }),
+   '... and no site\'s is');
 is_deeply([sort map { s/:\d+//r } @{ $shown_as->{hosts} }],
           [map { "$_.test" } qw(four one silent three two)], '... with its sites');
 ($exit, $said) = run(build_dir() . '/staplectl/staplectl', 'list', '--ring',
                      $httpd->dir . '/logs/stapling_cache');
 like($said, qr/intermediate/, 'staplectl lists it by its own name')
+    or diag($said);
+($exit, $said) = run(build_dir() . '/staplectl/staplectl', 'show', '--ring',
+                     $httpd->dir . '/logs/stapling_cache', $shown_as->{id});
+like($said, qr/of a CA .*StapleChain/, '... and says why it is there')
     or diag($said);
 
 $httpd->graceful;

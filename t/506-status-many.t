@@ -53,6 +53,18 @@ is_deeply([sort +names('q=MANY20')],
           'those with a word, in any case');
 is_deeply([names('state=revoked')], ['many151.test'], 'those in a state');
 is($status->ask('state=splendid')->{status}, 400, 'which has to be one');
+like($status->page('q=many20'),
+     qr/>7 certificates with \W+many20\W+\. <a href="\?">Show all</,
+     'how many have the word, and the way back to all');
+like($status->page('state=revoked'), qr/>1 certificate in the state: revoked\./,
+     '... and how many are in a state');
+unlike($status->page('q=many20'), qr/What is wrong/,
+       'what was found stands at the top');
+like($status->page('show=attention'), qr/What is wrong/,
+     'what needs attention is told by cause');
+unlike($status->page('page=2'), qr/Show all/, '... where there is a way back');
+is(scalar(() = $status->page('page=2') =~ />Page 2 of 5</g), 2,
+   'other pages can be reached above the table and below');
 is_deeply([$status->page('metrics&state=revoked&q=many')
                =~ /^staple_certificate_validity_seconds\{certificate="([^"]+)/mg],
           ['many151.test'], 'metrics can be narrowed down, too');

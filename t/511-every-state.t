@@ -140,6 +140,19 @@ for my $state (map { $_->[0] } @sites) {
     like($list, qr/^$state\s.*\Q$name\E/m, '... and for people');
 }
 
+# What people read of it.
+my $page = $status->page;
+unlike($page, qr{<td class="c4"[^>]*><time[^>]*>[^<]* ago<},
+       'a request whose time has come is due now, and not some time ago');
+like($page, qr{HTTP status 500</span><span class="dim">, for <time},
+     'a cause and for how long are two things');
+like($page, qr/1 certificate keeps a valid response until 20/,
+     'one response has one end');
+$page = $status->page('id=' . $status->cert($name{missing})->{id});
+like($page, qr{<dt>Next update</dt><dd>-</dd>},
+     'a response that is not there has no times');
+is(scalar(() = $page =~ /took/g), 3, 'what took how long is said once');
+
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(@quiet);
 
