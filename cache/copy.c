@@ -6,14 +6,14 @@
  *
  * The one idea: the file is laid out as the segment is, so each slot and each
  * record has its place in both, and whoever writes to a slot notes that it has
- * changed. A round writes these: of each slot first the record, if it is
- * another one, and then the slot, at last the header. Where nothing has
- * changed, no slot is looked at. Nobody else writes the file. So when it has
- * another size or other times than this process left it with, somebody has
- * interfered: then nothing is believed, the next round reads the file and
- * writes whatever is not as it should be.
+ * changed. A round writes these: first the records that are new, in the order
+ * in which they lie there, then their slots, at last the header; what lies side
+ * by side is written at once. Where nothing has changed, no slot is looked at.
+ * Nobody else writes the file. So when it has another size or other times than
+ * this process left it with, somebody has interfered: then nothing is believed,
+ * the next round reads the file and writes whatever is not as it should be.
  *
- * A crash between the two writes leaves a slot whose record is missing or
+ * A crash between the writes leaves a slot whose record is missing or
  * torn; the checksum of the record says so to whoever reads it. No fsync is
  * worth its price here: what a crash can lose is fetched again.
  */
@@ -44,6 +44,10 @@
 /* The largest record: its first block, and the response in blocks. */
 #define RECORD_MAX (sizeof(record_t) + STAPLE_CACHE_DER_MAX)
 
+/* How much is written at once, and how much is read to compare it. */
+#define RUN_MAX RECORD_MAX
+#define READ_MAX ((apr_size_t)16384)
+
 /* How often a record is copied anew because it was replaced meanwhile. */
 #define COPY_TRIES 8
 
@@ -55,12 +59,28 @@ typedef struct known_t {
     apr_uint64_t counted; /* handshakes */
 } known_t;
 
+/* A slot of which the file lacks something. */
+typedef struct lacking_t {
+    apr_uint32_t slot;
+    int is_settled;    /* the file has the record of this mark: */
+    apr_uint64_t mark; /* 0: none */
+} lacking_t;
+
+/* Bytes that are to be written side by side. */
+typedef struct run_t {
+    apr_uint64_t offset; /* in the file */
+    apr_size_t size;     /* 0: nothing is */
+    unsigned char bytes[RUN_MAX];
+} run_t;
+
 typedef struct staple_cache_copy_t {
     staple_magic_t magic;
     staple_cache_t *cache;
     word_t *changed;       /* a bit for each slot that has changed since */
     word_t has_changed;    /* 1: some have */
     known_t *slots;        /* what the file has of each slot */
+    lacking_t *lacking;    /* room for all slots */
+    run_t run;
     header_t header;       /* and of the header */
     int is_known;          /* whether it has that: else it has to be read */
     struct stat left;      /* how the last round left the file */
@@ -69,7 +89,7 @@ typedef struct staple_cache_copy_t {
     int has_written;       /* in this round */
     apr_int64_t edition;   /* which file it is; 0: there was none yet */
     int was_there;         /* its name was seen */
-    unsigned char record[RECORD_MAX], there[RECORD_MAX];
+    unsigned char record[RECORD_MAX], there[READ_MAX];
 
     staple_cache_copied_fn *report;
     void *baton;
@@ -110,7 +130,7 @@ static int has_bytes(copy_t *copy, const void *bytes, apr_size_t size,
     while (done < size) {
         apr_size_t left = size - done;
         ssize_t n = pread(copy->cache->file, copy->there,
-                          left < RECORD_MAX ? left : RECORD_MAX,
+                          left < READ_MAX ? left : READ_MAX,
                           (off_t)(offset + done));
 
         if (n <= 0 || memcmp(copy->there, (const char *)bytes + done,
@@ -130,6 +150,34 @@ static apr_status_t put_bytes(copy_t *copy, const void *bytes,
     }
     copy->has_written = 1;
     return write_whole(copy->cache->file, bytes, size, offset);
+}
+
+static apr_status_t end_run(copy_t *copy)
+{
+    run_t *run = &copy->run;
+    apr_size_t size = run->size;
+
+    run->size = 0;
+    return size ? put_bytes(copy, run->bytes, size, run->offset)
+                : APR_SUCCESS;
+}
+
+/* The same as put_bytes, sooner or later: at the latest by end_run. */
+static apr_status_t add_bytes(copy_t *copy, const void *bytes,
+                              apr_size_t size, apr_uint64_t offset)
+{
+    run_t *run = &copy->run;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (offset != run->offset + run->size || run->size + size > RUN_MAX) {
+        rv = end_run(copy);
+    }
+    if (!run->size) {
+        run->offset = offset;
+    }
+    memcpy(run->bytes + run->size, bytes, size);
+    run->size += size;
+    return rv;
 }
 
 static int same_moment(const struct stat *a, const struct stat *b)
@@ -258,10 +306,10 @@ static apr_status_t put_record(copy_t *copy, apr_uint64_t mark,
     apr_uint64_t at = block_at(cache, marked(mark)) * STAPLE_CACHE_BLOCK;
     apr_size_t run = cache->data_size - at < bytes
                      ? (apr_size_t)(cache->data_size - at) : bytes;
-    apr_status_t rv = put_bytes(copy, copy->record, run, begin + at);
+    apr_status_t rv = add_bytes(copy, copy->record, run, begin + at);
 
     return rv || run == bytes
-           ? rv : put_bytes(copy, copy->record + run, bytes - run, begin);
+           ? rv : add_bytes(copy, copy->record + run, bytes - run, begin);
 }
 
 /* ----- a slot ----- */
@@ -307,25 +355,28 @@ static void picture_slot(const staple_cache_t *cache, apr_uint32_t i,
     image->label = slot->label;
 }
 
+/* What a slot has: it is served, or it is pending. */
+static const word_t *word_of(const slot_t *slot)
+{
+    return mark_take(&slot->served) ? &slot->served : &slot->pending;
+}
+
 /*
- * Take the slot's picture, and the record that it points at. The picture
- * counts only if the slot points there still when the record has been copied.
+ * Take the record that a slot points at, to copy->record. It counts only if the
+ * slot points there still when it has been copied.
  * @return whether it does
  */
-static int picture(copy_t *copy, apr_uint32_t i, slot_t *image,
-                   apr_size_t *bytes)
+static int take_record(copy_t *copy, lacking_t *lacking, apr_size_t *bytes)
 {
-    const slot_t *slot = &copy->cache->slots[i];
-    apr_uint64_t mark;
-    const word_t *word;
+    const slot_t *slot = &copy->cache->slots[lacking->slot];
     int tries;
 
     for (tries = 0; tries < COPY_TRIES; tries++) {
-        picture_slot(copy->cache, i, image);
-        mark = mark_in(image);
-        word = word_get(&image->served) ? &slot->served : &slot->pending;
-        *bytes = copy_record(copy, i, mark);
-        if (mark_still(word, mark)) {
+        const word_t *word = word_of(slot);
+
+        lacking->mark = mark_take(word);
+        *bytes = copy_record(copy, lacking->slot, lacking->mark);
+        if (mark_still(word, lacking->mark)) {
             return 1;
         }
     }
@@ -346,49 +397,87 @@ static int is_lacking(copy_t *copy, apr_uint32_t i, int with_counts)
     return sum.served + sum.missed != copy->slots[i].counted;
 }
 
-static apr_status_t put_slot(copy_t *copy, apr_uint32_t i)
+static apr_size_t collect_lacking(copy_t *copy, int with_counts)
 {
-    known_t *known = &copy->slots[i];
-    apr_uint64_t offset = copy->cache->header->slots_offset
-                          + i * sizeof(slot_t);
-    apr_status_t rv = APR_SUCCESS;
+    apr_size_t count = 0;
+    apr_uint32_t i;
+
+    for (i = 0; i < copy->cache->slots_count; i++) {
+        if (is_lacking(copy, i, with_counts)) {
+            lacking_t *lacking = &copy->lacking[count++];
+
+            lacking->slot = i;
+            lacking->is_settled = 0;
+            lacking->mark = mark_take(word_of(&copy->cache->slots[i]));
+        }
+    }
+    return count;
+}
+
+static int by_mark(const void *a, const void *b)
+{
+    const lacking_t *one = a, *other = b;
+
+    return (one->mark > other->mark) - (one->mark < other->mark);
+}
+
+static int by_slot(const void *a, const void *b)
+{
+    const lacking_t *one = a, *other = b;
+
+    return (one->slot > other->slot) - (one->slot < other->slot);
+}
+
+static apr_status_t put_record_of(copy_t *copy, lacking_t *lacking)
+{
+    const known_t *known = &copy->slots[lacking->slot];
     apr_size_t bytes;
+
+    lacking->is_settled = take_record(copy, lacking, &bytes);
+    return lacking->is_settled && bytes
+           && (!copy->is_known || lacking->mark != known->mark)
+           ? put_record(copy, lacking->mark, bytes) : APR_SUCCESS;
+}
+
+/* A slot that points to another record by now is for the next round. */
+static apr_status_t put_slot(copy_t *copy, const lacking_t *lacking)
+{
+    apr_uint32_t i = lacking->slot;
+    known_t *known = &copy->slots[i];
     slot_t image;
 
-    if (!picture(copy, i, &image, &bytes)) {
-        /* the next round will meet it in a calmer moment */
+    picture_slot(copy->cache, i, &image);
+    if (!lacking->is_settled || mark_in(&image) != lacking->mark) {
         staple_cache_note_change(copy->cache, &copy->cache->slots[i]);
         return APR_SUCCESS;
     }
-    if (bytes && (!copy->is_known || mark_in(&image) != known->mark)) {
-        rv = put_record(copy, mark_in(&image), bytes);
-    }
-    if (!rv) {
-        rv = put_bytes(copy, &image, sizeof(image), offset);
-    }
-    if (!rv) {
-        known->mark = mark_in(&image);
-        known->counted = word_get(&image.served_count)
-                         + word_get(&image.missed_count);
-    }
-    return rv;
+    known->mark = lacking->mark;
+    known->counted = word_get(&image.served_count)
+                     + word_get(&image.missed_count);
+    return add_bytes(copy, &image, sizeof(image),
+                     copy->cache->header->slots_offset + i * sizeof(slot_t));
 }
 
 static apr_status_t put_slots(copy_t *copy, int with_counts)
 {
     int has_changed = change_take(&copy->has_changed, 0);
     apr_status_t rv = APR_SUCCESS;
-    apr_uint32_t i;
+    apr_size_t count, i;
 
     if (!has_changed && copy->is_known && !with_counts) {
         return APR_SUCCESS;
     }
-    for (i = 0; !rv && i < copy->cache->slots_count; i++) {
-        if (is_lacking(copy, i, with_counts)) {
-            rv = put_slot(copy, i);
-        }
+    count = collect_lacking(copy, with_counts);
+    qsort(copy->lacking, count, sizeof(*copy->lacking), by_mark);
+    for (i = 0; !rv && i < count; i++) {
+        rv = put_record_of(copy, &copy->lacking[i]);
     }
-    return rv;
+    rv = rv ? rv : end_run(copy);
+    qsort(copy->lacking, count, sizeof(*copy->lacking), by_slot);
+    for (i = 0; !rv && i < count; i++) {
+        rv = put_slot(copy, &copy->lacking[i]);
+    }
+    return rv ? rv : end_run(copy);
 }
 
 /* ----- the header ----- */
@@ -514,6 +603,8 @@ static copy_t *make_copy(staple_cache_t *cache, apr_pool_t *p)
     copy->cache = cache;
     copy->slots = apr_pcalloc(p, (cache->slots_count + (apr_size_t)1)
                                  * sizeof(*copy->slots));
+    copy->lacking = apr_pcalloc(p, (cache->slots_count + (apr_size_t)1)
+                                   * sizeof(*copy->lacking));
     copy->changed = apr_pcalloc(p, (cache->slots_count / 64 + (apr_size_t)1)
                                    * sizeof(*copy->changed));
     return copy;

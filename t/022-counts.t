@@ -96,7 +96,7 @@ at_most(more(['staple_rules_is_believed'], 2, 12, 'counts', 'judge'),
 
 # The refresher takes ten steps a second, and its copy of the ring one round.
 for my $case (['staple_refresh_step', 'idle', 600, 'a step with nothing to do'],
-              ['staple_cache_copy_round', 'copy', 1_300,
+              ['staple_cache_copy_round', 'copy', 1_500,
                'a round of the copy with nothing to do']) {
     my ($function, $word, $bound, $what) = @$case;
     my $small = more([$function], 1, 101, 'counts', $word, 100);
