@@ -45,6 +45,9 @@
  * one by more than this between two steps. */
 #define CLOCK_JUMP SECONDS(2)
 
+/* As many requests as may wait. */
+#define REQUESTS_AT_A_TIME 14
+
 /* ----- when a task wants something ----- */
 
 void staple_refresh_replan(const task_t *task)
@@ -241,15 +244,19 @@ static void handle_request(task_t *task, apr_uint32_t what, apr_time_t now)
 }
 
 /* What an administrator asks for, on the status page or by staplectl, is due
- * now. */
+ * now. What stands there may be a child's that was taken over, so there is an
+ * end to it. */
 static void handle_requests(staple_refresh_t *refresh, apr_time_t now)
 {
+    const staple_refresh_conf_t *conf = &refresh->conf;
+    int left = REQUESTS_AT_A_TIME;
     apr_uint32_t what;
     apr_size_t i;
     int slot;
 
-    while ((what = staple_cache_take_request(refresh->conf.cache, &slot))
-           != 0) {
+    while (left-- > 0
+           && (what = staple_cache_take_request(conf->cache, conf->hears_pages,
+                                                &slot)) != 0) {
         for (i = 0; (what & STAPLE_CACHE_ALL) && i < refresh->count; i++) {
             handle_request(&refresh->tasks[i], what, now);
         }

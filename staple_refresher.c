@@ -122,6 +122,7 @@ static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
     conf.share = global->share;
     conf.message_cmd = global->message_cmd;
     conf.response_directory = global->response_directory;
+    conf.hears_pages = global->status_actions;
     conf.fetch = staple_refresher_limits(global);
     conf.beat = beat;
     conf.is_ending = is_ending;

@@ -41,7 +41,7 @@ static int get_asked(int fd, int i, apr_uint64_t *word)
 
 /* ---- Who takes. ---- */
 
-void staple_cache_take_asked(const staple_cache_t *cache)
+void staple_cache_take_asked(staple_cache_t *cache)
 {
     int fd = cache->file, i;
     apr_uint64_t words[STAPLE_CACHE_ASKED];
@@ -51,8 +51,10 @@ void staple_cache_take_asked(const staple_cache_t *cache)
     }
     for (i = 0; i < STAPLE_CACHE_ASKED; i++) {
         if (words[i]
-            && staple_cache_request(cache, (int)(words[i] >> 32),
-                                    (apr_uint32_t)words[i]) != APR_EAGAIN) {
+            && staple_cache_put_request(cache, cache->asked, STAPLE_CACHE_ASKED,
+                                        (int)(words[i] >> 32),
+                                        (apr_uint32_t)words[i])
+               != APR_EAGAIN) {
             put_asked(fd, i, 0);
         }
     }

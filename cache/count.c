@@ -126,33 +126,43 @@ apr_uint64_t staple_cache_failures(const staple_cache_t *cache,
 
 /* ---- Requests. ---- */
 
-apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
-                                  apr_uint32_t what)
+apr_status_t staple_cache_put_request(const staple_cache_t *cache,
+                                      word_t *places, int count, int slot,
+                                      apr_uint32_t what)
 {
     int i;
 
-    if (!count_of(cache, slot)) {
+    if (!slot_of(cache, slot)) {
         return APR_EINVAL;
     }
-    for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
-        if (request_put(&cache->counters->requests[i],
-                        (apr_uint64_t)slot << 32 | what)) {
+    for (i = 0; i < count; i++) {
+        if (request_put(&places[i], (apr_uint64_t)slot << 32 | what)) {
             return APR_SUCCESS;
         }
     }
     return APR_EAGAIN;
 }
 
+apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
+                                  apr_uint32_t what)
+{
+    return count_of(cache, slot)
+           ? staple_cache_put_request(cache, cache->counters->requests,
+                                      STAPLE_CACHE_REQUESTS, slot, what)
+           : APR_EINVAL;
+}
+
 /* Whatever lies there, what comes back is known, for a slot that exists. */
-apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot)
+static apr_uint32_t take_from(const staple_cache_t *cache, word_t *places,
+                              int count, int *slot)
 {
     const apr_uint32_t known = STAPLE_CACHE_REFRESH | STAPLE_CACHE_FORGET
                                | STAPLE_CACHE_FORCE | STAPLE_CACHE_ALL;
     int i;
 
-    for (i = 0; cache->counters && i < STAPLE_CACHE_REQUESTS; i++) {
-        word_t *place = &cache->counters->requests[i];
-        apr_uint64_t request = word_get(place) ? request_take(place) : 0;
+    for (i = 0; i < count; i++) {
+        apr_uint64_t request = word_get(&places[i]) ? request_take(&places[i])
+                                                    : 0;
 
         *slot = (int)(request >> 32);
         if (request & known && slot_of(cache, *slot)) {
@@ -160,4 +170,15 @@ apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot)
         }
     }
     return 0;
+}
+
+apr_uint32_t staple_cache_take_request(staple_cache_t *cache,
+                                       int are_all_heard, int *slot)
+{
+    apr_uint32_t what = take_from(cache, cache->asked, STAPLE_CACHE_ASKED,
+                                  slot);
+
+    return what || !are_all_heard || !cache->counters
+           ? what : take_from(cache, cache->counters->requests,
+                              STAPLE_CACHE_REQUESTS, slot);
 }

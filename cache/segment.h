@@ -57,6 +57,8 @@ struct staple_cache_t {
     apr_uint64_t data_size;
     apr_uint64_t blocks; /* in the data area */
     apr_uint64_t start;
+    word_t asked[STAPLE_CACHE_ASKED];  /* what the file's owner asks, handed on
+                                          within the refresher */
     staple_cache_counters_t *counters; /* NULL: nobody counts */
     apr_uint32_t counters_count;       /* of slots, in there */
 };
@@ -231,7 +233,12 @@ void staple_cache_write_name(label_t *label, const char *name);
 
 /** Hand on to the refresher what is asked in the ring's file. In the thread
  * that copies. */
-void staple_cache_take_asked(const staple_cache_t *cache);
+void staple_cache_take_asked(staple_cache_t *cache);
+
+/** Leave a request in one of these places, as staple_cache_request does. */
+apr_status_t staple_cache_put_request(const staple_cache_t *cache,
+                                      word_t *places, int count, int slot,
+                                      apr_uint32_t what);
 
 /** Bytes of the counters beside a segment. */
 apr_size_t staple_cache_counters_size(apr_size_t slots);

@@ -517,11 +517,15 @@ apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
 
 /**
  * Take a request that nobody has taken yet; the refresher calls this at each
- * step until there is none, which costs a few loads. Lock-free.
+ * step, which costs a few loads. Lock-free. Those of the file's owner come
+ * first.
+ * @param are_all_heard whether those of other processes count; who never stops
+ *        to ask would be heard for ever
  * @param slot whose request it is
  * @return staple_cache_request_e, or-ed; 0: there is none
  */
-apr_uint32_t staple_cache_take_request(const staple_cache_t *cache, int *slot);
+apr_uint32_t staple_cache_take_request(staple_cache_t *cache,
+                                       int are_all_heard, int *slot);
 
 /**
  * Leave a request in a ring's file and wait until a refresher has taken it,

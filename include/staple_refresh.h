@@ -34,6 +34,8 @@ typedef struct staple_refresh_conf_t {
     const char *const *message_cmd; /* StapleMessageCmd: a program and its first
                                  arguments, up to NULL; or NULL */
     const char *response_directory; /* StapleResponseDirectory; NULL: none */
+    int hears_pages;          /* StapleStatusActions: whether requests of other
+                                 processes count */
     staple_fetch_conf_t fetch;
     /** Called where work goes on for long, in the first thread. */
     void (*beat)(void *baton);

@@ -190,7 +190,8 @@ static void life_request(life_t *life, unsigned int arg)
     int slot;
 
     staple_cache_request(life->cache, life_slot(arg), arg);
-    if (arg % 3 == 0 && staple_cache_take_request(life->cache, &slot)) {
+    if (arg % 3 == 0
+        && staple_cache_take_request(life->cache, arg & 8, &slot)) {
         must(slot >= 0 && slot < (int)life->conf.ids_count, "a slot exists");
     }
 }

@@ -509,16 +509,18 @@ static void test_counts_and_requests(apr_pool_t *p)
     staple_cache_served(cache, -1, &sum);
     ok(sum.served == 0, "a slot that is none counts nothing");
 
-    is_int(staple_cache_take_request(cache, &slot), 0, "nothing is asked");
+    is_int(staple_cache_take_request(cache, 1, &slot), 0, "nothing is asked");
     is_int(staple_cache_request(cache, 3, STAPLE_CACHE_REFRESH), APR_EINVAL,
            "nor of no slot");
     staple_cache_request(cache, 2, STAPLE_CACHE_REFRESH);
     staple_cache_request(cache, 0, STAPLE_CACHE_FORGET);
-    ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_REFRESH
+    is_int(staple_cache_take_request(cache, 0, &slot), 0,
+           "who hears only the file's owner hears nothing");
+    ok(staple_cache_take_request(cache, 1, &slot) == STAPLE_CACHE_REFRESH
        && slot == 2, "a request is taken");
-    ok(staple_cache_take_request(cache, &slot) == STAPLE_CACHE_FORGET
+    ok(staple_cache_take_request(cache, 1, &slot) == STAPLE_CACHE_FORGET
        && slot == 0, "and another one, of the first slot");
-    is_int(staple_cache_take_request(cache, &slot), 0, "each once");
+    is_int(staple_cache_take_request(cache, 1, &slot), 0, "each once");
     for (i = 0; i < STAPLE_CACHE_REQUESTS; i++) {
         staple_cache_request(cache, i % 3, STAPLE_CACHE_REFRESH);
     }
@@ -1228,7 +1230,7 @@ static void test_one_writer(apr_pool_t *p)
     waitpid(child, &status, 0);
     staple_cache_served(cache, 0, &sum);
     ok(status == 0 && sum.served == 1, "but it counts");
-    ok(staple_cache_take_request(cache, &status) == STAPLE_CACHE_FORGET
+    ok(staple_cache_take_request(cache, 1, &status) == STAPLE_CACHE_FORGET
        && status == 1, "and asks");
     staple_cache_unmap(cache);
 }
