@@ -94,7 +94,12 @@ static void log_scopes(const apr_array_header_t *list, const server_rec *s,
                                     (staple_cert_scope_e)scope));
         }
     }
-    if (*text) {
+    if (*text && !counts[STAPLE_CERT_APPLIES]) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0321: nothing is "
+                     "stapled, because nothing can be: certificates without a "
+                     "staple: %s", text);
+    }
+    else if (*text) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                      "STP0103: certificates without a staple: %s", text);
     }

@@ -14,6 +14,7 @@
 
 #include <apr_strings.h>
 
+#include "staple_text.h"
 #include "staple_words.h"
 
 static void say(const char *label, const char *text)
@@ -112,6 +113,27 @@ static void print_host(const preflight_host_t *host, apr_pool_t *p)
 
 /* ----- the server as a whole ----- */
 
+/* Of the certificates that are to be stapled, how many will be. */
+static void print_sum(const preflight_t *report)
+{
+    int i, j, all = 0, stapled = 0;
+
+    for (i = 0; i < report->hosts->nelts; i++) {
+        const apr_array_header_t *certs = APR_ARRAY_IDX(report->hosts, i,
+                                                preflight_host_t).certs;
+
+        for (j = 0; j < certs->nelts; j++) {
+            const preflight_cert_t *entry = &APR_ARRAY_IDX(certs, j,
+                                                           preflight_cert_t);
+
+            all += !entry->off;
+            stapled += entry->is_stapled;
+        }
+    }
+    say("stapled", apr_psprintf(report->pool, "%d of %d certificate%s", stapled,
+                                all, staple_text_plural(all)));
+}
+
 static void print_owner(const preflight_t *report)
 {
     int i;
@@ -121,6 +143,9 @@ static void print_owner(const preflight_t *report)
         : "nobody: SSLUseStapling is off everywhere");
     for (i = 0; i < report->notes->nelts; i++) {
         say("by", APR_ARRAY_IDX(report->notes, i, const char *));
+    }
+    if (report->by) {
+        print_sum(report);
     }
 }
 

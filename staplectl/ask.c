@@ -69,9 +69,9 @@ const char *staplectl_ask(const staplectl_request_t *request,
     staple_cache_t *cache;
     apr_status_t rv;
 
-    if (staple_cache_open_file(&cache, request->ring_path, &reason, p)) {
-        return apr_psprintf(p, "%s %s", request->ring_path,
-                            reason ? reason : "does not exist");
+    rv = staple_cache_open_file(&cache, request->ring_path, &reason, p);
+    if (rv) {
+        return staplectl_no_ring(rv, request->ring_path, reason, p);
     }
     rv = request->are_all
          ? staple_cache_ask(cache, request->ring_path, 0,

@@ -56,10 +56,12 @@ typedef struct staplectl_t {
     staplectl_limits_t limits;
     int is_json, is_pem, is_text;
     int only_trouble;        /* only entries that need attention */
+    int only_given;          /* only entries whose certificate was given */
     staple_state_e state;    /* only entries in it; STAPLE_STATES: all */
     const char *output;      /* a file; NULL: standard output */
     apr_interval_time_t wait; /* for what comes of a request; 0: not at all */
     int are_all, is_forced;
+    int has_certs;           /* --cert was given */
     staplectl_fetch_options_t fetch;
     staplectl_lint_options_t lint;
     staplectl_certs_t *certs;
@@ -257,7 +259,7 @@ static int is_meant(const staplectl_t *ctl, const staplectl_entry_t *entry)
             return 1;
         }
     }
-    return !ctl->patterns->nelts;
+    return !ctl->patterns->nelts && (!ctl->only_given || entry->view.cert);
 }
 
 static int is_wanted(const staplectl_t *ctl, const staplectl_entry_t *entry)
@@ -662,6 +664,7 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
         ctl->ring_path = arg;
         return NULL;
     case 'c':
+        ctl->has_certs = 1;
         return staplectl_certs_load(ctl->certs, arg);
     case 'w':
         return set_limit(ctl, &ctl->limits.warning, arg);
@@ -804,6 +807,15 @@ static const char *read_options(staplectl_t *ctl, int argc,
     return wrong;
 }
 
+/* Of a certificate whose file is given, show needs no name. */
+static int lacks_pattern(const staplectl_t *ctl,
+                         const struct command_t *command)
+{
+    return command->wants_pattern && !ctl->connect && !ctl->are_all
+           && !ctl->patterns->nelts
+           && !(ctl->has_certs && command->run == show);
+}
+
 static int run(staplectl_t *ctl, int argc, const char *const *argv)
 {
     const struct command_t *command;
@@ -820,10 +832,10 @@ static int run(staplectl_t *ctl, int argc, const char *const *argv)
     if (!command) {
         return complain(no_such_command(ctl), "");
     }
-    if (command->wants_pattern && !ctl->connect && !ctl->are_all
-        && !ctl->patterns->nelts) {
+    if (lacks_pattern(ctl, command)) {
         return complain("which certificate? see staplectl --help", "");
     }
+    ctl->only_given = command->run == show && !ctl->patterns->nelts;
     if (command->wants_entries) {
         wrong = ctl->connect ? ask_server(ctl) : read_ring(ctl);
     }

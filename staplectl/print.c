@@ -51,7 +51,7 @@ static const char *last_text(const staple_view_t *view, apr_time_t now,
                                                   - view->exchange.begun_at,
                                                   p), NULL);
     }
-    if (!view->has_slot) {
+    if (!view->has_slot || view->state == STAPLE_STATE_NOT_APPLICABLE) {
         return view->cause;
     }
     return *view->outcome
@@ -217,6 +217,11 @@ void staplectl_print_list(const staplectl_ring_t *ring,
     }
     printf("%s %s\n", staple_report_summary(report, p),
            staple_report_since_text(report, p));
+    if (ring->is_missing) {
+        printf("There is no ring at %s: a server makes it when it starts and "
+               "has a certificate that can be stapled.\n", ring->path);
+        return;
+    }
     printf("ring %s: %" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " bytes in "
            "use, made %s, written %s\n", ring->path,
            report->numbers.ring_live, report->numbers.ring_data,

@@ -61,7 +61,20 @@ static int is_listed(const staple_cache_t *cache, const unsigned char *id)
     return 0;
 }
 
-/* Certificates that were given and that the server does not know. */
+const char *staplectl_no_ring(apr_status_t rv, const char *path,
+                              const char *reason, apr_pool_t *p)
+{
+    return APR_STATUS_IS_ENOENT(rv)
+           ? apr_pstrcat(p, path, " does not exist: a server makes it when it "
+                         "starts and has a certificate that can be stapled; to "
+                         "see which of them can, and why others cannot, run: "
+                         "httpd -t -D DUMP_STAPLING (Debian: apache2ctl -t -D "
+                         "DUMP_STAPLING)", NULL)
+           : apr_pstrcat(p, path, " ", reason, NULL);
+}
+
+/* Certificates that were given and that the server does not know.
+ * @param cache NULL: there is no ring */
 static void add_strangers(apr_array_header_t *entries,
                           const staple_cache_t *cache,
                           const staplectl_certs_t *certs, apr_time_t now,
@@ -74,12 +87,14 @@ static void add_strangers(apr_array_header_t *entries,
         const staplectl_leaf_t *leaf = &APR_ARRAY_IDX(leaves, i,
                                                       staplectl_leaf_t);
 
-        if (staple_cache_find(cache, leaf->cert->id) < 0
-            && !is_listed(cache, leaf->cert->id)) {
+        if (!cache || (staple_cache_find(cache, leaf->cert->id) < 0
+                       && !is_listed(cache, leaf->cert->id))) {
             staplectl_entry_t *entry = staplectl_entry_push(entries);
 
             staplectl_entry_set_cert(entry, leaf);
-            entry->view.absence = "the server does not know the certificate";
+            entry->view.absence = cache
+                ? "the server does not know the certificate"
+                : "there is no ring: a server makes it when it starts";
             staplectl_entry_judge(entry, now, p);
         }
     }
@@ -140,7 +155,8 @@ static apr_time_t written_at(const char *path, apr_pool_t *p)
     return apr_stat(&info, path, APR_FINFO_MTIME, p) ? 0 : info.mtime;
 }
 
-/* What the ring says of itself and of all its certificates. */
+/* What the ring says of itself and of all its certificates.
+ * @param cache NULL: there is no ring */
 static void sum_up(staplectl_ring_t *ring, const staple_cache_t *cache,
                    apr_time_t now, apr_pool_t *p)
 {
@@ -148,9 +164,11 @@ static void sum_up(staplectl_ring_t *ring, const staple_cache_t *cache,
     int i;
 
     staple_report_start(report, "ring", now, p);
-    report->ring_path = ring->path;
-    report->ring_written = written_at(ring->path, p);
-    staple_report_add_ring(report, cache);
+    if (cache) {
+        report->ring_path = ring->path;
+        report->ring_written = written_at(ring->path, p);
+        staple_report_add_ring(report, cache);
+    }
     if (ring->share.since) {
         staple_report_add_share(report, "in use", &ring->share, p);
     }
@@ -211,6 +229,21 @@ static staplectl_ring_t *copy_ring(const staple_cache_t *cache,
     return ring;
 }
 
+/* Where there is no ring: what the files that were given say. */
+static staplectl_ring_t *without_ring(const staplectl_certs_t *certs,
+                                      const char *path, apr_time_t now,
+                                      apr_pool_t *p)
+{
+    staplectl_ring_t *ring = apr_pcalloc(p, sizeof(*ring));
+
+    ring->path = path;
+    ring->is_missing = 1;
+    ring->entries = apr_array_make(p, 1, sizeof(staplectl_entry_t));
+    add_strangers(ring->entries, NULL, certs, now, p);
+    sum_up(ring, NULL, now, p);
+    return ring;
+}
+
 /* A response came once and cannot be read: perhaps it was being replaced. */
 static int has_gaps(const staplectl_ring_t *ring)
 {
@@ -236,9 +269,15 @@ const char *staplectl_ring_load(staplectl_ring_t **ring, const char *path,
     int tries;
 
     for (tries = 0; tries < TRIES; tries++) {
-        if (staple_cache_open_file(&cache, path, &reason, p)) {
-            return apr_psprintf(p, "%s %s", path,
-                                reason ? reason : "does not exist");
+        apr_status_t rv = staple_cache_open_file(&cache, path, &reason, p);
+
+        if (APR_STATUS_IS_ENOENT(rv)
+            && staplectl_certs_leaves(certs)->nelts) {
+            *ring = without_ring(certs, path, now, p);
+            break;
+        }
+        if (rv) {
+            return staplectl_no_ring(rv, path, reason, p);
         }
         *ring = copy_ring(cache, certs, path, now, p);
         staple_cache_unmap(cache);

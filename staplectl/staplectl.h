@@ -55,6 +55,8 @@ typedef struct staplectl_entry_t {
 /** What a ring file holds at one moment. */
 typedef struct staplectl_ring_t {
     const char *path;
+    int is_missing;              /* there is no such file: all entries are of
+                                    certificates that were given */
     staple_cache_share_t share;
     staple_report_t report;      /* of all its entries */
     apr_array_header_t *entries; /* staplectl_entry_t: one a slot, then one for
@@ -112,9 +114,15 @@ const char *staplectl_find_ring(const char **path, const char **where,
 
 /* ----- staplectl/ring.c ----- */
 
+/** That a ring file cannot be read, and why, as far as that is known.
+ * @param rv, reason of staple_cache_open_file */
+const char *staplectl_no_ring(apr_status_t rv, const char *path,
+                              const char *reason, apr_pool_t *p);
+
 /**
  * Read a ring file as it is now, once more where the server replaced it, or
- * wrote to it, meanwhile.
+ * wrote to it, meanwhile. Where there is none, certificates that were given
+ * are entries all the same.
  * @return NULL, or what is wrong, for the user
  */
 const char *staplectl_ring_load(staplectl_ring_t **ring, const char *path,

@@ -5,8 +5,10 @@
  * remedy.
  *
  * The one idea: whoever reads it should not have to look anything up to know
- * what to type or whom to call. {url} and {host} in a remedy stand for the
- * responder that was asked, so that a command can be pasted as it is.
+ * what to type or whom to call. {url}, {host} and {name} in a remedy stand for
+ * the responder that was asked, so that a command can be pasted as it is. Where
+ * its URL is not known (a ring has the address that was asked, and no URL), the
+ * remedy says how the certificate's file tells it.
  */
 
 #include "staple_state.h"
@@ -18,8 +20,11 @@
 #include "staple_fetch.h"
 #include "staple_words.h"
 
-/* What a remedy names where the responder is not known. */
-#define SOME_URL "http://RESPONDER/"
+/* What a remedy names where the responder's URL is not known. */
+#define URL_COMMAND "openssl x509 -noout -ocsp_uri -in CERT.pem"
+#define SOME_URL "\"$(" URL_COMMAND " | head -n 1)\", with the " \
+                 "certificate's file in place of CERT.pem"
+#define SOME_NAME "HOST, with the host of what this prints: " URL_COMMAND
 #define SOME_HOST "the responder"
 
 typedef struct entry_t {
@@ -264,7 +269,17 @@ static const char *replace(const char *text, const char *what,
               : text;
 }
 
+/* The address that was asked, where the URL is not known. */
+static const char *some_host(const staple_cache_state_t *exchange,
+                             apr_pool_t *p)
+{
+    const char *peer = exchange ? staple_words_peer_text(exchange, p) : "";
+
+    return *peer ? peer : SOME_HOST;
+}
+
 static staple_state_advice_t fill_in(const staple_state_advice_t *advice,
+                                     const staple_cache_state_t *exchange,
                                      const char *url, apr_pool_t *p)
 {
     staple_state_advice_t filled = *advice;
@@ -273,9 +288,10 @@ static staple_state_advice_t fill_in(const staple_state_advice_t *advice,
         filled.remedy = replace(filled.remedy, "{url}",
                                 url ? shell_word(url, p) : SOME_URL, p);
         filled.remedy = replace(filled.remedy, "{host}",
-                                url ? host_of(url, p) : SOME_HOST, p);
+                                url ? host_of(url, p)
+                                    : some_host(exchange, p), p);
         filled.remedy = replace(filled.remedy, "{name}",
-                                url ? name_of(url, p) : "RESPONDER", p);
+                                url ? name_of(url, p) : SOME_NAME, p);
     }
     return filled;
 }
@@ -288,7 +304,7 @@ staple_state_advice_t staple_state_advise_failure(
     static const staple_state_advice_t none = { "", "" };
 
     return fill_in(exchange && exchange->failing ? advice_of_failure(exchange)
-                                                 : &none, url, p);
+                                                 : &none, exchange, url, p);
 }
 
 staple_state_advice_t staple_state_advise(staple_state_e state,

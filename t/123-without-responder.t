@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -38,6 +39,40 @@ $httpd = Staple::Httpd->new(conf   => stapling(),
 $httpd->start;
 is(handshake($httpd, name => 'without1.test')->{staple}, 'none',
    'a server with no such certificate starts too');
+is(scalar(() = join("\n", $httpd->staple_lines('notice'))
+              =~ /STP0321: nothing is stapled.* 3 because its CA names no/g),
+   1, 'the log says at once that nothing is stapled, and why');
+
+# Whoever asks is told why.
+my $ctl = build_dir() . '/staplectl/staplectl';
+my $ring = $httpd->dir . '/logs/stapling_cache';
+my ($exit, $out);
+
+for my $command (qw(list check), 'show without1.test', 'refresh --all') {
+    ($exit, $out) = run($ctl, split(' ', $command), '--ring', $ring);
+    is($exit, 3, "staplectl $command: there is no ring");
+    like($out, qr/can be stapled.*why others cannot, run: httpd -t -D DUMP/,
+         '... and what says why');
+}
+for my $command (qw(list check show)) {
+    ($exit, $out) = run($ctl, $command, '--ring', $ring,
+                        map { ('--cert', $_->{chain}) } @without[0, 1]);
+    is($exit, 0, "staplectl $command --cert: all is well");
+    like($out, qr/its CA names no OCSP responder/, '... and why')
+        if $command ne 'check';
+}
+($exit, $out) = run($ctl, 'check', '--ring', $ring, '--cert', $with->{chain});
+is($exit, 2, 'one that should be stapled is not well');
+like($out, qr/there is no ring: a server makes it when it starts/,
+     '... and why');
+($exit, $out) = run($ctl, 'lint', $httpd->dir . '/conf/httpd.conf');
+like($out, qr/^note: certificates are not looked at: httpd -t -D DUMP/m,
+     'lint says who looks at certificates');
+($exit, $out) = $httpd->configtest('-D', 'DUMP_STAPLING');
+is($exit, 0, 'the preflight: nothing stands in the way');
+like($out, qr/^  stapled      0 of 3 certificates$/m, '... of nothing');
+like($out, qr/^  stapled      no: its CA names no OCSP responder$/m,
+     '... and why');
 ok($httpd->stop, 'and stops in good order');
 $httpd->log_ok;
 

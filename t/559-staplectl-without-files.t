@@ -69,6 +69,17 @@ like($out, qr/^not_applicable .*self\.test.*self-signed/m, 'a self-signed one');
 ($exit, $out) = ctl('show', 'must.test');
 like($out, qr/^must-staple +yes$/m, 'show: must-staple');
 like($out, qr/^ends +20\d\d-/m, '... and when it ends');
+# What to type does not need the responder's URL, which a ring does not have.
+my ($remedy) = $out =~ /^look at +(.*)$/m;
+my ($command) = $remedy =~ /run: (curl .*?), with the certificate's file/;
+ok($command, 'the remedy is a command') or diag($out);
+$command =~ s/CERT\.pem/$leaf{must}{cert}/;
+$command =~ s/^curl -v/echo/;
+is((run('sh', '-c', $command))[1], $responder->url . "\n",
+   '... that knows where the URL stands');
+($exit, $out) = ctl('show', 'must.test', '--cert', $leaf{must}{chain});
+like($out, qr/run: curl -v \Q@{[$responder->url]}\E;/,
+     '... and names it where the certificate is given');
 ($exit, $out) = ctl('check', 'none.test');
 is($exit, 0, 'check: one to which OCSP does not apply is well');
 ($exit, $out) = ctl('check', 'hopeless.test');

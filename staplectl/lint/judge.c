@@ -675,6 +675,15 @@ static void note_cache(const judging_t *judging)
     }
 }
 
+static void note_certificates(const judging_t *judging)
+{
+    if (has_line(judging, "SSLUseStapling")) {
+        note(judging, "certificates are not looked at: httpd -t -D "
+                      "DUMP_STAPLING says which of them are stapled, and why "
+                      "others are not");
+    }
+}
+
 static void note_modules(const judging_t *judging)
 {
     static const char *const wanted[][2] = {
@@ -756,6 +765,7 @@ void staplectl_lint_judge(staplectl_lint_t *lint)
     }
     if (count) {
         note_modules(&judging);
+    note_certificates(&judging);
     }
     drop_repetitions(&judging);
 }
