@@ -34,13 +34,37 @@ sub cache_at
     $httpd->write_conf;
 }
 
-sub rings { return grep { /stapling|moved/ } @{ $httpd->holdings->{fds} } }
+# What processes have open.
+sub files_of
+{
+    return grep { defined } map { readlink } map { glob "/proc/$_/fd/*" }
+        grep { $_ } @_;
+}
+
+# The ring's files that the server has open, each once: the refresher alone has.
+sub rings
+{
+    my %is_open = map { $_ => 1 } grep { m{/logs/(?:stapling|moved)} }
+        files_of($httpd->pid, $httpd->children, $httpd->refresher);
+
+    return sort keys %is_open;
+}
+
+# It looks for a new one each second.
+sub has_ring
+{
+    my ($path, $what) = @_;
+
+    wait_for(sub { "@{[rings()]}" eq $path });
+    is_deeply([rings()], [$path], $what);
+    is(scalar(grep { $_ eq $path } files_of($httpd->pid, $httpd->children)), 0,
+       '... and by nobody but the refresher');
+}
 
 # What processes of the server hold with which the ring's memory is written.
 sub writers
 {
-    return grep { defined && /memfd:staple/ } map { readlink }
-        map { glob "/proc/$_/fd/*" } $httpd->pid, $httpd->children;
+    return grep { /memfd:staple/ } files_of($httpd->pid, $httpd->children);
 }
 
 $httpd->start;
@@ -66,14 +90,14 @@ for my $how (qw(graceful restart)) {
     $httpd->write_conf;
     $httpd->$how;
     stapled("$how: back again, stapled at once");
-    is(scalar(rings()), 1, 'and one ring file is held');
+    has_ring("$logs/stapling_cache", 'one ring file is held');
 }
 
 # Elsewhere, larger, smaller, and anonymous.
 cache_at('logs/moved', 128000);
 $httpd->graceful;
 stapled('another path: stapled at once');
-is_deeply([rings()], ["$logs/moved"], 'the ring is there');
+has_ring("$logs/moved", 'the ring is held there');
 is(sprintf('%o', (stat "$logs/moved")[2] & 07777), '600', 'of mode 0600');
 cache_at('logs/moved', 512000);
 $httpd->graceful;
