@@ -29,14 +29,16 @@ make_chroot() {
         return
 }
 
-# set_up_apt ROOT: its apt asks nothing, and finds the mirror as this one does.
+# set_up_apt ROOT RECOMMENDS: its apt asks nothing, finds the mirror as this one
+# does, and installs recommended packages too if that is true.
 set_up_apt() {
-    local root=$1
+    local root=$1 recommends=$2
 
     cp /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null
     cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null
-    cat >"$root/etc/apt/apt.conf.d/99unattended" <<'END'
+    cat >"$root/etc/apt/apt.conf.d/99unattended" <<END
 APT::Get::Assume-Yes "true";
+APT::Install-Recommends "$recommends";
 Acquire::Check-Valid-Until "false";
 END
 }
