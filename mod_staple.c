@@ -616,6 +616,9 @@ static void on_test_config(apr_pool_t *p, server_rec *s)
     conf.registry = current->registry;
     conf.prime = on_prime;
     conf.fetch = staple_refresher_limits(staple_config_of(s)->main);
+    conf.is_chain = staple_config_of(s)->main->chain;
+    conf.why_no_chain = staple_sslctx_foresee_chain(p);
+    conf.add_of_chain = add_of_chain;
     if (staple_preflight_report(&conf, p)) {
         exit(1); /* httpd itself would say that all is well */
     }

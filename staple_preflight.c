@@ -70,21 +70,96 @@ static void take_over(preflight_t *report, preflight_cert_t *entry,
                                               sizeof(pair->id)), where);
 }
 
-static void look_at_file(preflight_t *report, preflight_host_t *host,
-                         const staple_sslconf_server_t *tls, const char *path)
+static preflight_cert_t *new_entry(const preflight_t *report,
+                                   preflight_host_t *host, const char *path)
 {
     preflight_cert_t *entry = apr_array_push(host->certs);
-    server_rec *s = (server_rec *)tls->server;
-    const char *where = apr_psprintf(report->pool, "%s (%s:%u)", host->name,
-                                     host->file, host->line);
-    staple_sslconf_pair_t pair;
-    const char *wrong;
 
     memset(entry, 0, sizeof(*entry));
     entry->file = path;
     entry->urls = apr_array_make(report->pool, 1, sizeof(preflight_url_t));
     entry->troubles = apr_array_make(report->pool, 1,
                                      sizeof(preflight_trouble_t *));
+    return entry;
+}
+
+static const char *where_is(const preflight_t *report,
+                            const preflight_host_t *host)
+{
+    return apr_psprintf(report->pool, "%s (%s:%u)", host->name, host->file,
+                        host->line);
+}
+
+/* Of a certificate that many hosts send, what is wrong is said once. */
+static void foresee_link(preflight_t *report, preflight_host_t *host,
+                         preflight_cert_t *entry, const staple_cert_t *cert)
+{
+    preflight_cert_t *first = apr_hash_get(report->links, &cert, sizeof(cert));
+    apr_array_header_t *none = entry->troubles;
+
+    if (first) {
+        *entry = *first;
+        entry->troubles = none;
+        return;
+    }
+    staple_preflight_foresee(report, entry, cert, where_is(report, host));
+    first = apr_pmemdup(report->pool, entry, sizeof(*entry));
+    apr_hash_set(report->links, &first->cert, sizeof(first->cert), first);
+}
+
+static void look_at_link(preflight_t *report, preflight_host_t *host,
+                         const staple_sslconf_server_t *tls,
+                         const staple_sslconf_pair_t *pair, const char *path)
+{
+    preflight_cert_t *entry = new_entry(report, host, path);
+    staple_cert_use_t use = { .id = (const char *)pair->id,
+                              .id_len = sizeof(pair->id), .pem = pair->pem,
+                              .is_of_chain = 1 };
+    const staple_cert_t *cert;
+
+    entry->is_ca = 1;
+    entry->subject = pair->subject;
+    entry->off = report->conf->why_no_chain;
+    if (entry->off) {
+        return;
+    }
+    cert = report->conf->add_of_chain((server_rec *)tls->server, &use);
+    if (cert) {
+        foresee_link(report, host, entry, cert);
+    }
+    else {
+        add_trouble(report, entry, where_is(report, host),
+                    "a certificate of its chain cannot be used");
+    }
+}
+
+/* What StapleChain adds. */
+static void look_at_chain(preflight_t *report, preflight_host_t *host,
+                          const staple_sslconf_server_t *tls, const char *path)
+{
+    const apr_array_header_t *links;
+    int i;
+
+    if (!report->conf->is_chain || staple_sslconf_is_on_token(path)
+        || !staple_config_of(tls->server)->use_stapling) {
+        return;
+    }
+    links = staple_sslconf_load_chain(path, tls, report->pool);
+    for (i = 0; i < links->nelts; i++) {
+        look_at_link(report, host, tls,
+                     &APR_ARRAY_IDX(links, i, staple_sslconf_pair_t), path);
+    }
+}
+
+static void look_at_file(preflight_t *report, preflight_host_t *host,
+                         const staple_sslconf_server_t *tls, const char *path)
+{
+    preflight_cert_t *entry = new_entry(report, host, path);
+    server_rec *s = (server_rec *)tls->server;
+    const char *where = where_is(report, host);
+    staple_sslconf_pair_t pair;
+    const char *wrong;
+
     if (staple_sslconf_is_on_token(path)) {
         entry->note = "it is on a token, and was not looked at";
         return;
@@ -116,8 +191,10 @@ static void look_at_host(preflight_t *report,
     host->line = s->defn_line_number;
     host->certs = apr_array_make(report->pool, 1, sizeof(preflight_cert_t));
     for (i = 0; i < tls->certs->nelts; i++) {
-        look_at_file(report, host, tls, APR_ARRAY_IDX(tls->certs, i,
-                                                      const char *));
+        const char *path = APR_ARRAY_IDX(tls->certs, i, const char *);
+
+        look_at_file(report, host, tls, path);
+        look_at_chain(report, host, tls, path);
     }
 }
 
@@ -144,6 +221,11 @@ static void look_at_owner(preflight_t *report)
         APR_ARRAY_PUSH(report->notes, const char *)
             = "mod_md, for its own domains: MDStapling is on, and mod_md comes "
               "first";
+    }
+    if (report->conf->is_chain && report->conf->why_no_chain) {
+        staple_preflight_add(report, "the server", apr_pstrcat(
+            report->pool, "StapleChain on has no effect: ",
+            report->conf->why_no_chain, NULL), &no_advice);
     }
     if (!ap_find_linked_module("mod_ssl.c")) {
         staple_preflight_add(report, "the server", "mod_ssl is not loaded: "
@@ -304,6 +386,7 @@ static preflight_t *make_report(const staple_preflight_conf_t *conf,
     report->notes = apr_array_make(p, 1, sizeof(const char *));
     report->hosts = apr_array_make(p, 16, sizeof(preflight_host_t));
     report->by_target = apr_hash_make(p);
+    report->links = apr_hash_make(p);
     report->targets = apr_array_make(p, 8, sizeof(preflight_target_t *));
     report->answers = apr_array_make(p, 16, sizeof(preflight_answer_t));
     report->troubles = apr_array_make(p, 4, sizeof(preflight_trouble_t *));

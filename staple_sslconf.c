@@ -256,21 +256,22 @@ static X509 *find_authority(X509 *leaf, const staple_sslconf_server_t *server)
     return issuer;
 }
 
-static void fill_pair(staple_sslconf_pair_t *pair, const chain_t *stack,
+static void fill_pair(staple_sslconf_pair_t *pair, X509 *x,
+                      const chain_t *stack,
                       const staple_sslconf_server_t *server, apr_pool_t *p)
 {
-    X509 *leaf = sk_X509_value(stack, 0);
-    X509 *issuer = staple_x509_find_issuer(stack, leaf);
-    X509 *authority = issuer ? NULL : find_authority(leaf, server);
+    X509 *issuer = staple_x509_find_issuer(stack, x);
+    X509 *authority = issuer ? NULL : find_authority(x, server);
     X509 *found = issuer ? issuer : authority;
     unsigned char id[EVP_MAX_MD_SIZE];
 
-    if (X509_digest(leaf, EVP_sha1(), id, NULL)) {
+    memset(pair, 0, sizeof(*pair));
+    if (X509_digest(x, EVP_sha1(), id, NULL)) {
         memcpy(pair->id, id, sizeof(pair->id));
     }
-    pair->subject = staple_x509_name_text(X509_get_subject_name(leaf), p);
+    pair->subject = staple_x509_name_text(X509_get_subject_name(x), p);
     pair->has_issuer = found != NULL;
-    pair->pem = staple_x509_pem(leaf, found ? found : leaf, p);
+    pair->pem = staple_x509_pem(x, found ? found : x, p);
     X509_free(authority);
 }
 
@@ -281,14 +282,13 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
     chain_t *stack = sk_X509_new_null();
     const char *wrong = NULL;
 
-    memset(pair, 0, sizeof(*pair));
     if (!stack) {
         return "no memory";
     }
     read_all(stack, path);
     if (sk_X509_num(stack)) {
         read_all(stack, server->chain);
-        fill_pair(pair, stack, server, p);
+        fill_pair(pair, sk_X509_value(stack, 0), stack, server, p);
     }
     else {
         wrong = "no PEM certificate can be read from it";
@@ -296,6 +296,44 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
     sk_X509_pop_free(stack, X509_free);
     ERR_clear_error();
     return wrong;
+}
+
+static int has_responder(X509 *x)
+{
+    STACK_OF(OPENSSL_STRING) *uris = X509_get1_ocsp(x);
+    int it_has = sk_OPENSSL_STRING_num(uris) > 0;
+
+    X509_email_free(uris);
+    return it_has;
+}
+
+/* libssl sends what follows in the file, or else SSLCertificateChainFile. */
+apr_array_header_t *
+staple_sslconf_load_chain(const char *path,
+                          const staple_sslconf_server_t *server, apr_pool_t *p)
+{
+    apr_array_header_t *links = apr_array_make(p, 2,
+                                               sizeof(staple_sslconf_pair_t));
+    chain_t *stack = sk_X509_new_null();
+    int own, end, i;
+
+    if (!stack) {
+        return links;
+    }
+    read_all(stack, path);
+    own = sk_X509_num(stack);
+    read_all(stack, server->chain);
+    end = own > 1 ? own : sk_X509_num(stack);
+    for (i = 1; i < end; i++) {
+        X509 *x = sk_X509_value(stack, i);
+
+        if (has_responder(x) && X509_cmp(x, sk_X509_value(stack, 0))) {
+            fill_pair(apr_array_push(links), x, stack, server, p);
+        }
+    }
+    sk_X509_pop_free(stack, X509_free);
+    ERR_clear_error();
+    return links;
 }
 
 /* ----- a start ----- */

@@ -317,6 +317,16 @@ static const char *why_nothing(const staple_sslctx_t *all)
            : "no mod_ssl has shown a server to its hook init_server";
 }
 
+/* Behind the version of OpenSSL. */
+static const char too_old[] = " cannot do it, OpenSSL 3.6 can";
+
+const char *staple_sslctx_foresee_chain(apr_pool_t *p)
+{
+    return libssl_may_know_chains()
+           ? NULL
+           : apr_pstrcat(p, OpenSSL_version(OPENSSL_VERSION), too_old, NULL);
+}
+
 static void log_chain(const staple_sslctx_t *all, const server_rec *s)
 {
     const char *why = why_nothing(all);
@@ -327,7 +337,7 @@ static void log_chain(const staple_sslctx_t *all, const server_rec *s)
                      "cannot be sent: %s%s; certificates of sites are stapled "
                      "as without it",
                      why ? why : OpenSSL_version(OPENSSL_VERSION),
-                     why ? "" : " cannot do it, OpenSSL 3.6 can");
+                     why ? "" : too_old);
     }
 }
 

@@ -32,6 +32,11 @@ typedef struct staple_preflight_conf_t {
     int (*prime)(server_rec *s, apr_pool_t *p, const char *id,
                  apr_size_t id_len, const char *pem);
     staple_fetch_conf_t fetch;              /* for PROBE_STAPLING */
+    int is_chain;                           /* StapleChain on */
+    const char *why_no_chain; /* why that has no effect; NULL: it has one */
+    /* Take over a certificate that is sent behind another one, as at a start;
+       NULL: it cannot be. */
+    staple_cert_t *(*add_of_chain)(server_rec *s, staple_cert_use_t *use);
 } staple_preflight_conf_t;
 
 /** Whether a report was asked for on the command line. */

@@ -72,6 +72,17 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
                                 const staple_sslconf_server_t *server,
                                 apr_pool_t *p);
 
+/**
+ * The certificates of CAs that are sent behind a certificate and that name an
+ * OCSP responder: of the same file, or where nothing follows there, of
+ * SSLCertificateChainFile.
+ * @return staple_sslconf_pair_t, in their order
+ */
+apr_array_header_t *
+staple_sslconf_load_chain(const char *path,
+                          const staple_sslconf_server_t *server,
+                          apr_pool_t *p);
+
 /* ----- a start: what mod_ssl uses, and does not hand over ----- */
 
 typedef struct staple_sslconf_start_t staple_sslconf_start_t;

@@ -83,6 +83,13 @@ void staple_sslctx_take(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
                         server_rec *s, struct ssl_ctx_st *ctx, apr_pool_t *p);
 
 /**
+ * Whether StapleChain can have an effect, as far as that can be told without a
+ * start of mod_ssl. In any process.
+ * @return NULL, or why not: a phrase, from p
+ */
+const char *staple_sslctx_foresee_chain(apr_pool_t *p);
+
+/**
  * From now on the callbacks answer, out of this ring. Logs once what was taken,
  * or why nothing was although conf asks for it.
  * @param cache NULL: there is none

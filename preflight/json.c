@@ -84,6 +84,7 @@ static void put_cert(staple_json_t *json, const preflight_cert_t *entry)
     staple_json_string(json, "subject", entry->cert ? entry->cert->subject_dn
                                                     : entry->subject);
     staple_json_truth(json, "stapled", entry->is_stapled);
+    staple_json_truth(json, "is_ca", entry->is_ca);
     staple_json_string(json, "off", entry->off);
     staple_json_string(json, "note", entry->note);
     if (entry->cert) {

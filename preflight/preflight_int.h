@@ -54,6 +54,8 @@ typedef struct preflight_cert_t {
                                   NULL */
     const char *note;          /* what else there is to know; NULL */
     int is_stapled;            /* whether a start will staple it */
+    int is_ca;                 /* it is sent behind the one before it, and here
+                                  because of StapleChain */
     staple_view_t view;        /* where cert is known: as it will be then */
     apr_array_header_t *urls;  /* preflight_url_t */
     apr_array_header_t *troubles; /* preflight_trouble_t * of the report */
@@ -112,6 +114,8 @@ typedef struct preflight_t {
     preflight_ring_t ring;
     int is_probed;
     apr_array_header_t *answers;   /* preflight_answer_t */
+    apr_hash_t *links;             /* staple_cert_t * to preflight_cert_t: of
+                                      CAs, where each is listed first */
     apr_array_header_t *troubles;  /* preflight_trouble_t *, all of them */
 } preflight_t;
 

@@ -65,6 +65,10 @@ static void print_known(const preflight_cert_t *entry, apr_pool_t *p)
                                     cert->serial,
                                     staple_words_date_text(cert->not_after,
                                                            p)));
+    if (entry->is_ca) {
+        say("of a CA", "its response is sent with the host's, because "
+            "StapleChain is on");
+    }
     say("issuer", cert->issuer_dn);
     say("must-staple", cert->is_must_staple ? "yes" : "no");
     if (cert->scope == STAPLE_CERT_APPLIES) {
@@ -113,7 +117,7 @@ static void print_host(const preflight_host_t *host, apr_pool_t *p)
 
 /* ----- the server as a whole ----- */
 
-/* Of the certificates that are to be stapled, how many will be. */
+/* Of the sites' certificates that are to be stapled, how many will be. */
 static void print_sum(const preflight_t *report)
 {
     int i, j, all = 0, stapled = 0;
@@ -126,8 +130,8 @@ static void print_sum(const preflight_t *report)
             const preflight_cert_t *entry = &APR_ARRAY_IDX(certs, j,
                                                            preflight_cert_t);
 
-            all += !entry->off;
-            stapled += entry->is_stapled;
+            all += !entry->off && !entry->is_ca;
+            stapled += entry->is_stapled && !entry->is_ca;
         }
     }
     say("stapled", apr_psprintf(report->pool, "%d of %d certificate%s", stapled,

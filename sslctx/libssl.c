@@ -136,10 +136,15 @@ const char *libssl_find(libssl_t *lib, SSL_CTX *ctx)
                                        "one that was found";
 }
 
+int libssl_may_know_chains(void)
+{
+    return OpenSSL_version_num() >= OPENSSL_3_6;
+}
+
 /* It is asked, with an SSL of its own, because a version tells less. */
 int libssl_knows_chains(const libssl_t *lib, SSL_CTX *ctx)
 {
-    SSL *ssl = OpenSSL_version_num() >= OPENSSL_3_6 ? lib->ssl_new(ctx) : NULL;
+    SSL *ssl = libssl_may_know_chains() ? lib->ssl_new(ctx) : NULL;
     int it_does = ssl && libssl_set_responses(lib, ssl, NULL);
 
     if (ssl) {

@@ -40,6 +40,9 @@ typedef struct libssl_t {
  */
 const char *libssl_find(libssl_t *lib, SSL_CTX *ctx);
 
+/** Whether the version of OpenSSL allows that. */
+int libssl_may_know_chains(void);
+
 /** Whether it sends a response for each certificate of a chain: OpenSSL 3.6. */
 int libssl_knows_chains(const libssl_t *lib, SSL_CTX *ctx);
 

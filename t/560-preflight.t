@@ -167,6 +167,47 @@ is($exit, 0, 'the issuer in SSLCertificateChainFile') or diag $out;
 like(host($out, 'heir.test'), qr/certificate  one\.test.*stapled      yes/s,
      'a certificate of the main server');
 
+# StapleChain: the certificates of CAs that are sent behind a host's own.
+{
+    my $other = Staple::CA->new;
+    my $below = $other->intermediate(ocsp => $responder->url,
+                                     file => 'with-uri');
+    my @sites = map { $other->leaf(name => "$_.test", ocsp => $responder->url) }
+        qw(left right);
+    my $on = stapling('StapleChain on', 'SSLCACertificateFile ' . $other->root);
+    my ($version) = (run('openssl', 'version'))[1] =~ /^OpenSSL (\d+\.\d+)/;
+    my $is_old = $version < 3.6;
+
+    ($exit, $out) = preflight([map { { cert => $_ } } @sites], 'DUMP_STAPLING',
+                              conf => $on);
+    is($exit, $is_old ? 1 : 0, "StapleChain on, with OpenSSL $version")
+        or diag $out;
+    my $left = host($out, 'left.test');
+    if ($is_old) {
+        like($out, qr/^  the server: StapleChain on has no effect: OpenSSL/m,
+             'the version is in the way');
+        like($left, qr/certificate  CN=.*intermediate\n  stapled +no: OpenSSL/,
+             '... of the certificate in the chain');
+    }
+    else {
+        like($left, qr/certificate  .*intermediate, serial $below->{serial}/,
+             'the certificate in the chain is listed');
+        like($left, qr/^  of a CA .*StapleChain.*^  stapled +yes$/ms,
+             '... marked, and will be stapled');
+        like($out, qr/needed for 3 certificates/, '... in the ring, too, once');
+    }
+    like($out, qr/^  stapled      2 of 2 certificates$/m,
+         'sites are counted without it');
+    ($exit, $out) = preflight([map { { cert => $_ } } @sites],
+                              'DUMP_STAPLING_JSON', conf => $on, split => 1);
+    my $hosts = JSON::PP::decode_json($out)->{hosts};
+    is_deeply([map { [map { $_->{is_ca} ? 'CA' : 'site' }
+                      @{ $_->{certificates} }] } @$hosts],
+              [['site', 'CA'], ['site', 'CA']], 'JSON tells them apart');
+    ($exit, $out) = preflight([{ cert => $sites[0] }], 'DUMP_STAPLING');
+    unlike($out, qr/intermediate, serial|of a CA/, 'off: they are not listed');
+}
+
 # A ring that is too small.
 ($exit, $out) = preflight(
     [map { { cert => $leaf{$_} } } qw(one two off)], 'DUMP_STAPLING',
