@@ -7,16 +7,24 @@
  * The one idea: a file that is there is replaced as a whole, by a response that
  * was verified and is better than what it has, or it stays as it is. So a
  * server may read it at any moment.
+ *
+ * Root may do this in the directories of others, who may put anything there,
+ * and exchange it at any moment. So a file is asked what it is, and given its
+ * mode, by the descriptor, and nothing is opened that would make us wait.
  */
 
 #include "keep.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <apr_file_info.h>
 #include <apr_file_io.h>
+#include <apr_lib.h>
+#include <apr_portable.h>
 #include <apr_strings.h>
 
 #include "staple_rules.h"
@@ -27,6 +35,9 @@
 
 /* How deep --keep-fresh looks: /etc/letsencrypt/live/NAME/FILE is two. */
 #define DEPTH_MAX 4
+
+/* No certificate with its chain is larger. */
+#define CERTIFICATE_MAX ((apr_off_t)1024 * 1024)
 
 /* ----- what is there ----- */
 
@@ -49,11 +60,13 @@ static void read_held(item_t *item, apr_time_t now)
     apr_size_t len = STAPLE_CACHE_DER_MAX;
     unsigned char *der = apr_palloc(item->pool, len);
 
-    if (apr_file_open(&file, item->output, APR_READ | APR_BINARY, 0,
+    if (apr_file_open(&file, item->output,
+                      APR_READ | APR_BINARY | APR_FOPEN_NONBLOCK, 0,
                       item->pool)) {
         return;
     }
-    if (!apr_file_info_get(&info, APR_FINFO_MTIME, file)
+    if (!apr_file_info_get(&info, APR_FINFO_MTIME | APR_FINFO_TYPE, file)
+        && info.filetype == APR_REG
         && apr_file_read_full(file, der, len, &len) == APR_EOF && len
         && staple_rules_is_believed(item->cert, der, len, now, &verdict)) {
         note_held(item, &verdict, info.mtime);
@@ -72,6 +85,14 @@ static int is_due(const item_t *item, apr_time_t now)
 
 /* ----- what is put there ----- */
 
+static apr_status_t make_readable(apr_file_t *file)
+{
+    apr_os_file_t fd;
+    apr_status_t rv = apr_os_file_get(&fd, file);
+
+    return !rv && fchmod(fd, 0644) ? errno : rv;
+}
+
 static apr_status_t write_file(const char *path, const unsigned char *der,
                                apr_size_t len, apr_pool_t *p)
 {
@@ -86,8 +107,7 @@ static apr_status_t write_file(const char *path, const unsigned char *der,
     }
     rv = apr_file_write_full(file, der, len, NULL);
     if (!rv) {
-        rv = apr_file_perms_set(name, APR_FPROT_UREAD | APR_FPROT_UWRITE
-                                      | APR_FPROT_GREAD | APR_FPROT_WREAD);
+        rv = make_readable(file);
     }
     if (!rv) {
         rv = apr_file_sync(file);
@@ -233,6 +253,26 @@ static int is_pem_name(const char *name)
                    || !strcmp(end, ".cer"));
 }
 
+/* Such names would be commands to a terminal, and more than one line to a
+ * hook. */
+static int has_control(const char *name)
+{
+    while (*name && !apr_iscntrl(*name)) {
+        name++;
+    }
+    return *name != '\0';
+}
+
+/* Whether what was found can be a certificate. */
+static int is_likely(const apr_finfo_t *entry, const char *path, apr_pool_t *p)
+{
+    apr_finfo_t info;
+
+    return is_pem_name(entry->name) && !has_control(entry->name)
+           && !apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_SIZE, p)
+           && info.filetype == APR_REG && info.size <= CERTIFICATE_MAX;
+}
+
 /* Keys, chains and the like lie there, too: what has no certificate of a server
  * with its issuer is passed over. */
 static void add_found(apr_array_header_t *items, const char *path,
@@ -245,6 +285,7 @@ static void add_found(apr_array_header_t *items, const char *path,
     }
 }
 
+/* A link to a directory is not followed: it may lead back. */
 static void walk(apr_array_header_t *items, const char *path, int depth,
                  const staplectl_fetch_options_t *options, apr_pool_t *p)
 {
@@ -254,16 +295,16 @@ static void walk(apr_array_header_t *items, const char *path, int depth,
     if (depth > DEPTH_MAX || apr_dir_open(&dir, path, p)) {
         return;
     }
-    while (!apr_dir_read(&entry, APR_FINFO_NAME, dir)) {
+    while (!apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_TYPE, dir)) {
         const char *full = apr_pstrcat(p, path, "/", entry.name, NULL);
 
         if (*entry.name == '.') {
             continue;
         }
-        if (is_directory(full, p)) {
+        if (entry.filetype == APR_DIR && !has_control(entry.name)) {
             walk(items, full, depth + 1, options, p);
         }
-        else if (is_pem_name(entry.name)) {
+        else if (is_likely(&entry, full, p)) {
             add_found(items, full, options, p);
         }
     }

@@ -9,6 +9,8 @@ use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Work qw(build_dir work_dir);
 
+use POSIX ();
+
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(name => 'www.test', ocsp => $responder->url);
@@ -137,6 +139,25 @@ $count = $responder->count;
 is((fetch(@keep))[0], 0, 'a response is gone, another one is not its own');
 is($responder->count, $count + 2, '... these two are asked for');
 ok(is_good("$sites/$_.pem.ocsp", $site{$_}), "... $_") for 'a', 'b';
+
+# What somebody may leave in a directory of his own, for root to find: nothing
+# waits for it, follows it in a circle, or reads it all.
+my $customer = "$sites/deep/customer";
+mkdir $_ or die "$_: $!\n" for $customer, "$customer/in";
+POSIX::mkfifo("$customer/pipe.pem", 0644) or die "mkfifo: $!\n";
+unlink "$sites/b.pem.ocsp";
+POSIX::mkfifo("$sites/b.pem.ocsp", 0644) or die "mkfifo: $!\n";
+symlink '..', "$customer/in/up$_" or die "link: $!\n" for 1 .. 200;
+symlink '/dev/zero', "$customer/zero.pem" or die "link: $!\n";
+symlink '../../a.pem', "$customer/link.pem" or die "link: $!\n";
+truncate write_file("$customer/large.pem", ''), 1 << 40;
+write_file("$customer/two\nlines.pem", read_file($site{a}{chain}));
+($exit, $out) = fetch(@keep);
+is($exit, 0, 'a directory with traps') or diag $out;
+ok(is_good("$sites/b.pem.ocsp", $site{b}), '... a pipe is replaced');
+is(files($customer), join(' ', sort qw(in large.pem link.pem link.pem.ocsp pipe.pem
+                                       zero.pem), "two\nlines.pem"),
+   '... and a link to a certificate has a response beside it');
 like((fetch("$sites/a.pem", "$sites/b.pem", '--output', "$dir/one"))[1],
      qr/several responses/, 'two responses do not go into one file');
 
