@@ -205,8 +205,9 @@ static void test_ends(void)
 
     for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         ends_t ends;
-        staple_message_t *message = make(cases[i].script, 1,
-                                         apr_time_from_msec(300), &ends);
+        staple_message_t *message = make(
+            cases[i].script, 1, cases[i].end == STAPLE_MESSAGE_LATE
+                                ? apr_time_from_sec(1) : PATIENCE, &ends);
 
         tell(message, 1, STAPLE_MESSAGE_ERRORED, "www.test");
         ok(run_until(message, &ends, 0), "%s: it ends", cases[i].what);
@@ -327,7 +328,7 @@ static void start_and_die(void)
 {
     ends_t ends;
     staple_message_t *message = make("echo $$ >$0/left; exec sleep 60", 1,
-                                     apr_time_from_msec(300), &ends);
+                                     apr_time_from_sec(3), &ends);
 
     tell(message, 1, STAPLE_MESSAGE_RENEWED, "left");
     wait_for(message, &ends, "left");
