@@ -167,10 +167,13 @@ static inline apr_uint64_t request_take(word_t *place)
  * it is to see what was changed before it was noted: release and acquire pair
  * with each other.
  */
-static inline void change_note(word_t *bits, unsigned int bit)
+/* @return whether it is the first one since change_take */
+static inline int change_note(word_t *bits, unsigned int bit)
 {
-    atomic_fetch_or_explicit(bits, (apr_uint64_t)1 << bit,
-                             memory_order_release);
+    apr_uint64_t mask = (apr_uint64_t)1 << bit;
+
+    return !(atomic_fetch_or_explicit(bits, mask, memory_order_release)
+             & mask);
 }
 
 static inline int change_take(word_t *bits, unsigned int bit)

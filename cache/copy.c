@@ -2,7 +2,7 @@
 
 /*
  * The copy of the ring in its file: the thread of the writer that brings it up
- * to date, once a second.
+ * to date, once a second, and sooner where nothing had changed before.
  *
  * The one idea: the file is laid out as the segment is, so each slot and each
  * record has its place in both, and whoever writes to a slot notes that it has
@@ -20,6 +20,7 @@
 
 #include "helper.h"
 #include "segment.h"
+#include "staple_clock.h"
 #include "staple_magic.h"
 
 #include <errno.h>
@@ -34,6 +35,10 @@
 #include <apr_time.h>
 
 #define ROUND_SPAN apr_time_from_sec(1)
+
+/* After a round in which nothing was written, what changes is written soon, and
+ * what changes with it, too. */
+#define NEWS_SPAN apr_time_from_msec(100)
 
 /* While nothing changes, the file's time says that the server lives. */
 #define TOUCH_SPAN apr_time_from_sec(10)
@@ -258,8 +263,10 @@ void staple_cache_note_change(const staple_cache_t *cache, const void *word)
     if (copy) {
         i = (apr_size_t)((const char *)word - (const char *)cache->slots)
             / sizeof(slot_t);
-        change_note(&copy->changed[i / 64], i % 64);
-        change_note(&copy->has_changed, 0);
+        (void)change_note(&copy->changed[i / 64], i % 64);
+        if (change_note(&copy->has_changed, 0) && copy->cond) {
+            apr_thread_cond_signal(copy->cond);
+        }
     }
 }
 
@@ -633,14 +640,25 @@ static void report(copy_t *copy, apr_status_t rv)
     copy->reported = rv;
 }
 
+static int is_news(const copy_t *copy)
+{
+    return !copy->has_written && word_get(&copy->has_changed);
+}
+
 /* @return whether to go on */
 static int wait_for_round(copy_t *copy)
 {
-    int is_to_end;
+    apr_time_t now = staple_clock_now(), until = now + ROUND_SPAN;
+    int is_to_end, is_soon = 0;
 
     apr_thread_mutex_lock(copy->lock);
-    if (!copy->is_to_end) {
-        apr_thread_cond_timedwait(copy->cond, copy->lock, ROUND_SPAN);
+    while (!copy->is_to_end && now < until) {
+        if (!is_soon && is_news(copy)) {
+            is_soon = 1;
+            until = now + NEWS_SPAN < until ? now + NEWS_SPAN : until;
+        }
+        apr_thread_cond_timedwait(copy->cond, copy->lock, until - now);
+        now = staple_clock_now();
     }
     is_to_end = copy->is_to_end;
     apr_thread_mutex_unlock(copy->lock);

@@ -12,6 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
 
+use Staple::Work qw(build_dir);
 use Time::HiRes qw(sleep time);
 
 my $seconds = $ENV{STAPLE_CHAOS} || 6;
@@ -35,6 +36,15 @@ sub configure
 }
 
 sub any { return $_[rand @_] }
+
+# Whether the ring's file has a response for each of these.
+sub is_in_file
+{
+    my ($exit, $out) = run(build_dir() . '/t/tools/ringdump',
+                           $httpd->dir . '/logs/stapling_cache');
+
+    return @_ == grep { $out =~ /^ +\Q$_\E.*\n +served: \d/m } @_;
+}
 
 sub await
 {
@@ -60,6 +70,8 @@ my @events = (
     [2, 'restart' => sub { await('restart') }],
     [1, 'stop and start' => sub { $httpd->stop; $httpd->start }],
     [1, 'crash and start' => sub {
+        # What was fetched a moment ago is in no file yet (docs/ring.md).
+        wait_for(sub { is_in_file(@steady) || !$httpd->is_alive });
         my @all = ($httpd->pid, $httpd->refresher // (), $httpd->children);
 
         kill 'KILL', @all;
