@@ -153,6 +153,42 @@ ok($fetching->stop, 'httpd stops in good order');
 $fetching->log_ok;
 ok($shop->stop, 'the shop, too');
 
+# A customer's chain may be as long as he likes: the first eight certificates of
+# it are asked about, at eight URIs each.
+my @crowd = map { my $n = $_; $ca->leaf(name => "crowd$n.test", ocsp => [
+                      map { $responder->url("/$n/$_/") } 1 .. 20]) } 1 .. 40;
+my $customer = $ca->leaf(name => 'customer.test', ocsp => $responder->url);
+write_file($customer->{chain}, join '', map { read_file($_->{cert}) }
+           $customer, $middle, @crowd);
+$responder->tell('reset-counters');
+$responder->tell('http 404', $_) for @crowd;
+my $long = Staple::Httpd->new(
+    conf   => stapling('StapleChain on', $root,
+                       'SSLStaplingErrorCacheTimeout 1'),
+    vhosts => [{ cert => $customer }]);
+$long->start;
+is(wait_for_staple($long, 'good', name => 'customer.test')->{staple}, 'good',
+   'a chain of 41 certificates: the site is stapled');
+sub asked_at
+{
+    my %asked;
+
+    $_->{target} =~ m{^/(\d+)/(\d+)/} && $asked{$1}{$2}++
+        for $responder->log;
+    return \%asked;
+}
+ok(wait_for(sub {
+    my $asked = asked_at();
+    keys %$asked >= 7 && !grep { keys %$_ < 8 } values %$asked;
+}, 60), '... certificates of it are asked about, at one URI after the other');
+my $asked = asked_at();
+is(join(' ', sort { $a <=> $b } keys %$asked), '1 2 3 4 5 6 7',
+   '... of which seven behind the CA');
+is(scalar(grep { keys %$_ > 8 } values %$asked), 0, '... and eight of each');
+ok($long->stop, 'httpd stops in good order');
+$long->log_ok(qr/STP020|STP030|AH02604/);
+$responder->good;
+
 $responder->tell('reset-counters');
 my $off = server();
 $off->start;

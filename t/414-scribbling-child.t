@@ -46,7 +46,7 @@ sub counters_of
     open my $mem, '+<:raw', "/proc/$pid/mem" or return;
     for (split /\n/, read_file("/proc/$pid/maps")) {
         my ($from) = /^([0-9a-f]+)-\S+ rw-s .*zero/ or next;
-        my $at = hex $from;
+        my $at = unpack 'Q>', pack 'H16', substr '0' x 16 . $from, -16;
 
         sysseek $mem, $at + $counts_at, 0;
         sysread $mem, my $bytes, 32 or next;
