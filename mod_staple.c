@@ -270,6 +270,15 @@ static int on_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
     return OK;
 }
 
+static int on_pre_handshake(conn_rec *c, struct ssl_st *ssl, int is_proxy)
+{
+    (void)c;
+    if (!is_proxy) {
+        staple_sslctx_meet(current->sslctx, ssl);
+    }
+    return OK;
+}
+
 static int on_add_cert_files(server_rec *s, apr_pool_t *p,
                              apr_array_header_t *certs,
                              apr_array_header_t *keys)
@@ -658,6 +667,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);
     APR_OPTIONAL_HOOK(ssl, init_server, on_init_server, NULL, NULL,
                       APR_HOOK_LAST);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, on_pre_handshake, NULL, NULL,
+                      APR_HOOK_MIDDLE);
     ap_hook_post_read_request(on_post_read_request, NULL, NULL,
                               APR_HOOK_MIDDLE);
     ap_hook_handler(on_request, NULL, NULL, APR_HOOK_MIDDLE);

@@ -33,7 +33,11 @@ APLOG_USE_MODULE(staple);
 
 staple_sslctx_t *staple_sslctx_make(apr_pool_t *p)
 {
-    return apr_pcalloc(p, sizeof(staple_sslctx_t));
+    staple_sslctx_t *all = apr_pcalloc(p, sizeof(*all));
+
+    all->magic = SSLCTX_MAGIC;
+    all->mark = -1;
+    return all;
 }
 
 /* ----- a certificate of a chain ----- */
@@ -276,16 +280,43 @@ static int is_wanted(const staple_sslctx_conf_t *conf)
     return conf->is_chain || conf->must != STAPLE_SSLCTX_MUST_NOTHING;
 }
 
+static apr_status_t drop_mark(void *data)
+{
+    staple_sslctx_t *all = STAPLE_CAST(staple_sslctx_t, SSLCTX_MAGIC, data);
+
+    CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL, all->mark);
+    return APR_SUCCESS;
+}
+
+static void make_mark(staple_sslctx_t *all, apr_pool_t *p)
+{
+    all->mark = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL, 0, NULL, NULL,
+                                        NULL, NULL);
+    if (all->mark >= 0) {
+        apr_pool_cleanup_register(p, all, drop_mark, apr_pool_cleanup_null);
+    }
+}
+
 /* Once: all servers are of one mod_ssl. */
+static void look_for_libssl(staple_sslctx_t *all,
+                            const staple_sslctx_conf_t *conf, SSL_CTX *ctx,
+                            apr_pool_t *p)
+{
+    all->is_looked_for = 1;
+    all->why_not = libssl_find(&all->lib, ctx);
+    all->knows_chains = !all->why_not && conf->is_chain
+                        && libssl_knows_chains(&all->lib, ctx);
+    all->must = conf->must;
+    if (!all->why_not && all->must != STAPLE_SSLCTX_MUST_NOTHING) {
+        make_mark(all, p);
+    }
+}
+
 static int is_usable(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
-                     SSL_CTX *ctx)
+                     SSL_CTX *ctx, apr_pool_t *p)
 {
     if (!all->is_looked_for) {
-        all->is_looked_for = 1;
-        all->why_not = libssl_find(&all->lib, ctx);
-        all->knows_chains = !all->why_not && conf->is_chain
-                            && libssl_knows_chains(&all->lib, ctx);
-        all->must = conf->must;
+        look_for_libssl(all, conf, ctx, p);
     }
     return !all->why_not;
 }
@@ -296,7 +327,7 @@ void staple_sslctx_take(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
     taking_t taking = { all, conf, s, ctx, p };
     taken_t *taken;
 
-    if (!ctx || !is_wanted(conf) || !is_usable(all, conf, ctx)) {
+    if (!ctx || !is_wanted(conf) || !is_usable(all, conf, ctx, p)) {
         return;
     }
     taken = apr_pcalloc(p, sizeof(*taken));
@@ -307,6 +338,15 @@ void staple_sslctx_take(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
     put_callbacks(&taking, taken);
     all->taken++;
     ERR_clear_error();
+}
+
+void staple_sslctx_meet(staple_sslctx_t *all, struct ssl_st *ssl)
+{
+    if (all->taken && all->mark >= 0) {
+        all->lib.ctrl(ssl, SSL_CTRL_SET_TLSEXT_DEBUG_ARG, 0, all);
+        all->lib.callback_ctrl(ssl, SSL_CTRL_SET_TLSEXT_DEBUG_CB,
+                               (void (*)(void))must_on_extension);
+    }
 }
 
 /* ----- what is said ----- */

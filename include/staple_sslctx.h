@@ -20,7 +20,9 @@
  *   parent    staple_sslctx_make     once per pre_config
  *             staple_sslctx_take     for each server, in the hook init_server
  *             staple_sslctx_begin    once per post_config, when there is a ring
- *   children  the callbacks, in any thread; they take no lock
+ *   children  staple_sslctx_meet     for each connection, in the hook
+ *                                    pre_handshake
+ *             the callbacks, in any thread; they take no lock
  */
 
 #include <httpd.h>
@@ -33,12 +35,17 @@ extern "C" {
 #endif
 
 struct ssl_ctx_st;
+struct ssl_st;
 
 /** The type that APR_OPTIONAL_HOOK(ssl, init_server, ...) wants. The header
  * that has it, mod_ssl_openssl.h, is in a package of its own (Debian:
  * apache2-ssl-dev) or in none; it has been the same since httpd 2.4.19. */
 typedef int ssl_HOOK_init_server_t(server_rec *s, apr_pool_t *p, int is_proxy,
                                    struct ssl_ctx_st *ctx);
+
+/** The same for APR_OPTIONAL_HOOK(ssl, pre_handshake, ...). */
+typedef int ssl_HOOK_pre_handshake_t(conn_rec *c, struct ssl_st *ssl,
+                                     int is_proxy);
 
 /** What to do at run time about a must-staple certificate with nothing to
  * staple, for clients that ask for a staple. */
@@ -81,6 +88,14 @@ staple_sslctx_t *staple_sslctx_make(apr_pool_t *p);
  */
 void staple_sslctx_take(staple_sslctx_t *all, const staple_sslctx_conf_t *conf,
                         server_rec *s, struct ssl_ctx_st *ctx, apr_pool_t *p);
+
+/**
+ * A connection begins: see whether its client is one with which a CA looks at
+ * the answer to a challenge (RFC 8737). It gets what it comes for, whatever
+ * StapleMustStaple says. In a child, in any thread.
+ * @param ssl made by mod_ssl for a client, and not used yet
+ */
+void staple_sslctx_meet(staple_sslctx_t *all, struct ssl_st *ssl);
 
 /**
  * Whether StapleChain can have an effect, as far as that can be told without a

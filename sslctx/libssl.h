@@ -22,6 +22,9 @@ typedef struct libssl_t {
     __typeof__(SSL_new) *ssl_new;
     __typeof__(SSL_free) *ssl_free;
     __typeof__(SSL_ctrl) *ctrl;
+    __typeof__(SSL_callback_ctrl) *callback_ctrl;
+    __typeof__(SSL_set_ex_data) *set_ex_data;
+    __typeof__(SSL_get_ex_data) *get_ex_data;
     __typeof__(SSL_version) *version;
     __typeof__(SSL_get_certificate) *get_certificate;
     __typeof__(SSL_check_chain) *check_chain;

@@ -18,6 +18,8 @@
 
 #include "sslctx_int.h"
 
+#include <string.h>
+
 #include <http_config.h>
 #include <http_log.h>
 
@@ -38,6 +40,46 @@ typedef struct choice_t {
     int kept_count;
     const offer_t *lacking;          /* one that has nothing to staple */
 } choice_t;
+
+/* ----- a CA's client ----- */
+
+/* Whether the content of the extension ALPN (RFC 7301 3.1) has the protocol in
+ * which CAs look at an answer to the challenge tls-alpn-01 (RFC 8737 4). */
+static int offers_acme(const unsigned char *data, int len)
+{
+    static const char acme[] = "\x0a" "acme-tls/1";
+    const int size = (int)sizeof(acme) - 1;
+    int at = 2; /* behind the length of all */
+
+    while (at + size <= len) {
+        if (!memcmp(data + at, acme, (size_t)size)) {
+            return 1;
+        }
+        at += 1 + data[at];
+    }
+    return 0;
+}
+
+/* libssl tells a callback of ALPN after it has chosen a certificate (TLS 1.2),
+ * and then mod_ssl puts in the one of mod_md's challenge. This one is told when
+ * the ClientHello is read, before the server's name has led to an SSL_CTX, so
+ * what it has seen is kept in the SSL. */
+void must_on_extension(SSL *ssl, int is_from_server, int type,
+                       const unsigned char *data, int len, void *arg)
+{
+    staple_sslctx_t *all = STAPLE_CAST(staple_sslctx_t, SSLCTX_MAGIC, arg);
+
+    (void)is_from_server;
+    if (type == TLSEXT_TYPE_application_layer_protocol_negotiation) {
+        all->lib.set_ex_data(ssl, all->mark,
+                             offers_acme(data, len) ? all : NULL);
+    }
+}
+
+static int is_of_a_ca(const staple_sslctx_t *all, SSL *ssl)
+{
+    return all->mark >= 0 && all->lib.get_ex_data(ssl, all->mark);
+}
 
 /* ----- what has nothing to staple ----- */
 
@@ -245,6 +287,7 @@ int must_on_choice(SSL *ssl, void *arg)
     int verdict = 1;
 
     if (choice.taken->all->cache && asks_for_staple(choice.taken, ssl)
+        && !is_of_a_ca(choice.taken->all, ssl)
         && see_certificates(&choice) && choice.lacking) {
         verdict = decide(&choice);
     }

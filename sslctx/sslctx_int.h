@@ -45,12 +45,17 @@ typedef struct taken_t {
     void *status_arg;
 } taken_t;
 
+#define SSLCTX_MAGIC 0x53435458u
+
 struct staple_sslctx_t {
+    staple_magic_t magic;
     int is_looked_for;   /* whether libssl was */
     libssl_t lib;
     const char *why_not; /* why it is not used; NULL: it is */
     int knows_chains;    /* whether it sends responses for a chain */
     staple_sslctx_must_e must;
+    int mark;            /* the place in an SSL (SSL_set_ex_data) that says that
+                            its client is a CA's; -1: there is none */
     staple_cache_t *cache; /* NULL: nothing is held yet */
     int taken;           /* how many SSL_CTX were */
     int links;           /* how many certificates of chains are stapled, over
@@ -66,5 +71,10 @@ int chain_on_status(SSL *ssl, void *taken);
 
 /** The certificate callback: which certificates a client may get. */
 int must_on_choice(SSL *ssl, void *taken);
+
+/** OpenSSL's debug callback for extensions: whether a client is a CA's.
+ * @param all a staple_sslctx_t with a mark */
+void must_on_extension(SSL *ssl, int is_from_server, int type,
+                       const unsigned char *data, int len, void *all);
 
 #endif /* STAPLE_SSLCTX_INT_H */

@@ -6,6 +6,8 @@
 #   my $acme = Staple::Acme->new($ca, ocsp => $responder->url);
 #   conf => 'MDCertificateAuthority ' . $acme->url . ...
 #   $acme->set(days => 10);            # from the next certificate on
+#   $acme->set(doubts => 1);           # put a challenge (tls-alpn-01) to those
+#                                      # who order, until that is taken back
 #   $acme->issued('www.test')          # what was issued for it, oldest first
 #
 # What it is told goes into Staple::CA's leaf(): ocsp, days, ext, must_staple
@@ -14,8 +16,9 @@
 #
 # The one idea: it follows the conversation and believes whatever it is told.
 # No signature, nonce or account is checked, and who orders a name has it: the
-# authorisations of an order are valid from its beginning, so that no challenge
-# is ever put. One request a connection, one after another.
+# authorisations of an order are valid from its beginning, unless there are
+# doubts; how a challenge is met is for the test to look at. One request a
+# connection, one after another.
 
 package Staple::Acme;
 
@@ -101,6 +104,7 @@ my %resources = (
     'new-order'   => \&_new_order,
     'order'       => sub { return (200, _order(@_)) },
     'authz'       => \&_authorization,
+    'challenge'   => sub { return (200, _challenge(@_)) },
     'finalize'    => \&_finalize,
     'cert'        => \&_certificate,
 );
@@ -213,8 +217,10 @@ sub _order
     my ($server, $number) = @_;
     my $order = $server->{orders}[$number];
 
+    my $open = _doubts($server) ? 'pending' : 'ready';
+
     return {
-        status => $order->{chain} ? 'valid' : 'ready',
+        status => $order->{chain} ? 'valid' : $open,
         identifiers => [map { _identifier($_) } @{ $order->{names} }],
         authorizations => [map { _url($server, 'authz', $_) }
                            @{ $order->{authz} }],
@@ -226,11 +232,26 @@ sub _order
 
 sub _identifier { return { type => 'dns', value => $_[0] } }
 
-sub _authorization
+sub _settings { return JSON::PP::decode_json(read_file($_[0]{file})) }
+
+sub _doubts { return _settings($_[0])->{doubts} }
+
+sub _challenge
 {
     my ($server, $number) = @_;
 
-    return (200, { status => 'valid', challenges => [],
+    return { type => 'tls-alpn-01', status => 'pending',
+             url => _url($server, 'challenge', $number),
+             token => "token-of-authorization-$number" };
+}
+
+sub _authorization
+{
+    my ($server, $number) = @_;
+    my $doubts = _doubts($server);
+
+    return (200, { status => $doubts ? 'pending' : 'valid',
+                   challenges => $doubts ? [_challenge($server, $number)] : [],
                    identifier => _identifier($server->{names}[$number]) });
 }
 
@@ -254,7 +275,7 @@ sub _certificate
 sub _issue
 {
     my ($server, $order, $der) = @_;
-    my %o = %{ JSON::PP::decode_json(read_file($server->{file})) };
+    my %o = %{ _settings($server) };
     my $ca = $server->{ca} //= bless $o{ca}, 'Staple::CA';
     my ($name, @alt) = @{ $order->{names} };
     my $csr = write_file("$server->{file}.csr",
@@ -262,7 +283,7 @@ sub _issue
                          . encode_base64($der)
                          . "-----END CERTIFICATE REQUEST-----\n");
 
-    delete $o{ca};
+    delete @o{qw(ca doubts)};
     $o{must_staple} //= (run('openssl', 'req', '-in', $csr, '-noout',
                              '-text'))[1] =~ /status_request/;
     my $leaf = $ca->leaf(%o, name => $name, alt => \@alt, csr => $csr);
