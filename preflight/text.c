@@ -240,7 +240,7 @@ static void print_troubles(const preflight_t *report)
         printf("\nall is well\n");
         return;
     }
-    printf("\nWhat stands in the way\n");
+    printf("\nWhat needs attention\n");
     for (i = 0; i < count; i++) {
         const preflight_trouble_t *trouble
             = APR_ARRAY_IDX(report->troubles, i, const preflight_trouble_t *);

@@ -69,7 +69,7 @@ like($out, qr/there is no ring: a server makes it when it starts/,
 like($out, qr/^note: certificates are not looked at: httpd -t -D DUMP/m,
      'lint says who looks at certificates');
 ($exit, $out) = $httpd->configtest('-D', 'DUMP_STAPLING');
-is($exit, 0, 'the preflight: nothing stands in the way');
+is($exit, 0, 'the preflight: nothing needs attention');
 like($out, qr/^  stapled      0 of 3 certificates$/m, '... of nothing');
 like($out, qr/^  stapled      no: its CA names no OCSP responder$/m,
      '... and why');

@@ -97,7 +97,7 @@ like(host($out, 'self.test'), qr/no: it is self-signed/, 'self-signed');
 like(host($out, 'ldap.test'),
      qr/!! +missing: not a URL that can be asked; look at .*SSLStaplingForceURL/,
      'a responder that cannot be asked');
-my ($end) = $out =~ /^What stands in the way\n((?:  .*\n)+)/m;
+my ($end) = $out =~ /^What needs attention\n((?:  .*\n)+)/m;
 is_deeply([map { /^  ([^: ]+)/ } split /\n/, $end],
           [qw(bare.test ldap.test must.test no.such.host.invalid)],
           'at the end stands all that is in the way, in order');
