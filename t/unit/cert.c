@@ -229,21 +229,33 @@ static void test_wrong_issuer(void)
     }
 }
 
+static const char *ten_of(const char *uri)
+{
+    return apr_pstrcat(pool, uri, ",", uri, ",", uri, ",", uri, ",", uri, ",",
+                       uri, ",", uri, ",", uri, ",", uri, ",", uri, NULL);
+}
+
 /* The URI is repeated; what is behind the eighth is left out. */
 static void test_bounds(void)
 {
     const char *uri = "OCSP;URI:http://a.example/";
-    const char *many = apr_pstrcat(pool, uri, ",", uri, ",", uri, ",", uri, ",",
-                                   uri, ",", uri, ",", uri, ",", uri, ",", uri,
-                                   ",", uri, NULL);
+    const char *many = apr_pstrcat(pool, ten_of(uri), ",",
+                                   ten_of("caIssuers;URI:http://a.example/"),
+                                   NULL);
     char *path = apr_palloc(pool, 2001);
     const char *extensions[] = { AIA, many, NULL };
     staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+    staple_cert_policy_t policy = default_policy();
+    const char *reason;
     pki_id_t leaf = make_leaf("many", extensions);
     staple_cert_t *cert = add(registry, "many", &leaf, "h:443");
 
     ok(cert && cert->urls->nelts == 8 && cert->urls_refused == 2,
        "no more than eight URIs of a certificate");
+    cert = add_use(registry, use_of("lonely", pair_pem(&leaf, &leaf), "h:443",
+                                    0, &policy), &reason);
+    ok(cert && cert->issuer_urls->nelts == 8,
+       "... or of where its issuer is, if that is not known");
     memset(path, 'a', 2000);
     path[2000] = '\0';
     extensions[1] = apr_pstrcat(pool, uri, path, NULL);
