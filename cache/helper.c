@@ -37,8 +37,10 @@
 /* As ps -o comm shows it. */
 #define PROCESS_NAME "staple-file"
 
-/* How long a helper that got SIGKILL is waited for. */
-#define KILL_PATIENCE apr_time_from_msec(100)
+/* How long a helper that got SIGKILL is waited for: one that has answered waits
+ * for no disk, but the machine may be busy; one that has not may never end. */
+#define END_PATIENCE apr_time_from_sec(5)
+#define DROP_PATIENCE apr_time_from_msec(100)
 #define KILL_PAUSE apr_time_from_msec(1)
 
 /* How often one that has answered looks whether the parent is there. */
@@ -330,31 +332,29 @@ static int is_reaped(pid_t pid)
     return reaped == pid || (reaped < 0 && errno != EINTR);
 }
 
+/* Whoever is not reaped in time, the MPM meets some day and calls a long lost
+ * child (AH00488). */
+static void end_helper(staple_cache_kept_t *kept, apr_interval_time_t patience)
+{
+    apr_time_t end = staple_clock_now() + patience;
+    pid_t pid = kept->helper;
+
+    kept->helper = 0;
+    kill(pid, SIGKILL);
+    while (!is_reaped(pid) && staple_clock_now() < end) {
+        apr_sleep(KILL_PAUSE);
+    }
+}
+
 void staple_cache_drop_helper(staple_cache_kept_t *kept)
 {
     if (kept->helper) {
-        kill(kept->helper, SIGKILL);
-        (void)is_reaped(kept->helper);
-        kept->helper = 0;
+        end_helper(kept, DROP_PATIENCE);
     }
     if (kept->answer >= 0) {
         close(kept->answer);
         kept->answer = -1;
     }
-}
-
-/* It has answered, so it waits for no disk. */
-static void end_helper(staple_cache_kept_t *kept)
-{
-    apr_time_t end = staple_clock_now() + KILL_PATIENCE;
-    pid_t pid = kept->helper;
-
-    kill(pid, SIGKILL);
-    while (!is_reaped(pid) && staple_clock_now() < end) {
-        apr_sleep(KILL_PAUSE);
-    }
-    kept->helper = 0;
-    staple_cache_drop_helper(kept);
 }
 
 /* A signal ends no wait, but its rest. */
@@ -386,6 +386,7 @@ int staple_cache_hear_helper(staple_cache_kept_t *kept,
         memset(answer, 0, sizeof(*answer));
         write_down(answer->failure, "the process that makes it has died");
     }
-    end_helper(kept);
+    end_helper(kept, END_PATIENCE);
+    staple_cache_drop_helper(kept);
     return 1;
 }

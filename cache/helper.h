@@ -61,8 +61,8 @@ int staple_cache_hear_helper(staple_cache_kept_t *kept,
                              apr_interval_time_t patience,
                              staple_cache_answer_t *answer);
 
-/** End a helper from which nothing is wanted any more, without waiting. In the
- * parent. */
+/** End a helper from which nothing is wanted any more, within a tenth of a
+ * second or not at all. In the parent. */
 void staple_cache_drop_helper(staple_cache_kept_t *kept);
 
 /** Do the same as a helper, in this process. */

@@ -37,7 +37,7 @@ my ($incomplete, $killed) = (0, 0);
 for my $run (1 .. $runs) {
     $httpd->launch;
     # Hit as soon as it is seen, later each time.
-    my $end = time + 20;
+    my $end = time + 120;
     my $refresher;
     until ($refresher || time > $end) {
         $refresher = $httpd->refresher;

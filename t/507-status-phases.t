@@ -112,10 +112,10 @@ my $slow = views('slow.test');
 # The responder's pause of 1.2 s may begin a little before our clock does.
 cmp_ok(took($slow, 'wait'), '>=', 1, 'a slow answer is waited for');
 ok(defined took($slow, $_), "... behind the $_") for 'resolve', 'connect';
-like($slow->{one}, qr/resolve [\d.]+ m?s, connect [\d.]+ m?s, wait \d+(?:\.\d)? s/,
-     '... on the page');
-like($slow->{one}, qr{<dt>Waiting took</dt><dd>\d+(?:\.\d)? s</dd>},
-     '... on its own page');
+like($slow->{one}, qr{<dt>$_->[0] took</dt><dd>$_->[1]</dd>},
+     "... on its own page: $_->[0]")
+    for ['Resolving', qr/[\d.]+ m?s/], ['Connecting', qr/[\d.]+ m?s/],
+        ['Waiting', qr/\d+(?:\.\d)? s/];
 like($slow->{line}, qr/\twait_took=\d+\.\d{3}\t/, '... in the lines');
 like($slow->{metrics},
      qr/^staple_certificate_wait_took_seconds\{[^}]*\} \d+\.\d{3}$/m,
@@ -134,7 +134,8 @@ SKIP: {
 my $refused = views('refused.test');
 ok(defined took($refused, 'resolve'), 'refused: it was resolved');
 is(took($refused, $_), undef, "... but there was no $_") for 'connect', 'wait';
-like($refused->{one}, qr/connect -, wait -/, '... as the page says');
+like($refused->{one}, qr{<dt>$_ took</dt><dd>-</dd>},
+     "... as the page says: $_") for 'Connecting', 'Waiting';
 unlike($refused->{metrics}, qr/^staple_certificate_wait_took_seconds\{/m,
        '... and the metrics have nothing');
 
