@@ -58,7 +58,9 @@ sub bereft
     ok(wait_for(sub { got($httpd) eq 'must good' }),
        "$word: with a response, the must-staple certificate is offered");
     $responder->tell('http 503', $_) for $must, $alone;
-    ok(wait_for(sub { got($httpd) ne 'must good' }), '... until that ends');
+    ok(wait_for(sub { got($httpd) ne 'must good'
+                      && got($httpd, name => 'alone.test') ne 'alone good' }),
+       '... until that ends');
     return $httpd;
 }
 
