@@ -28,7 +28,9 @@ END
 $cc -shared -fPIC -D_GNU_SOURCE -I\$($apxs -q INCLUDEDIR) \\
     \$(\$($apxs -q APR_CONFIG) --includes --cppflags) -o $file $source \\
     -Wl,--whole-archive \$($cc -print-file-name=libssl.a) \\
-    \$($cc -print-file-name=libcrypto.a) -Wl,--no-whole-archive -ldl -lpthread
+    \$($cc -print-file-name=libcrypto.a) -Wl,--no-whole-archive -ldl -lpthread \\
+    \$(pkg-config --static --libs-only-l libcrypto | sed 's/-lssl//; s/-lcrypto//') \\
+    -Wl,-z,defs
 END
     return $exit ? undef : $file;
 }
