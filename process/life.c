@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #ifdef __linux__
 #include <sys/prctl.h>
@@ -217,13 +218,62 @@ static int begin_work(staple_process_t *process)
     return 0;
 }
 
+/* ----- its limits ----- */
+
+/* What a process of the same account may change (prlimit), and what it takes to
+ * ask responders. Without descriptors, say, this one would live on and do
+ * nothing; the parent's limits are root's, and so are those of a new one. */
+static const int limited[] = {
+    RLIMIT_NOFILE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE
+};
+
+#define LIMITS (sizeof(limited) / sizeof(*limited))
+
+static void read_limits(struct rlimit limits[LIMITS])
+{
+    apr_size_t i;
+
+    memset(limits, 0, LIMITS * sizeof(*limits));
+    for (i = 0; i < LIMITS; i++) {
+        getrlimit(limited[i], &limits[i]);
+    }
+}
+
+static int is_limited(const struct rlimit born[LIMITS])
+{
+    struct rlimit now[LIMITS];
+    apr_size_t i;
+
+    read_limits(now);
+    for (i = 0; i < LIMITS; i++) {
+        if (now[i].rlim_cur < born[i].rlim_cur) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int leave_limited(staple_process_t *process)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process->server, "STP0311: "
+                 "another process has lowered the limits of the process that "
+                 "refreshes OCSP responses; it ends, so that one without them "
+                 "takes its place");
+    return EXIT_LIMITED;
+}
+
 static int work_until_end(staple_process_t *process)
 {
+    struct rlimit born[LIMITS];
     int status = 0;
 
+    read_limits(born);
     while (!status && !staple_process_is_ending(process)) {
         staple_process_beat(process);
         status = process->work.step(process->work.baton);
+        if (!status && is_limited(born)) {
+            status = leave_limited(process);
+        }
         if (!status) {
             wait_a_moment();
         }

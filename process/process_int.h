@@ -30,6 +30,7 @@ extern "C" {
 /** Exit statuses of the refresher. The MPMs stop the server on 7 and 15. */
 #define EXIT_NO_BEGINNING 20 /* the work could not begin */
 #define EXIT_PRIVILEGED 21   /* privileges could not be given up */
+#define EXIT_LIMITED 22      /* somebody has changed its limits */
 
 /** How many threads may have a mark. */
 #define STAPLE_PROCESS_MARKS 64

@@ -173,6 +173,30 @@ SKIP: {
     }
 }
 
+# A program of that account takes its descriptors away: it would live, and be of
+# no use. (A child may be treated so, too, which is httpd's affair.)
+SKIP: {
+    skip 'only root can be another user' if !$is_root;
+    skip 'no prlimit or setpriv here' if !Staple::Work::find_tool('prlimit')
+        || !Staple::Work::find_tool('setpriv');
+    my $httpd = Staple::Httpd->new(
+        conf => stapling('SSLStaplingStandardCacheTimeout 1'),
+        vhosts => [{ cert => $leaf }]);
+
+    $httpd->start;
+    wait_for_staple($httpd, 'good');
+    my $old = $httpd->wait_for_refresher;
+    my ($exit, $said) = run('setpriv', '--reuid', $account, '--regid', $group,
+                            '--clear-groups', 'prlimit', '--pid', $old,
+                            '--nofile=3:3');
+    is($exit, 0, 'its limits are lowered') or diag $said;
+    ok($httpd->wait_for_refresher($old, 30), '... another one takes its place');
+    ok($httpd->wait_for_log(qr/STP0311/), '... which the log explains');
+    ok($responder->wait_for_request(undef, undef, 20), '... and asks');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/STP0311/, qr/STP0120/);
+}
+
 # It cannot give up root: nothing runs, the server does, and it is said once.
 SKIP: {
     my $preload = build_dir() . '/t/tools/.libs/birth.so';

@@ -765,7 +765,7 @@ void staplectl_lint_judge(staplectl_lint_t *lint)
     }
     if (count) {
         note_modules(&judging);
-    note_certificates(&judging);
+        note_certificates(&judging);
     }
     drop_repetitions(&judging);
 }
