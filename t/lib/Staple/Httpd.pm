@@ -410,17 +410,16 @@ sub refresher
     return $pid;
 }
 
-# Wait until a process refreshes, and another one than this.
+# Wait until a process refreshes, and another one than this; undef: none does.
 sub wait_for_refresher
 {
     my ($self, $other, $seconds) = @_;
     my $pid;
 
-    wait_for(sub {
+    return wait_for(sub {
         $pid = $self->refresher;
         $pid && $pid != ($other // 0);
-    }, $seconds);
-    return $pid;
+    }, $seconds) ? $pid : undef;
 }
 
 # What the parent holds: the targets of its descriptors and the names of its
