@@ -94,7 +94,8 @@ static const char *where_is(const preflight_t *report,
 static void foresee_link(preflight_t *report, preflight_host_t *host,
                          preflight_cert_t *entry, const staple_cert_t *cert)
 {
-    preflight_cert_t *first = apr_hash_get(report->links, &cert, sizeof(cert));
+    preflight_cert_t *first = apr_hash_get(report->links, cert->id,
+                                           STAPLE_ID_LEN);
     apr_array_header_t *none = entry->troubles;
 
     if (first) {
@@ -104,7 +105,7 @@ static void foresee_link(preflight_t *report, preflight_host_t *host,
     }
     staple_preflight_foresee(report, entry, cert, where_is(report, host));
     first = apr_pmemdup(report->pool, entry, sizeof(*entry));
-    apr_hash_set(report->links, &first->cert, sizeof(first->cert), first);
+    apr_hash_set(report->links, cert->id, STAPLE_ID_LEN, first);
 }
 
 static void look_at_link(preflight_t *report, preflight_host_t *host,

@@ -114,7 +114,7 @@ typedef struct preflight_t {
     preflight_ring_t ring;
     int is_probed;
     apr_array_header_t *answers;   /* preflight_answer_t */
-    apr_hash_t *links;             /* staple_cert_t * to preflight_cert_t: of
+    apr_hash_t *links;             /* id to preflight_cert_t: certificates of
                                       CAs, where each is listed first */
     apr_array_header_t *troubles;  /* preflight_trouble_t *, all of them */
 } preflight_t;
