@@ -400,12 +400,13 @@ sub children
     return grep { !_is_refresher($_) && !_is_helper($_) } $self->_offspring;
 }
 
-# The process that refreshes, or nothing.
+# The process that refreshes, or nothing; another one than this, which may still
+# wait for a disk after it was killed.
 sub refresher
 {
-    my ($self) = @_;
-    my ($pid) = grep { _is_refresher($_) && !is_zombie($_) }
-        $self->_offspring;
+    my ($self, $other) = @_;
+    my ($pid) = grep { _is_refresher($_) && !is_zombie($_)
+                       && $_ != ($other // 0) } $self->_offspring;
 
     return $pid;
 }
@@ -416,10 +417,8 @@ sub wait_for_refresher
     my ($self, $other, $seconds) = @_;
     my $pid;
 
-    return wait_for(sub {
-        $pid = $self->refresher;
-        $pid && $pid != ($other // 0);
-    }, $seconds) ? $pid : undef;
+    return wait_for(sub { $pid = $self->refresher($other) }, $seconds) ? $pid
+                                                                       : undef;
 }
 
 # What the parent holds: the targets of its descriptors and the names of its
