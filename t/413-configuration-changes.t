@@ -50,13 +50,16 @@ sub rings
     return sort keys %is_open;
 }
 
-# It looks for a new one each second.
+# It looks for a new one each second. Only root may look into it.
 sub has_ring
 {
     my ($path, $what) = @_;
 
-    wait_for(sub { "@{[rings()]}" eq $path });
-    is_deeply([rings()], [$path], $what);
+    SKIP: {
+        skip 'the refresher lets only root look into it', 1 if $>;
+        wait_for(sub { "@{[rings()]}" eq $path });
+        is_deeply([rings()], [$path], $what);
+    }
     is(scalar(grep { $_ eq $path } files_of($httpd->pid, $httpd->children)), 0,
        '... and by nobody but the refresher');
 }
