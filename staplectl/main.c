@@ -188,6 +188,19 @@ static int complain(const char *what, const char *more)
     return STAPLECTL_UNKNOWN;
 }
 
+/* The program's end, wherever it comes. */
+static void leave(staplectl_t *ctl, int status) __attribute__((noreturn));
+
+static void leave(staplectl_t *ctl, int status)
+{
+    if (fflush(stdout) && status == STAPLECTL_OK) {
+        status = complain("standard output cannot be written", "");
+    }
+    apr_pool_destroy(ctl->pool);
+    apr_terminate();
+    exit(status);
+}
+
 /* ----- where entries come from ----- */
 
 /* The name that a server is asked by: that of the host, unless it is an
@@ -725,10 +738,10 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
         return NULL;
     case 'h':
         fputs(usage, stdout);
-        exit(STAPLECTL_OK);
+        leave(ctl, STAPLECTL_OK);
     default:
         printf("staplectl of mod_staple " STAPLE_VERSION "\n");
-        exit(STAPLECTL_OK);
+        leave(ctl, STAPLECTL_OK);
     }
 }
 
@@ -848,7 +861,6 @@ static int run(staplectl_t *ctl, int argc, const char *const *argv)
 int main(int argc, const char *const *argv)
 {
     staplectl_t ctl;
-    int status;
 
     apr_initialize();
     memset(&ctl, 0, sizeof(ctl));
@@ -861,11 +873,5 @@ int main(int argc, const char *const *argv)
     ctl.certs = staplectl_certs_make(ctl.pool);
     ctl.patterns = apr_array_make(ctl.pool, 4, sizeof(const char *));
     ctl.entries = apr_array_make(ctl.pool, 4, sizeof(staplectl_entry_t));
-    status = run(&ctl, argc, argv);
-    if (fflush(stdout) && status == STAPLECTL_OK) {
-        status = complain("standard output cannot be written", "");
-    }
-    apr_pool_destroy(ctl.pool);
-    apr_terminate();
-    return status;
+    leave(&ctl, run(&ctl, argc, argv));
 }
