@@ -78,9 +78,13 @@ for my $leaf ($one, $two) {
        "... $leaf->{name} was asked about");
 }
 
-# What fails, and what does not end.
+# What fails, and what does not end. On a busy machine the first answer may be
+# that to a request of before.
 $responder->tell('http 500', $one);
-($exit, $out) = ctl('refresh', 'one.test', '--wait', '60s');
+for (1 .. 5) {
+    ($exit, $out) = ctl('refresh', 'one.test', '--wait', '60s');
+    last if $exit;
+}
 is($exit, 2, 'an exchange that fails');
 like($out, qr/^one\.test:\d+: failing; .*HTTP status 500/m, '... in words');
 $responder->good($one);
