@@ -56,6 +56,6 @@ diag(sprintf "warm start with $count certificates, first staple after %.2f s",
 is($responder->count, 0, 'and nobody was asked');
 
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok;
+$httpd->log_ok($httpd->cut_off);
 
 done_testing;

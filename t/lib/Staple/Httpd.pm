@@ -472,7 +472,7 @@ sub stop
 {
     my ($self) = @_;
 
-    wait_for(sub { !$self->_has_visitors }, 0.5);
+    wait_for(sub { !$self->_has_visitors }, 2);
     my $status = stop_process($self->{pid}, 'TERM', 20);
 
     return defined $status && $status == 0;

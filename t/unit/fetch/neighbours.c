@@ -230,7 +230,7 @@ void test_probe(void)
     url = url_of(server.port, "/");
     job = job_for(&url, 1, &probe);
     job.is_probe = 1;
-    job.timeout = MSEC(100);
+    job.timeout = MSEC(1000);
     for (i = 0; i < 2; i++) {
         submit(fetch, url, &results[i], 2 * AMPLE);
     }
@@ -238,8 +238,8 @@ void test_probe(void)
         staple_fetch_run(fetch, MSEC(20));
     }
     staple_fetch_submit(fetch, &job);
-    for (i = 0; i < 400 && !probe.calls; i++) {
-        staple_fetch_run(fetch, MSEC(50));
+    for (i = 0; i < 1000 && !(probe.calls && server.requests == 3); i++) {
+        staple_fetch_run(fetch, MSEC(20));
     }
     ok(probe.calls == 1 && server.requests == 3,
        "a probe goes out where all turns are taken");
