@@ -9,6 +9,7 @@ use Staple;
 use Staple::Answer;
 
 use POSIX qw(strftime);
+use Time::HiRes qw(time);    # the usual one may be some milliseconds late
 
 my $ca = Staple::CA->new;
 my $leaf = $ca->leaf;
@@ -69,7 +70,7 @@ $httpd->start;
 my $before = wait_for_staple($httpd, 'good');
 is($before->{staple}, 'good', 'stapled, with one that the issuer has signed');
 
-my $until = time + 15;
+my $until = int(time) + 15;
 delegate($until);
 openssl('ocsp', '-index', "$dir/index.txt", '-CA', $issuer, '-rsigner',
         "$dir/delegate.pem", '-rkey', "$dir/delegate.key", '-issuer', $issuer,

@@ -9,6 +9,8 @@ use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Answer;
 
+use Time::HiRes qw(time);    # the usual one may be some milliseconds late
+
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);    # to make the files with
 my $leaf = $ca->leaf;
