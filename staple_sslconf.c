@@ -298,15 +298,6 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
     return wrong;
 }
 
-static int has_responder(X509 *x)
-{
-    STACK_OF(OPENSSL_STRING) *uris = X509_get1_ocsp(x);
-    int it_has = sk_OPENSSL_STRING_num(uris) > 0;
-
-    X509_email_free(uris);
-    return it_has;
-}
-
 /* libssl sends what follows in the file, or else SSLCertificateChainFile. */
 apr_array_header_t *
 staple_sslconf_load_chain(const char *path,
@@ -327,7 +318,8 @@ staple_sslconf_load_chain(const char *path,
     for (i = 1; i < end; i++) {
         X509 *x = sk_X509_value(stack, i);
 
-        if (has_responder(x) && X509_cmp(x, sk_X509_value(stack, 0))) {
+        if (staple_x509_has_responder(x)
+            && X509_cmp(x, sk_X509_value(stack, 0))) {
             fill_pair(apr_array_push(links), x, stack, server, p);
         }
     }

@@ -51,15 +51,6 @@ typedef struct taking_t {
     apr_pool_t *p;
 } taking_t;
 
-static int has_responder(X509 *x)
-{
-    STACK_OF(OPENSSL_STRING) *uris = X509_get1_ocsp(x);
-    int it_has = sk_OPENSSL_STRING_num(uris) > 0;
-
-    X509_email_free(uris);
-    return it_has;
-}
-
 static int is_must_staple(X509 *x)
 {
     unsigned char *der = NULL;
@@ -119,7 +110,8 @@ static void add_link(const taking_t *taking, link_t *link,
 
     link->is_must_staple = is_must_staple(x);
     if (!taking->conf->is_chain || !taking->all->knows_chains
-        || !has_responder(x) || !X509_digest(x, EVP_sha1(), id, NULL)) {
+        || !staple_x509_has_responder(x)
+        || !X509_digest(x, EVP_sha1(), id, NULL)) {
         return;
     }
     apr_pool_create(&scratch, taking->p);

@@ -92,6 +92,9 @@ const char *staple_x509_string_text(const ASN1_STRING *string, apr_pool_t *p);
  */
 X509 *staple_x509_find_issuer(const STACK_OF(X509) *among, X509 *leaf);
 
+/** Whether a certificate names an OCSP responder. */
+int staple_x509_has_responder(X509 *x);
+
 /** The PEM of a certificate and, behind it, of its issuer's; NULL where OpenSSL
  * has no memory. */
 const char *staple_x509_pem(X509 *leaf, X509 *issuer, apr_pool_t *p);

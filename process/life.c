@@ -130,11 +130,12 @@ static void wait_a_moment(void)
  * else: mod_ssl has written each certificate there as PEM. */
 static void give_back_memory(staple_process_t *process)
 {
-    if (process->ptemp) {
-        apr_allocator_max_free_set(apr_pool_allocator_get(process->ptemp), 1);
-        apr_pool_destroy(process->ptemp);
-        process->ptemp = NULL;
+    if (!process->ptemp) {
+        return; /* one that was forked later */
     }
+    apr_allocator_max_free_set(apr_pool_allocator_get(process->ptemp), 1);
+    apr_pool_destroy(process->ptemp);
+    process->ptemp = NULL;
 #ifdef __GLIBC__
     malloc_trim(0);
 #endif

@@ -266,3 +266,12 @@ const char *staple_x509_pem(X509 *leaf, X509 *issuer, apr_pool_t *p)
     BIO_free(bio);
     return text;
 }
+
+int staple_x509_has_responder(X509 *x)
+{
+    STACK_OF(OPENSSL_STRING) *uris = X509_get1_ocsp(x);
+    int it_has = sk_OPENSSL_STRING_num(uris) > 0;
+
+    X509_email_free(uris);
+    return it_has;
+}
