@@ -45,9 +45,6 @@
  * one by more than this between two steps. */
 #define CLOCK_JUMP SECONDS(2)
 
-/* As many requests as may wait. */
-#define REQUESTS_AT_A_TIME 14
-
 /* ----- when a task wants something ----- */
 
 void staple_refresh_replan(const task_t *task)
@@ -249,7 +246,7 @@ static void handle_request(task_t *task, apr_uint32_t what, apr_time_t now)
 static void handle_requests(staple_refresh_t *refresh, apr_time_t now)
 {
     const staple_refresh_conf_t *conf = &refresh->conf;
-    int left = REQUESTS_AT_A_TIME;
+    int left = STAPLE_CACHE_REQUESTS_MAX;
     apr_uint32_t what;
     apr_size_t i;
     int slot;

@@ -215,6 +215,10 @@ _Static_assert(STAPLE_CACHE_BLOCK
 /** How many requests may wait for the refresher. */
 #define STAPLE_CACHE_REQUESTS 8
 
+_Static_assert(STAPLE_CACHE_ASKED + STAPLE_CACHE_REQUESTS
+               == STAPLE_CACHE_REQUESTS_MAX,
+               "the contract says how many may wait");
+
 /** What handshakes with one certificate got, since the segment was made. */
 typedef struct staple_cache_count_t {
     staple_cache_word_t served;

@@ -515,6 +515,9 @@ typedef enum {
 apr_status_t staple_cache_request(const staple_cache_t *cache, int slot,
                                   apr_uint32_t what);
 
+/** How many requests may wait: those of the file's owner, and all others. */
+#define STAPLE_CACHE_REQUESTS_MAX 14
+
 /**
  * Take a request that nobody has taken yet; the refresher calls this at each
  * step, which costs a few loads. Lock-free. Those of the file's owner come
