@@ -141,18 +141,19 @@ int staple_cert_is_faulty(const staple_cert_t *cert)
 staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
 {
     staple_cert_registry_t *registry = apr_pcalloc(p, sizeof(*registry));
+    apr_pool_t *forming;
 
+    staple_pool_make(&forming, p, 0, "staple_cert");
     registry->pool = p;
-    staple_pool_make(&p, p, 0, "staple_cert");
-    registry->forming = p;
-    registry->list = apr_array_make(p, 8, sizeof(staple_cert_t *));
-    registry->by_id = apr_hash_make(p);
-    registry->issuers = apr_hash_make(p);
-    registry->texts = apr_hash_make(p);
-    registry->lists = apr_hash_make(p);
-    registry->policies = apr_hash_make(p);
-    registry->records = apr_array_make(p, 8, sizeof(record_t));
-    apr_pool_create(&registry->scratch, p);
+    registry->forming = forming;
+    registry->list = apr_array_make(forming, 8, sizeof(staple_cert_t *));
+    registry->by_id = apr_hash_make(forming);
+    registry->issuers = apr_hash_make(forming);
+    registry->texts = apr_hash_make(forming);
+    registry->lists = apr_hash_make(forming);
+    registry->policies = apr_hash_make(forming);
+    registry->records = apr_array_make(forming, 8, sizeof(record_t));
+    apr_pool_create(&registry->scratch, forming);
     apr_pool_tag(registry->scratch, "staple_cert_add");
     return registry;
 }
