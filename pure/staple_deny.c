@@ -95,13 +95,24 @@ static const named_network_t words[] = {
     { "link-local", "fe80::/10" }
 };
 
-/* What can never be a responder of a CA. */
+#define METADATA BY_DEFAULT("is a cloud's metadata service")
+
+/* What can never be a responder of a CA. The metadata services of most clouds
+ * are at a link-local address; these are the others, which cloud-init and the
+ * clouds' own libraries name. */
 static const named_network_t default_networks[] = {
     { BY_DEFAULT("is link-local"), "169.254.0.0/16" },
     { BY_DEFAULT("is link-local"), "fe80::/10" },
-    { BY_DEFAULT("is a cloud's metadata service"), "168.63.129.16" },
-    { BY_DEFAULT("is a cloud's metadata service"), "192.0.0.192" },
-    { BY_DEFAULT("is a cloud's metadata service"), "fd00:ec2::254" },
+    { METADATA, "168.63.129.16" },      /* Azure */
+    { METADATA, "192.0.0.192" },        /* Oracle, of old */
+    { METADATA, "fd00:c1::a9fe:a9fe" }, /* Oracle */
+    { METADATA, "fd00:ec2::254" },      /* Amazon */
+    { METADATA, "fd00:ec2::23" },       /* Amazon, credentials of pods */
+    { METADATA, "fd20:ce::254" },       /* Google */
+    { METADATA, "100.100.100.200" },    /* Alibaba */
+    { METADATA, "fd00:100::100:200" },  /* Alibaba */
+    { METADATA, "fd00:a9fe:a9fe::1" },  /* Akamai */
+    { METADATA, "fd00:42::42" },        /* Scaleway */
     { BY_DEFAULT("is multicast"), "224.0.0.0/4" },
     { BY_DEFAULT("is multicast"), "ff00::/8" },
     { BY_DEFAULT("is broadcast"), "255.255.255.255" },
