@@ -134,7 +134,9 @@ typedef struct response_file_t {
 typedef struct response_directory_t {
     response_file_t self; /* path NULL: none */
     apr_time_t due;       /* when to look at it */
-    apr_time_t looked;    /* when that was done last; 0: never */
+    apr_time_t looked;    /* when that was done last; 0: never, or something
+                             could not be looked at */
+    int is_refused;       /* the last look was such a one, and that was told */
     /* The files that were warned about last, and how often in this minute. */
     response_file_t told[16];
     apr_size_t told_count;

@@ -151,10 +151,8 @@ static void offer_to_all(staple_refresh_t *refresh, const unsigned char *der,
 }
 
 static void take_file(const look_t *look, const apr_finfo_t *info,
-                      apr_pool_t *ptemp)
+                      const char *path, apr_pool_t *ptemp)
 {
-    const char *path = apr_pstrcat(ptemp, look->refresh->directory.self.path,
-                                   "/", info->name, NULL);
     const unsigned char *der;
     const char *reason;
     apr_size_t len;
@@ -168,48 +166,100 @@ static void take_file(const look_t *look, const apr_finfo_t *info,
 
 /* ----- the directory ----- */
 
-static int is_wanted(const look_t *look, const apr_finfo_t *info)
+static int is_name_wanted(const char *name)
 {
-    apr_size_t len = strlen(info->name), suffix = strlen(SUFFIX);
+    apr_size_t len = strlen(name), suffix = strlen(SUFFIX);
 
-    return len > suffix && !strcmp(info->name + len - suffix, SUFFIX)
-           && info->ctime >= look->since;
+    return len > suffix && !strcmp(name + len - suffix, SUFFIX);
 }
 
-/* All that came since then, or that is there. */
-static void take_files(look_t *look, apr_dir_t *dir, apr_pool_t *p_file)
+/* Take a file if it is new; one that has gone meanwhile is none. An error:
+ * nobody knows whether it is new. */
+static apr_status_t take_entry(look_t *look, const char *name,
+                               apr_pool_t *ptemp)
+{
+    const char *path = apr_pstrcat(ptemp, look->refresh->directory.self.path,
+                                   "/", name, NULL);
+    apr_finfo_t info;
+    apr_status_t rv = apr_stat(&info, path, APR_FINFO_LINK | APR_FINFO_CTIME
+                                            | APR_FINFO_INODE, ptemp);
+
+    if (rv) {
+        return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
+    }
+    if (info.ctime >= look->since && look->room) {
+        look->room--;
+        take_file(look, &info, path, ptemp);
+    }
+    return APR_SUCCESS;
+}
+
+/* Take all that came since then, or that is there; returns what has kept any of
+ * it from being looked at. */
+static apr_status_t take_files(look_t *look, apr_dir_t *dir, apr_pool_t *p_file)
 {
     const staple_refresh_conf_t *conf = &look->refresh->conf;
+    apr_status_t worst = APR_SUCCESS, rv = APR_SUCCESS;
     apr_finfo_t info;
 
-    while (!conf->is_ending(conf->baton)
-           && !apr_dir_read(&info, APR_FINFO_NAME | APR_FINFO_CTIME
-                                   | APR_FINFO_INODE, dir)) {
-        if (is_wanted(look, &info)) {
-            if (!look->room--) {
-                refuse_directory(look->refresh, "has more new files than can "
-                                 "be of use; the rest is not read");
-                break;
-            }
-            take_file(look, &info, p_file);
+    while (look->room && !conf->is_ending(conf->baton)
+           && !(rv = apr_dir_read(&info, APR_FINFO_NAME, dir))) {
+        if (is_name_wanted(info.name)) {
+            rv = take_entry(look, info.name, p_file);
+            worst = rv ? rv : worst;
             apr_pool_clear(p_file);
         }
         conf->beat(conf->baton);
     }
+    if (!look->room) {
+        refuse_directory(look->refresh, "has more new files than can be of "
+                         "use; the rest is not read");
+    }
+    return rv && !APR_STATUS_IS_ENOENT(rv) ? rv : worst;
 }
 
-static void look_into(look_t *look, apr_pool_t *ptemp)
+static apr_status_t look_into(look_t *look, apr_pool_t *ptemp)
 {
     apr_pool_t *p_file;
     apr_dir_t *dir;
+    apr_status_t rv = apr_dir_open(&dir, look->refresh->directory.self.path,
+                                   ptemp);
 
-    if (apr_dir_open(&dir, look->refresh->directory.self.path, ptemp)) {
-        refuse_directory(look->refresh, "cannot be read as a directory");
-        return;
+    if (rv) {
+        return rv;
     }
     apr_pool_create(&p_file, ptemp);
-    take_files(look, dir, p_file);
+    rv = take_files(look, dir, p_file);
     apr_dir_close(dir);
+    return rv;
+}
+
+/* Whether what fails so goes by itself, with no change to the directory. */
+static int is_passing(apr_status_t rv)
+{
+    return !APR_STATUS_IS_EACCES(rv) && !APR_STATUS_IS_ENOENT(rv)
+           && !APR_STATUS_IS_ENOTDIR(rv);
+}
+
+/* Where anything could not be looked at, the next look is at everything. */
+static void note_look(staple_refresh_t *refresh, apr_status_t rv,
+                      apr_time_t now, apr_pool_t *ptemp)
+{
+    response_directory_t *directory = &refresh->directory;
+    char text[120];
+
+    directory->looked = rv ? 0 : now;
+    if (rv && is_passing(rv)) {
+        directory->self.is_seen = 0;
+    }
+    if (rv && !directory->is_refused) {
+        refuse_directory(refresh,
+                         apr_pstrcat(ptemp, "cannot be read as a directory by "
+                                     "the server's children: ",
+                                     apr_strerror(rv, text, sizeof(text)),
+                                     NULL));
+    }
+    directory->is_refused = rv != APR_SUCCESS;
 }
 
 /* Since when what changed is new. The time of the directory may be anything:
@@ -243,8 +293,7 @@ void staple_refresh_look_at_directory(staple_refresh_t *refresh,
         look.refresh = refresh;
         look.since = since_when(directory, &before);
         look.room = FILES_MAX + FILES_PER_CERT * refresh->count;
-        look_into(&look, p);
-        directory->looked = now;
+        note_look(refresh, look_into(&look, p), now, p);
     }
     apr_pool_destroy(p);
     directory->due = now + LOOK_PAUSE

@@ -12,6 +12,7 @@ use Staple::Answer;
 
 use IO::Socket::UNIX;
 use POSIX ();
+use Time::HiRes ();
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -94,6 +95,34 @@ is($responder->count, 0, 'nobody was ever asked');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0271: .*words\.ocsp is neither DER nor PEM/,
                qr/STP0271: .*pipe\.ocsp is no regular file/);
+
+# --- a directory that cannot be read for a while: 0444 shows names and no
+# files, 0311 files and no names ---
+
+for my $mode (0444, 0311) {
+    my $what = sprintf '%04o', $mode;
+    my $closed = work_dir() . "/closed$what";
+    my $ctime = sub { (Time::HiRes::stat($_[0]))[10] };
+
+    mkdir $closed or die "$closed: $!\n";
+    put_file("$closed/one.ocsp", $new);
+    wait_for(sub { put_file("$closed/two.ocsp", $of_two);
+                   $ctime->("$closed/two.ocsp")
+                       > $ctime->("$closed/one.ocsp") + 0.1 });
+    chmod $mode, $closed;
+    $httpd = Staple::Httpd->new(
+        conf   => stapling("StapleResponseDirectory $closed"),
+        vhosts => [map { { cert => $_ } } @leaves]);
+    $httpd->start;
+    ok($httpd->wait_for_log(qr/STP0271: .*closed$what cannot be read/),
+       "$what: the log says so");
+    chmod 0755, $closed;
+    is(wait_for_staple($httpd, 'good', name => "$_.test")->{staple}, 'good',
+       "... opened: $_ is stapled") for qw(one two);
+    is(warnings(), 1, '... and there was one warning');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/STP0271/, qr/STP020/, qr/STP030/);
+}
 
 # --- somebody who may write there, and means no good ---
 
