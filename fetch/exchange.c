@@ -45,6 +45,7 @@
 
 /* Steps that others may lead back to. */
 static void resolve(staple_fetch_t *fetch, exchange_t *ex);
+static void look_up(staple_fetch_t *fetch, exchange_t *ex);
 static void visit_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site);
 
 /* ---- state ---- */
@@ -119,6 +120,9 @@ static void expire(staple_fetch_t *fetch, exchange_t *ex)
         staple_fetch_note_failure(ex, NULL, STAPLE_FETCH_TIMEOUT,
                                   "all connections that %s may be given are in"
                                   " use", where);
+    }
+    if (!ex->is_fresh) {
+        ex->site->fresh_to = 0; /* the name may have moved */
     }
     staple_fetch_attempt_end_all(fetch, ex, 1);
     staple_fetch_fail(fetch, ex);
@@ -351,30 +355,34 @@ void staple_fetch_exchange_on_response(staple_fetch_t *fetch,
     }
 }
 
-/* A name that was believed for a while may have other addresses by now: ask
- * for them, once in a visit. */
+/* A name that was believed for a while may have other addresses by now: look
+ * it up, once in a visit, unless another exchange has done so since. All others
+ * go on with the addresses that are known. */
 static int resolve_again(staple_fetch_t *fetch, exchange_t *ex)
 {
-    site_t *site = ex->site;
+    const site_t *site = ex->site;
 
-    if (site->is_address || ex->is_resolved_again
-        || ex->refusals >= REFUSALS_MAX || ex->resolved_at > ex->visited_at) {
+    if (site->is_address || ex->is_fresh || ex->refusals >= REFUSALS_MAX) {
         return 0;
     }
-    ex->is_resolved_again = 1;
-    site->fresh_to = 0;
     staple_fetch_exchange_set_state(fetch, ex, RESOLVING, NULL);
-    resolve(fetch, ex);
+    if (site->fresh_to != ex->known_to) {
+        ex->is_fresh = 1;
+        resolve(fetch, ex);
+        return 1;
+    }
+    look_up(fetch, ex);
     return 1;
 }
 
+/* The other method comes first: a look-up may fail, and takes longer. */
 void staple_fetch_exchange_without_address(staple_fetch_t *fetch,
                                            exchange_t *ex)
 {
-    if (resolve_again(fetch, ex)) {
+    if (ex->may_cure && switch_method(fetch, ex)) {
         return;
     }
-    if (ex->may_cure && switch_method(fetch, ex)) {
+    if (resolve_again(fetch, ex)) {
         return;
     }
     staple_fetch_fail(fetch, ex);
@@ -399,19 +407,17 @@ static void leave_resolving(staple_fetch_t *fetch, exchange_t *ex,
     if (!ex->resolved_at) {
         ex->resolved_at = now;
     }
+    ex->known_to = ex->site->fresh_to;
     staple_fetch_attempt_begin(fetch, ex);
 }
 
-static void resolve(staple_fetch_t *fetch, exchange_t *ex)
+/* Join a look-up of the name, or begin one; resolve() follows. */
+static void look_up(staple_fetch_t *fetch, exchange_t *ex)
 {
-    apr_time_t now = staple_clock_now();
     site_t *site = ex->site;
     apr_status_t rv;
 
-    if (staple_fetch_queue_is_resolved(site, now)) {
-        leave_resolving(fetch, ex, now);
-        return;
-    }
+    ex->is_fresh = 1;
     if (site->is_looked_up) {
         return;
     }
@@ -423,6 +429,17 @@ static void resolve(staple_fetch_t *fetch, exchange_t *ex)
                                   site->host);
         staple_fetch_fail(fetch, ex);
     }
+}
+
+static void resolve(staple_fetch_t *fetch, exchange_t *ex)
+{
+    apr_time_t now = staple_clock_now();
+
+    if (staple_fetch_queue_is_resolved(ex->site, now)) {
+        leave_resolving(fetch, ex, now);
+        return;
+    }
+    look_up(fetch, ex);
 }
 
 /* ---- a visit ---- */
@@ -475,7 +492,7 @@ static void enter_site(staple_fetch_t *fetch, exchange_t *ex, site_t *site)
     ex->site = site;
     ex->attempts = NULL;
     ex->waiting_count = ex->next_waiting = 0;
-    ex->has_repeated = ex->is_slow = ex->is_resolved_again = 0;
+    ex->has_repeated = ex->is_slow = ex->is_fresh = 0;
     ex->visited_at = staple_clock_now();
     ex->resolved_at = 0;
 }

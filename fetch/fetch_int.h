@@ -126,7 +126,9 @@ struct exchange_t {
     attempt_t *attempts;    /* the newest one first */
     int has_repeated;       /* whether a kept connection was made anew */
     int is_slow;            /* whether some bytes have bought more patience */
-    int is_resolved_again;  /* whether the name was asked for more addresses */
+    int is_fresh;           /* whether the name was looked up in this visit */
+    apr_time_t known_to;    /* the site's fresh_to when its addresses were
+                               taken */
 
     attempt_t *answered;    /* that brought the answer which is looked at */
     int has_failed;         /* whether failure says anything */

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Names and addresses: look-ups that hang, two addresses behind one name, and
- * IPv6.
+ * Names and addresses: look-ups that hang, two addresses behind one name,
+ * IPv6, and a name that moves to another address.
  */
 
 #include "fetch_test.h"
@@ -201,4 +201,143 @@ void test_ipv6(void)
                                     v4only.port), AMPLE);
     is_int(result.outcome, STAPLE_FETCH_OK, "IPv6 refused, IPv4 asked");
     stop(&v4only);
+}
+
+/* The servers behind moves.test, before it moves and after. */
+typedef struct move_t {
+    server_t before, after;
+    staple_fetch_t *fetch;
+    const char *url;
+} move_t;
+
+/* Ask the first one, and let the name move; 0: there is no 127.0.0.2. */
+static int begin_move(move_t *move)
+{
+    result_t result = { 0 };
+
+    start(&move->after);
+    if (!start_at(&move->before, "127.0.0.2", move->after.port)) {
+        ok(1, "# SKIP no 127.0.0.2 here");
+        stop(&move->after);
+        return 0;
+    }
+    names.has_moved = names.lookups = 0;
+    move->fetch = engine(16, NULL);
+    move->url = apr_psprintf(pool, "http://moves.test:%d/", move->after.port);
+    submit(move->fetch, move->url, &result, AMPLE);
+    run(move->fetch);
+    ok(result.outcome == STAPLE_FETCH_OK && move->before.requests == 1,
+       "a name with one address, which answers");
+    names.has_moved = 1;
+    return 1;
+}
+
+static void end_move(move_t *move)
+{
+    staple_fetch_destroy(move->fetch);
+    stop(&move->before);
+    stop(&move->after);
+}
+
+/* The only address that is known fails: the name is looked up once more in
+ * the same round. */
+void test_moved(void)
+{
+    static const struct {
+        manner_e manner;
+        int status;
+        const char *what;
+    } cases[] = {
+        { HANGUP, 200, "hangs up" },
+        { RESET, 200, "resets" },
+        { GARBAGE, 200, "is not HTTP" },
+        { ANSWER, 502, "says 502" }
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        move_t move = { 0 };
+        result_t result = { 0 };
+
+        if (!begin_move(&move)) {
+            return;
+        }
+        move.before.manner = cases[i].manner;
+        move.before.status = cases[i].status;
+        submit(move.fetch, move.url, &result, AMPLE);
+        run(move.fetch);
+        ok(result.outcome == STAPLE_FETCH_OK && move.after.requests == 1,
+           "it %s: the address that the name has now is asked",
+           cases[i].what);
+        is_int(names.lookups, 2, "... after one more look-up");
+        end_move(&move);
+    }
+}
+
+/* One that takes the connection and is silent costs the round; the next one
+ * looks the name up. */
+void test_moved_silent(void)
+{
+    move_t move = { 0 };
+    result_t first = { 0 }, second = { 0 };
+
+    if (!begin_move(&move)) {
+        return;
+    }
+    move.before.manner = SILENT;
+    submit(move.fetch, move.url, &first, MSEC(600));
+    run(move.fetch);
+    is_int(first.outcome, STAPLE_FETCH_TIMEOUT, "it is silent: a timeout");
+    submit(move.fetch, move.url, &second, AMPLE);
+    run(move.fetch);
+    ok(second.outcome == STAPLE_FETCH_OK && names.lookups == 2,
+       "... and the name is looked up in the next round");
+    end_move(&move);
+}
+
+/* Many that fail at a time look the name up once, and what needs no look-up
+ * does not wait for it. */
+void test_moved_shared(void)
+{
+    move_t move = { 0 };
+    result_t results[8] = { { 0 } };
+    int i, good = 0;
+
+    if (!begin_move(&move)) {
+        return;
+    }
+    for (i = 0; i < 8; i++) {
+        submit(move.fetch, move.url, &results[i], AMPLE);
+    }
+    run(move.fetch);
+    names.lookups = 0;
+    move.before.manner = HANGUP;
+    for (i = 0; i < 8; i++) {
+        submit(move.fetch, move.url, &results[i], AMPLE);
+    }
+    run(move.fetch);
+    for (i = 0; i < 8; i++) {
+        good += results[i].outcome == STAPLE_FETCH_OK;
+    }
+    is_int(good, 8, "eight fail at its old address, and find the new one");
+    is_int(names.lookups, 1, "... by one look-up");
+    end_move(&move);
+}
+
+/* What may be the method's fault is sent with the other one first. */
+void test_moved_not(void)
+{
+    move_t move = { 0 };
+    result_t result = { 0 };
+
+    if (!begin_move(&move)) {
+        return;
+    }
+    move.before.get_body = "bad";
+    submit(move.fetch, move.url, &result, AMPLE);
+    run(move.fetch);
+    ok(result.outcome == STAPLE_FETCH_OK && names.lookups == 1,
+       "a bad answer to GET: POST, and no look-up");
+    is_int(move.after.requests, 0, "... and no other address");
+    end_move(&move);
 }

@@ -98,6 +98,7 @@ typedef struct names_t {
     _Atomic int is_free; /* whether what ends in stuck.test may come back */
     _Atomic int stuck;   /* threads that wait in it */
     _Atomic int lookups;
+    _Atomic int has_moved; /* moves.test: from 127.0.0.2 to 127.0.0.1 */
 } names_t;
 
 extern names_t names;
@@ -187,6 +188,10 @@ void test_exit(void);
 void test_eyeballs(void);
 void test_late_address(void);
 void test_ipv6(void);
+void test_moved(void);
+void test_moved_silent(void);
+void test_moved_shared(void);
+void test_moved_not(void);
 
 /* ill.c */
 void test_ill_address(void);

@@ -51,6 +51,10 @@ int main(void)
     test_eyeballs();
     test_late_address();
     test_ipv6();
+    test_moved();
+    test_moved_silent();
+    test_moved_shared();
+    test_moved_not();
     test_ill_address();
     test_all_ill();
     test_address_order();

@@ -19,7 +19,7 @@
 #include <string.h>
 
 names_t names = {
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0
 };
 
 typedef int getaddrinfo_fn(const char *, const char *, const struct addrinfo *,
@@ -81,6 +81,10 @@ int getaddrinfo(const char *host, const char *service,
     }
     if (!strcmp(host, "eyes6.test")) {
         return two_addresses("::1", "127.0.0.1", hints, list);
+    }
+    if (!strcmp(host, "moves.test")) {
+        return real_lookup(names.has_moved ? "127.0.0.1" : "127.0.0.2", hints,
+                           list);
     }
     if (!strcmp(host, "mapped.test")) {
         return real_lookup("::ffff:127.0.0.1", hints, list);
