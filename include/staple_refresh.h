@@ -114,6 +114,7 @@ void staple_refresh_await(const staple_cache_t *cache,
 
 /**
  * The name of a must-staple certificate that nothing is served for, or NULL.
+ * One that has expired is none: nobody is asked about it (RFC 9919 4.2).
  * @param is_successor whether the refresher that asks took the place of another
  *        one: what that one had no time to finish is not held against anybody
  */

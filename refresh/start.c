@@ -288,6 +288,13 @@ static int was_tried(const staple_cache_t *cache, const staple_cert_t *cert)
            && state.outcome != STAPLE_FETCH_STOPPED;
 }
 
+/* Nobody is asked about an expired certificate, so nobody can wait for it. */
+static int is_required(const staple_cert_t *cert, apr_time_t now)
+{
+    return cert->is_must_staple && cert->scope == STAPLE_CERT_APPLIES
+           && now <= cert->not_after;
+}
+
 const char *staple_refresh_missing(const staple_cache_t *cache,
                                    const staple_cert_registry_t *registry,
                                    int is_successor)
@@ -300,7 +307,7 @@ const char *staple_refresh_missing(const staple_cache_t *cache,
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
-        if (cert->is_must_staple && cert->scope == STAPLE_CERT_APPLIES) {
+        if (is_required(cert, now)) {
             held_t held = staple_refresh_read_held_into(cache, cert, now, buf);
 
             if (!staple_refresh_is_valid(&held)

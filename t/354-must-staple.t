@@ -26,6 +26,15 @@ sub server
         vhosts => [map { { cert => $_ } } @leaves]);
 }
 
+# Whether the responder is asked a few times more, each time a second after the
+# last one: so the warm-up ends meanwhile, and with it, it may be, the server.
+sub asks_on
+{
+    my $before = $responder->count;
+
+    return wait_for(sub { $responder->count >= $before + 4 });
+}
+
 $responder->tell('refuse');
 my $httpd = server('require', $plain, $must);
 my $said = $httpd->start_fails;
@@ -67,6 +76,21 @@ my $others = server('require', $plain);
 $others->start;
 ok($others->is_alive, 'require asks nothing of other certificates');
 ok($others->stop, 'httpd stops in good order');
+
+# A site that was given up, whose certificate has expired, is in nobody's way.
+my $given_up = server('require', $must, $ca->leaf(
+    name => 'old.test', ocsp => $responder->url, must_staple => 1,
+    days => -1));
+$responder->tell('listen');
+$given_up->start;
+ok(asks_on(), 'an expired must-staple certificate: the server starts');
+ok($given_up->is_alive, '... and is there when the warm-up is over');
+$given_up->graceful;
+ok(asks_on(), '... and restarts');
+is(handshake($given_up, name => 'must.test')->{staple}, 'good',
+   '... with the other certificate stapled');
+ok($given_up->stop, 'httpd stops in good order');
+$responder->tell('refuse');
 
 # The refresher is killed while it asks. Whoever takes its place decides, and
 # has as much time; what was not finished is not held against the server.
