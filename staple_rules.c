@@ -313,6 +313,9 @@ staple_fetch_judgement_e staple_rules_judgement(staple_ocsp_reason_e reason)
         return STAPLE_FETCH_UNREADABLE;
     case STAPLE_OCSP_MALFORMED_REQUEST:
         return STAPLE_FETCH_BAD_METHOD;
+    case STAPLE_OCSP_EXPIRED:
+    case STAPLE_OCSP_TOO_OLD:
+        return STAPLE_FETCH_STALE;
     case STAPLE_OCSP_OK: /* and the certificate unknown */
     case STAPLE_OCSP_INTERNAL_ERROR:
     case STAPLE_OCSP_TRY_LATER:

@@ -223,6 +223,19 @@ static void redirect(staple_fetch_t *fetch, exchange_t *ex,
     visit_site(fetch, ex, site);
 }
 
+/* An old answer may come from a cache on the way: have it ask the responder.
+ * What is sent with POST is not answered by caches (RFC 9110 9.3.3). Whether
+ * that was still to be done. */
+static int pass_caches(staple_fetch_t *fetch, exchange_t *ex)
+{
+    if (ex->is_past_caches || ex->is_post) {
+        return 0;
+    }
+    ex->is_past_caches = 1;
+    visit_site(fetch, ex, ex->site);
+    return 1;
+}
+
 /* An answer that another address may better: it is asked, if not too many
  * have said the like. */
 static void ask_elsewhere(staple_fetch_t *fetch, attempt_t *attempt)
@@ -250,6 +263,11 @@ static void on_refusal(staple_fetch_t *fetch, attempt_t *attempt,
         break;
     case STAPLE_FETCH_UNUSABLE:
         ask_elsewhere(fetch, attempt);
+        break;
+    case STAPLE_FETCH_STALE:
+        if (!pass_caches(fetch, ex)) {
+            ask_elsewhere(fetch, attempt);
+        }
         break;
     case STAPLE_FETCH_BAD_METHOD:
         if (!switch_method(fetch, ex)) {
@@ -458,6 +476,7 @@ static void make_request(const staple_fetch_t *fetch, exchange_t *ex)
         ask.body_len = job->request_len;
     }
     else {
+        ask.is_past_caches = ex->is_past_caches;
         ask.if_none_match = job->if_none_match;
         ask.if_modified_since = job->if_modified_since;
     }

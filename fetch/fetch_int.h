@@ -113,6 +113,8 @@ struct exchange_t {
     int is_switched;        /* whether the other method was tried before */
     int may_cure;           /* whether the other method may cure an answer
                                that was refused */
+    int is_past_caches;     /* whether caches on the way are told to pass it
+                               on */
     int is_conditional;     /* whether validators were sent */
     int redirects;
     int refusals;           /* answers that another address may better */

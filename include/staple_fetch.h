@@ -95,10 +95,13 @@ typedef enum {
                                     another address, and then the other method,
                                     may bring a better one */
     STAPLE_FETCH_ACCEPTED = 1,   /* it is what was wanted */
-    STAPLE_FETCH_UNUSABLE,       /* well formed and of no use, an old one say:
+    STAPLE_FETCH_UNUSABLE,       /* well formed and of no use:
                                     another address may bring a better one */
     STAPLE_FETCH_BAD_METHOD,     /* the request was not understood: the other
                                     method may do */
+    STAPLE_FETCH_STALE,          /* it was of use once: a cache on the way may
+                                    have kept it, and is told once not to
+                                    (RFC 9919); then as UNUSABLE */
     STAPLE_FETCH_FINAL           /* the responder's word: only another
                                     responder may say something else */
 } staple_fetch_judgement_e;

@@ -33,6 +33,8 @@ typedef struct staple_http_ask_t {
     const char *accept;            /* NULL: an OCSP response */
     const char *if_none_match;     /* an entity tag; NULL: none */
     const char *if_modified_since; /* an HTTP date; NULL: none */
+    int is_past_caches;            /* whether caches on the way are told to
+                                      pass it on (RFC 9111 5.2.1.4) */
     int is_proxied;                /* whether to use the absolute form */
     const char *proxy_credentials; /* where it is: for Proxy-Authorization, of
                                       the scheme Basic (RFC 7617); NULL: none */

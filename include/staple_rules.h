@@ -97,8 +97,9 @@ int staple_rules_is_believed(const staple_cert_t *cert,
 /**
  * What may bring a better answer than one that is not believed. An OCSP error
  * is the responder's own word, which no other request changes, but for
- * malformedRequest (RFC 6960 4.2.1): that may be about the method. OK: the
- * certificate is unknown to it.
+ * malformedRequest (RFC 6960 4.2.1): that may be about the method. One that has
+ * expired may come from a cache (RFC 9919). OK: the certificate is unknown to
+ * it.
  */
 staple_fetch_judgement_e staple_rules_judgement(staple_ocsp_reason_e reason);
 

@@ -58,6 +58,7 @@ const char *staple_http_request(const staple_url_t *url,
                        line_of("Accept", ask->accept ? ask->accept
                                                      : OCSP_RESPONSE_TYPE, p),
                        "Connection: keep-alive\r\n",
+                       ask->is_past_caches ? "Cache-Control: no-cache\r\n" : "",
                        line_of("If-None-Match", ask->if_none_match, p),
                        line_of("If-Modified-Since", ask->if_modified_since, p),
                        content, "\r\n", NULL);

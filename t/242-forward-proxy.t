@@ -1,7 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 
 # SSLOCSPProxyURL through two real forward proxies: squid, which is also the
-# only one to know the responder's name, and httpd's own mod_proxy.
+# only one to know the responder's name, and httpd's own mod_proxy. And past a
+# squid that has kept an expired response.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -41,9 +42,13 @@ sub staple_through
     $httpd->log_ok;
 }
 
-SKIP: {
-    skip('no squid (Debian: squid)', 1) if !tool('squid');
-    my $squid = eval { Staple::Peer->start('squid', sub {
+# A squid with this line about its cache, or undef: squid 6 wants shared memory
+# even where it is alone.
+sub squid
+{
+    my ($cache) = @_;
+
+    return eval { Staple::Peer->start('squid', sub {
         my ($port, $dir) = @_;
         my ($account) = Staple::Httpd::account();
 
@@ -51,7 +56,7 @@ SKIP: {
         return ('squid', '-N', '-f', write_file("$dir/squid.conf", <<"END"));
 http_port 127.0.0.1:$port
 http_access allow all
-cache deny all
+$cache
 hosts_file $dir/hosts
 access_log stdio:$dir/access_log
 cache_log $dir/cache_log
@@ -64,7 +69,12 @@ cache_effective_user $account
 shutdown_lifetime 0 seconds
 END
     }) };
-    # squid 6 wants shared memory even where it is alone.
+}
+
+SKIP: {
+    skip('no squid (Debian: squid)', 1) if !tool('squid');
+    my $squid = squid('cache deny all');
+
     skip('squid does not start here, see its cache_log', 1) if !$squid;
     my $url = 'http://responder.test:' . $responder->port . '/';
 
@@ -75,6 +85,34 @@ END
        'squid had both requests');
     like($log, qr{/200 \d+ GET \Q$url\EME\S+ }, '... a GET');
     like($log, qr{/200 \d+ POST \Q$url\Ex{200} }, '... and a POST');
+}
+
+# What the cache keeps for an hour has expired already; the responder has a
+# current response by the second attempt.
+SKIP: {
+    skip('no squid (Debian: squid)', 1) if !tool('squid');
+    my $squid = squid('cache allow all');
+
+    skip('squid does not start here, see its cache_log', 1) if !$squid;
+    my $leaf = $ca->leaf(name => 'kept.test',
+                         ocsp => 'http://responder.test:' . $responder->port
+                                 . '/');
+    my $httpd = Staple::Httpd->new(
+        conf   => stapling('SSLOCSPProxyURL ' . $squid->url),
+        vhosts => [{ cert => $leaf }]);
+
+    $responder->tell('expired | header Cache-Control: max-age=3600', $leaf);
+    $httpd->start;
+    ok($httpd->wait_for_log(qr/STP0203: kept\.test.*expired/),
+       'an expired response');
+    $responder->good($leaf);
+    is(wait_for_staple($httpd, 'good', name => 'kept.test', seconds => 30)
+           ->{staple}, 'good', 'a current one, past the cache');
+    like(read_file($squid->dir . '/access_log'),
+         qr{HIT/200 \d+ GET .*\n.*MISS/200 \d+ GET .*\n\z},
+         '... which was asked first, and had the expired one');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/STP0302/, qr/STP0203/);
 }
 
 SKIP: {

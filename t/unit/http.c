@@ -754,9 +754,13 @@ static void test_requests(void)
            "If-None-Match: \"x\"\r\n\r\n",
            "GET through a proxy, without a field that breaks out of its line");
     ask.proxy_credentials = "dTpw";
+    ask.is_past_caches = 1;
     bytes = staple_http_request(&url, &ask, &len, pool);
     ok(strstr(bytes, "\r\nProxy-Authorization: Basic dTpw\r\n") != NULL,
        "the proxy is told who asks");
+    ok(strstr(bytes, "\r\nCache-Control: no-cache\r\n") != NULL,
+       "... and that its cache is not to answer");
+    ask.is_past_caches = 0;
     ask.body = (const unsigned char *)"d\0r";
     ask.body_len = 3;
     ask.is_proxied = 0;

@@ -26,6 +26,9 @@ static staple_fetch_judgement_e accept_good(void *baton,
     if (answer->body_len == 3 && !memcmp(answer->body, "old", 3)) {
         return STAPLE_FETCH_UNUSABLE;
     }
+    if (answer->body_len == 5 && !memcmp(answer->body, "stale", 5)) {
+        return STAPLE_FETCH_STALE;
+    }
     if (answer->body_len == 5 && !memcmp(answer->body, "later", 5)) {
         return STAPLE_FETCH_FINAL;
     }

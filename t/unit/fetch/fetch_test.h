@@ -46,6 +46,8 @@ typedef struct server_t {
     const char *_Atomic fields; /* header lines */
     const char *body;        /* NULL: "good" */
     const char *get_body;    /* to GET; NULL: as body */
+    const char *cached;      /* to GET that does not say no-cache; NULL: as
+                              * get_body */
     int delay_ms;
     const char *bad_path;    /* a request with this in its target is served in
                                 the manner, all others are answered */
@@ -162,6 +164,7 @@ void test_deny_words(void);
 void test_requests(void);
 void test_validators(void);
 void test_methods(void);
+void test_cached(void);
 void test_redirect(void);
 void test_failover(void);
 

@@ -32,6 +32,7 @@ int main(void)
     test_requests();
     test_validators();
     test_methods();
+    test_cached();
     test_redirect();
     test_failover();
     test_keepalive();

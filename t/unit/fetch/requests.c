@@ -123,6 +123,48 @@ void test_methods(void)
     }
 }
 
+/* What has expired may come from a cache, which is told once to ask. */
+void test_cached(void)
+{
+    server_t server = { .cached = "stale" };
+    server_t first = { .get_body = "stale" };
+    server_t second = { .manner = ANSWER };
+    staple_fetch_t *fetch = engine(2, NULL);
+    result_t result = { 0 };
+    int i;
+
+    start(&server);
+    for (i = 0; i < 2; i++) {
+        submit(fetch, url_of(server.port, "/"), &result, AMPLE);
+        run(fetch);
+        is_int(result.outcome, STAPLE_FETCH_OK,
+               "a stale answer of a cache: the responder is asked");
+        ok(server.requests == 2 * (i + 1) && server.gets == server.requests,
+           "... by one more GET, and not with the first one");
+    }
+    server.get_body = "stale";
+    server.requests = 0;
+    submit(fetch, url_of(server.port, "/"), &result, AMPLE);
+    run(fetch);
+    ok(result.outcome == STAPLE_FETCH_REJECTED && server.requests == 2,
+       "the responder's own is stale: asked once more, and no third time");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+
+    start(&second);
+    if (!start_at(&first, "127.0.0.2", second.port)) {
+        ok(1, "# SKIP no 127.0.0.2 here");
+        stop(&second);
+        return;
+    }
+    result = fetch_url(apr_psprintf(pool, "http://eyes.test:%d/", second.port),
+                       AMPLE);
+    ok(result.outcome == STAPLE_FETCH_OK && first.requests == 2
+       && second.requests == 1, "... and then another address");
+    stop(&first);
+    stop(&second);
+}
+
 void test_redirect(void)
 {
     server_t target = { .manner = ANSWER };

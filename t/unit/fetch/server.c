@@ -62,8 +62,9 @@ static int read_request(int fd, char *buffer, size_t size)
     return 0;
 }
 
-static void answer(const server_t *server, int fd, int is_get)
+static void answer(const server_t *server, int fd, const char *request)
 {
+    int is_get = !strncmp(request, "GET", 3);
     const char *body = server->body ? server->body : "good";
     int status = server->status ? server->status : 200;
     char text[2048];
@@ -71,6 +72,10 @@ static void answer(const server_t *server, int fd, int is_get)
 
     if (is_get && server->get_body) {
         body = server->get_body;
+    }
+    if (is_get && server->cached
+        && !strstr(request, "\r\nCache-Control: no-cache\r\n")) {
+        body = server->cached;
     }
     if (is_get && server->get_status) {
         status = server->get_status;
@@ -117,7 +122,6 @@ static void send_huge(int fd)
 static int serve_one(server_t *server, int fd, const char *request, int count)
 {
     struct linger hard = { 1, 0 };
-    int is_get = !strncmp(request, "GET", 3);
     manner_e manner = server->manner;
 
     if (server->bad_path
@@ -130,7 +134,7 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
     }
     switch (manner) {
     case ANSWER:
-        answer(server, fd, is_get);
+        answer(server, fd, request);
         return !server->fields || !strstr(server->fields, "close");
     case SILENT:
         wait_for_close(fd);
@@ -157,10 +161,10 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
         if (count > 1) {
             return 0;
         }
-        answer(server, fd, is_get);
+        answer(server, fd, request);
         return 1;
     case EARLY:
-        answer(server, fd, is_get);
+        answer(server, fd, request);
         return 0;
     case ENDLESS:
         send_text(fd, "HTTP/1.1 200 OK\r\n\r\n" DER_BODY, 24);
@@ -171,7 +175,7 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
             wait_for_close(fd);
             return 0;
         }
-        answer(server, fd, is_get);
+        answer(server, fd, request);
         return 1;
     }
     return 0;
