@@ -148,9 +148,9 @@ static apr_status_t submit(staple_share_t *share, const operation_t *op,
     request->baton = baton;
     request->deadline = now + patience;
     share->owed++;
-    apr_thread_mutex_lock(engine->mutex);
+    staple_wait_lock(engine->wait);
     staple_share_accept(engine, request, now);
-    apr_thread_mutex_unlock(engine->mutex);
+    staple_wait_unlock(engine->wait);
     return APR_SUCCESS;
 }
 
@@ -203,19 +203,19 @@ void staple_share_put(staple_share_t *share, const unsigned char *id,
     if (!request) {
         return;
     }
-    apr_thread_mutex_lock(engine->mutex);
+    staple_wait_lock(engine->wait);
     if (staple_share_pack(request->record, der, der_len, fetched_at)) {
         staple_share_accept(engine, request, staple_clock_now());
     }
     else {
         staple_share_refuse(engine, request);
     }
-    apr_thread_mutex_unlock(engine->mutex);
+    staple_wait_unlock(engine->wait);
 }
 
 /* ----- answers ----- */
 
-/* Until something is finished or nothing is owed; under the mutex. */
+/* Until something is finished or nothing is owed; under the lock. */
 static void wait_for_answer(const staple_share_t *share, apr_time_t now,
                             apr_time_t end)
 {
@@ -227,17 +227,12 @@ static void wait_for_answer(const staple_share_t *share, apr_time_t now,
         if (engine->finished.first || !share->owed || now >= end) {
             return;
         }
-        if (next > end) {
-            next = end;
-        }
-        if (next > now) {
-            apr_thread_cond_timedwait(engine->done, engine->mutex, next - now);
-        }
+        staple_wait_until(engine->wait, next < end ? next : end);
         now = staple_clock_now();
     }
 }
 
-/* Call back, without the mutex: callbacks make new requests. */
+/* Call back, without the lock: callbacks make new requests. */
 static void deliver(staple_share_t *share, request_t *request)
 {
     while (request) {
@@ -260,10 +255,10 @@ int staple_share_run(staple_share_t *share, apr_interval_time_t span)
     if (!engine) {
         return 0;
     }
-    apr_thread_mutex_lock(engine->mutex);
+    staple_wait_lock(engine->wait);
     wait_for_answer(share, now, now + span);
     finished = staple_share_take_finished(engine);
-    apr_thread_mutex_unlock(engine->mutex);
+    staple_wait_unlock(engine->wait);
     deliver(share, finished);
     return share->owed;
 }
@@ -288,7 +283,7 @@ void staple_share_state(staple_share_t *share, staple_share_state_t *state)
         memset(state, 0, sizeof(*state));
         return;
     }
-    apr_thread_mutex_lock(engine->mutex);
+    staple_wait_lock(engine->wait);
     staple_share_note_state(engine, now, state);
-    apr_thread_mutex_unlock(engine->mutex);
+    staple_wait_unlock(engine->wait);
 }

@@ -22,6 +22,7 @@
 #include "segment.h"
 #include "staple_clock.h"
 #include "staple_magic.h"
+#include "staple_wait.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -29,8 +30,6 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
-#include <apr_thread_cond.h>
-#include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 #include <apr_time.h>
 
@@ -90,7 +89,8 @@ typedef struct staple_cache_copy_t {
     int is_known;          /* whether it has that: else it has to be read */
     struct stat left;      /* how the last round left the file */
     apr_time_t written_at; /* when something was written last */
-    apr_time_t read_at;    /* when all of it was compared last */
+    apr_time_t read_at;    /* when all of it was compared last; both moments
+                              are of the clock that never jumps */
     int has_written;       /* in this round */
     apr_int64_t edition;   /* which file it is; 0: there was none yet */
     int was_there;         /* its name was seen */
@@ -100,8 +100,7 @@ typedef struct staple_cache_copy_t {
     void *baton;
     apr_status_t reported;
 
-    apr_thread_mutex_t *lock; /* guards what follows */
-    apr_thread_cond_t *cond;
+    staple_wait_t *wait; /* guards what follows; NULL: there is no thread */
     int is_to_end;
     int has_ended;
     int is_complete; /* of the last round */
@@ -264,8 +263,8 @@ void staple_cache_note_change(const staple_cache_t *cache, const void *word)
         i = (apr_size_t)((const char *)word - (const char *)cache->slots)
             / sizeof(slot_t);
         (void)change_note(&copy->changed[i / 64], i % 64);
-        if (change_note(&copy->has_changed, 0) && copy->cond) {
-            apr_thread_cond_signal(copy->cond);
+        if (change_note(&copy->has_changed, 0) && copy->wait) {
+            staple_wait_wake(copy->wait);
         }
     }
 }
@@ -566,7 +565,7 @@ static apr_status_t put_all(copy_t *copy, int with_counts, apr_time_t now)
 
 static apr_status_t write_file(copy_t *copy, int with_counts)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = staple_clock_now();
     apr_status_t rv = examine_file(copy, now);
 
     copy->has_written = 0;
@@ -598,7 +597,7 @@ static apr_status_t round_of(copy_t *copy, int with_counts)
         rv = write_file(copy, with_counts);
     }
     word_put(&header->copy_status, (apr_uint64_t)rv);
-    word_put(&header->copy_round, (apr_uint64_t)apr_time_now());
+    word_put(&header->copy_round, (apr_uint64_t)staple_clock_now());
     return rv;
 }
 
@@ -651,17 +650,17 @@ static int wait_for_round(copy_t *copy)
     apr_time_t now = staple_clock_now(), until = now + ROUND_SPAN;
     int is_to_end, is_soon = 0;
 
-    apr_thread_mutex_lock(copy->lock);
+    staple_wait_lock(copy->wait);
     while (!copy->is_to_end && now < until) {
         if (!is_soon && is_news(copy)) {
             is_soon = 1;
             until = now + NEWS_SPAN < until ? now + NEWS_SPAN : until;
         }
-        apr_thread_cond_timedwait(copy->cond, copy->lock, until - now);
+        staple_wait_until(copy->wait, until);
         now = staple_clock_now();
     }
     is_to_end = copy->is_to_end;
-    apr_thread_mutex_unlock(copy->lock);
+    staple_wait_unlock(copy->wait);
     return !is_to_end;
 }
 
@@ -676,11 +675,11 @@ static void *APR_THREAD_FUNC copy_on(apr_thread_t *thread, void *data)
         rv = round_of(copy, !goes_on);
         report(copy, rv);
     } while (goes_on);
-    apr_thread_mutex_lock(copy->lock);
+    staple_wait_lock(copy->wait);
     copy->is_complete = !rv;
     copy->has_ended = 1;
-    apr_thread_cond_broadcast(copy->cond);
-    apr_thread_mutex_unlock(copy->lock);
+    staple_wait_wake(copy->wait);
+    staple_wait_unlock(copy->wait);
     (void)thread;
     return NULL;
 }
@@ -720,10 +719,7 @@ apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
     look_for_file(copy);
     copy->report = report_to;
     copy->baton = baton;
-    rv = apr_thread_mutex_create(&copy->lock, APR_THREAD_MUTEX_DEFAULT, p);
-    if (!rv) {
-        rv = apr_thread_cond_create(&copy->cond, p);
-    }
+    rv = staple_wait_make(&copy->wait, p);
     if (!rv) {
         cache->copy = copy; /* first: changes are noted from here on */
         rv = start_thread(copy, p);
@@ -737,20 +733,20 @@ apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
 int staple_cache_end_copying(staple_cache_t *cache,
                              apr_interval_time_t patience)
 {
-    apr_time_t until = apr_time_now() + patience;
+    apr_time_t until = staple_clock_now() + patience;
     copy_t *copy = cache->copy;
     int is_complete;
 
-    if (!copy || !copy->lock) {
+    if (!copy || !copy->wait) {
         return 1;
     }
-    apr_thread_mutex_lock(copy->lock);
+    staple_wait_lock(copy->wait);
     copy->is_to_end = 1;
-    apr_thread_cond_broadcast(copy->cond);
-    while (!copy->has_ended && (patience = until - apr_time_now()) > 0) {
-        apr_thread_cond_timedwait(copy->cond, copy->lock, patience);
+    staple_wait_wake(copy->wait);
+    while (!copy->has_ended && staple_clock_now() < until) {
+        staple_wait_until(copy->wait, until);
     }
     is_complete = copy->has_ended && copy->is_complete;
-    apr_thread_mutex_unlock(copy->lock);
+    staple_wait_unlock(copy->wait);
     return is_complete;
 }

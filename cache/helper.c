@@ -226,7 +226,7 @@ static void make_file(const staple_cache_kept_t *kept,
         write_down(answer->failure, why);
         return;
     }
-    error = put(kept, fd, (apr_int64_t)apr_time_now());
+    error = put(kept, fd, (apr_int64_t)staple_clock_now());
     if (error) {
         write_down(answer->failure, strerror(error));
     }
@@ -242,7 +242,7 @@ void staple_cache_help(staple_cache_kept_t *kept,
     apr_pool_t *p;
 
     memset(answer, 0, sizeof(*answer));
-    kept->helped = apr_time_now();
+    kept->helped = staple_clock_now();
     if (apr_pool_create_unmanaged_ex(&p, NULL, NULL)) {
         write_down(answer->failure, "there is no memory");
         return;
@@ -304,7 +304,7 @@ apr_status_t staple_cache_start_helper(staple_cache_kept_t *kept,
     pid_t parent = getpid(), pid;
     int pair[2], error = make_pair(SOCK_STREAM, pair);
 
-    kept->helped = apr_time_now();
+    kept->helped = staple_clock_now();
     if (error) {
         return error;
     }

@@ -99,7 +99,8 @@ typedef struct staple_cache_header_t {
     apr_uint64_t unused[2];
 
     /* By the thread that copies, in memory only; 0 in the file. */
-    staple_cache_word_t copy_round;  /* when it last ended a round; 0: never */
+    staple_cache_word_t copy_round;  /* when it last ended a round, by the clock
+                                        that never jumps; 0: never */
     staple_cache_word_t copy_status; /* apr_status_t of that round */
 
     /* By the file's owner, in the file only: what is asked of the refresher,

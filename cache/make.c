@@ -13,6 +13,7 @@
  */
 
 #include "segment.h"
+#include "staple_clock.h"
 #include "staple_text.h"
 
 #include <unistd.h>
@@ -581,7 +582,7 @@ static staple_cache_file_e ask_again(staple_cache_t *cache, const char **why,
     if (staple_cache_hear_helper(&cache->kept, 0, &answer)) {
         return outcome_of(&answer, why, p);
     }
-    return apr_time_now() - cache->kept.helped > LATE_SPAN
+    return staple_clock_now() - cache->kept.helped > LATE_SPAN
            ? STAPLE_CACHE_FILE_LATE : STAPLE_CACHE_FILE_FINE;
 }
 

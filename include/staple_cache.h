@@ -147,7 +147,8 @@ typedef struct staple_cache_kept_t {
     int answer;        /* where a helper that makes the file will say how it
                           went; -1: none is at work */
     pid_t helper;      /* its process; 0: there is none */
-    apr_time_t helped; /* when the last one began */
+    apr_time_t helped; /* when the last one began, by the clock that never
+                          jumps */
 } staple_cache_kept_t;
 
 /** What staple_cache_create shall build. */

@@ -2,8 +2,8 @@
 
 /*
  * What the refresher and the share's thread both use: the requests, and whether
- * the provider works. Every function here is called with the engine's mutex
- * held, and that mutex is never held during a call of the provider.
+ * the provider works. Every function here is called with the engine's lock
+ * held, and that lock is never held during a call of the provider.
  *
  * The one idea: a request is in exactly one place: queued, settling (a claim
  * that was written and is to be read once more), running, or finished. When a
@@ -93,7 +93,7 @@ static void finish_request(engine_t *engine, request_t *request)
         engine->state.unanswered++;
     }
     append_request(&engine->finished, request);
-    apr_thread_cond_signal(engine->done);
+    staple_wait_wake(engine->wait);
 }
 
 request_t *staple_share_take_finished(engine_t *engine)
@@ -105,7 +105,7 @@ static void enqueue(engine_t *engine, request_t *request)
 {
     engine->bytes += request->op.len;
     append_request(&engine->queued, request);
-    apr_thread_cond_signal(engine->work);
+    staple_wait_wake(engine->wait);
 }
 
 static request_t *dequeue(engine_t *engine)

@@ -8,8 +8,8 @@
  *
  *   staple_share.c  the refresher's side: a share, its requests, callbacks
  *   share/thread.c  the thread that calls the provider
- *   share/engine.c  what lies between the two: requests, under a mutex
- *   share/call.c    one call of the provider, without the mutex
+ *   share/engine.c  what lies between the two: requests, under a lock
+ *   share/call.c    one call of the provider, without the lock
  *   share/entry.c   the bytes of what is stored; has its own header
  *
  * Each calls those behind it and none before it. Moments are those of the clock
@@ -17,19 +17,18 @@
  */
 
 #include <ap_socache.h>
-#include <apr_thread_cond.h>
-#include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 
 #include "staple_magic.h"
 #include "staple_share.h"
+#include "staple_wait.h"
 #include "entry.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define NEVER APR_INT64_MAX
+#define NEVER STAPLE_WAIT_NEVER
 
 /** A call that has taken longer than this is treated as one that hangs. */
 #define STAPLE_SHARE_STUCK apr_time_from_sec(1)
@@ -78,7 +77,7 @@ typedef struct list_t {
     int count;
 } list_t;
 
-/** A call under way, used by the thread without the mutex: a copy of its
+/** A call under way, used by the thread without the lock: a copy of its
  * request, because the refresher may take that away, and its result. */
 typedef struct call_t {
     operation_t op;
@@ -117,9 +116,8 @@ typedef struct engine_t {
     apr_pool_t *pool;      /* of all this; has no parent */
     client_t client;
 
-    apr_thread_mutex_t *mutex; /* guards what follows */
-    apr_thread_cond_t *work;   /* the thread waits for it */
-    apr_thread_cond_t *done;   /* the refresher waits for it */
+    staple_wait_t *wait; /* guards what follows; the thread waits for requests,
+                            the refresher for answers */
     list_t queued;
     list_t settling;
     list_t finished;
@@ -132,12 +130,12 @@ typedef struct engine_t {
     staple_share_state_t state; /* but for is_slow and is_silent */
 } engine_t;
 
-/* ---- share/call.c: in the thread, without the mutex ---- */
+/* ---- share/call.c: in the thread, without the lock ---- */
 
 /** Call the provider as the request says. May take any time, or for ever. */
 void staple_share_make_call(client_t *client, call_t *call);
 
-/* ---- share/engine.c: under the mutex ---- */
+/* ---- share/engine.c: under the lock ---- */
 
 /** Queue a new request, or refuse it: where the queue is full, or while the
  * provider is not called. */

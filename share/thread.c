@@ -22,44 +22,38 @@
 
 /* ----- in the thread ----- */
 
-static void wait_for_work(engine_t *engine, apr_time_t now)
+static void wait_for_work(engine_t *engine)
 {
     const request_t *settling = engine->settling.first;
 
-    if (settling) {
-        apr_thread_cond_timedwait(engine->work, engine->mutex,
-                                  settling->ready_at - now);
-    }
-    else {
-        apr_thread_cond_wait(engine->work, engine->mutex);
-    }
+    staple_wait_until(engine->wait, settling ? settling->ready_at : NEVER);
 }
 
 static request_t *next_request(engine_t *engine)
 {
     for (;;) {
-        apr_time_t now = staple_clock_now();
-        request_t *request = staple_share_take_next(engine, now);
+        request_t *request = staple_share_take_next(engine,
+                                                    staple_clock_now());
 
         if (request) {
             return request;
         }
-        wait_for_work(engine, now);
+        wait_for_work(engine);
     }
 }
 
-/* The refresher may take the request, and free it, while the mutex is not held;
+/* The refresher may take the request, and free it, while the lock is not held;
  * so the call has a copy of it. */
 static void handle_request(engine_t *engine, request_t *request)
 {
     call_t call;
 
     staple_share_begin(engine, request, staple_clock_now(), &call);
-    apr_thread_mutex_unlock(engine->mutex);
+    staple_wait_unlock(engine->wait);
 
     staple_share_make_call(&engine->client, &call);
 
-    apr_thread_mutex_lock(engine->mutex);
+    staple_wait_lock(engine->wait);
     staple_share_conclude(engine, request, &call, staple_clock_now());
 }
 
@@ -69,7 +63,7 @@ static void *APR_THREAD_FUNC run_thread(apr_thread_t *thread, void *data)
 
     (void)thread;
     apr_setup_signal_thread(); /* the server's signals are not for us */
-    apr_thread_mutex_lock(engine->mutex);
+    staple_wait_lock(engine->wait);
     for (;;) {
         handle_request(engine, next_request(engine));
     }
@@ -145,15 +139,8 @@ static apr_status_t start_thread(engine_t *engine)
     apr_pool_t *p = engine->pool;
     apr_threadattr_t *attr;
     apr_thread_t *thread;
-    apr_status_t rv = apr_thread_mutex_create(&engine->mutex,
-                                              APR_THREAD_MUTEX_DEFAULT, p);
+    apr_status_t rv = staple_wait_make(&engine->wait, p);
 
-    if (!rv) {
-        rv = apr_thread_cond_create(&engine->work, p);
-    }
-    if (!rv) {
-        rv = apr_thread_cond_create(&engine->done, p);
-    }
     if (!rv) {
         rv = apr_threadattr_create(&attr, p);
     }

@@ -18,6 +18,7 @@
 
 #include "tap.h"
 #include "cache_fixture.h"
+#include "clocks.h"
 #include "../../cache/segment.h"
 #include "../fuzz/cache.c"
 
@@ -1514,7 +1515,7 @@ static int copy_under_limit(const char *path, apr_pool_t *p)
     return is_copied(cache, path, p) ? 0 : 5;
 }
 
-/* When the thread has made its next round; by the clock on the wall. */
+/* When the thread has made its next round; by the clock that never jumps. */
 static apr_time_t next_round_of(const staple_cache_t *cache)
 {
     apr_uint64_t last = word_get(&cache->header->copy_round), now = last;
@@ -1555,6 +1556,33 @@ static int copy_soon(const char *path, apr_pool_t *p)
     return 3;
 }
 
+/* In a child: the clock is set back by two hours while the thread waits. */
+static int copy_after_step(const char *path, apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 2, NULL),
+                                      &report, p);
+    said_t said = { 0, 0 };
+    apr_time_t last, next;
+    int i;
+
+    alarm(300);
+    wall_clock_ahead = apr_time_from_sec(7200);
+    if (staple_cache_begin_copying(cache, hear, &said, p)) {
+        return 1;
+    }
+    last = (apr_time_t)word_get(&cache->header->copy_round);
+    for (i = 0; i < 3; i++) {
+        next = next_round_of(cache);
+        if (next == last) {
+            return 2;
+        }
+        last = next;
+    }
+    return staple_cache_end_copying(cache, apr_time_from_sec(30)) ? 0 : 3;
+}
+
 static int status_of(int (*act)(const char *path, apr_pool_t *p),
                      apr_pool_t *p)
 {
@@ -1576,6 +1604,12 @@ static void test_copy_thread(apr_pool_t *p)
            "missing");
     is_int(status_of(copy_soon, p), 0, "what is stored after a quiet second is "
            "written before the next one has passed");
+    if (!CAN_MOVE_CLOCKS) {
+        ok(1, "a clock that is set back # SKIP it cannot be set");
+        return;
+    }
+    is_int(status_of(copy_after_step, p), 0, "it goes on each second when the "
+           "clock is set back");
 }
 
 /* As the parent's hook does, some time after the thread that copies. */
@@ -1625,6 +1659,40 @@ static void test_name_of_file(apr_pool_t *p)
     unlink(path);
     is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE, "and not longer");
     ok(is_copied(cache, path, p), "the file has what there is");
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
+/* A file that was deleted while the clock was ahead, and other spans. */
+static void test_clock_set_back(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    const char *path = in_scratch("ring", p);
+    staple_cache_report_t report;
+    staple_cache_t *cache;
+    struct stat before, after;
+    const char *why;
+
+    if (!CAN_MOVE_CLOCKS) {
+        ok(1, "spans when the clock is set back # SKIP it cannot be set");
+        return;
+    }
+    wall_clock_ahead = apr_time_from_sec(7200);
+    cache = make_ring(make_conf(path, 16384, 0, ids, 2, NULL), &report, p);
+    copy_ring(cache, p);
+    stat(path, &before);
+    wall_clock_ahead = 0;
+    steady_clock_ahead = apr_time_from_sec(11);
+    copy_ring(cache, p);
+    stat(path, &after);
+    ok(before.st_mtim.tv_sec != after.st_mtim.tv_sec
+       || before.st_mtim.tv_nsec != after.st_mtim.tv_nsec,
+       "the clock is set back: 10 s later the file's time says that the "
+       "server lives");
+    unlink(path);
+    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+           "and a file that is gone is made anew");
+    steady_clock_ahead = 0;
     staple_cache_unmap(cache);
     empty_scratch(p);
 }
@@ -1978,6 +2046,7 @@ int main(void)
     test_interference(p);
     test_copy_thread(p);
     test_name_of_file(p);
+    test_clock_set_back(p);
     test_locked_file(p);
     test_older_layout("ring-3", p);
     test_older_layout("ring-4", p);

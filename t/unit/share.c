@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <ap_provider.h>
 #include <ap_socache.h>
@@ -21,6 +22,7 @@
 
 #include "staple_share.h"
 #include "../../share/share_int.h"
+#include "clocks.h"
 #include "tap.h"
 
 #define MSEC(n) apr_time_from_msec(n)
@@ -687,6 +689,38 @@ static void test_hang(void)
     reset();
 }
 
+/* The clock is set back by two hours: nobody waits until it is that late
+ * again. The alarm ends a test that does. */
+static void test_clock_set_back(void)
+{
+    staple_share_t *share = make();
+    heard_t first = { 0 }, heard = { 0 };
+    apr_time_t end;
+
+    if (!CAN_MOVE_CLOCKS) {
+        ok(1, "a clock that is set back # SKIP it cannot be set");
+        return;
+    }
+    set_mode(HANGS);
+    staple_share_get(share, id_of(1), PATIENCE, hear, &first);
+    await_inside(1);
+    wall_clock_ahead = SEC(7200);
+    alarm(300);
+    staple_share_run(share, MSEC(50));
+    ok(1, "set back: who waits for an answer looks up when its span is over");
+    set_mode(WORKS);
+    settle(share);
+    end = apr_time_now() + PATIENCE;
+    do {
+        heard = claim(share, 2);
+    } while (heard.outcome == STAPLE_SHARE_NO_ANSWER && apr_time_now() < end);
+    is_int(heard.outcome, STAPLE_SHARE_MINE,
+       "set back: a claim is looked at again in time");
+    alarm(0);
+    wall_clock_ahead = 0;
+    reset();
+}
+
 /* Everything at once, for the sanitizers: each request is answered once. */
 static void test_storm(void)
 {
@@ -747,6 +781,7 @@ int main(void)
     test_claims();
     test_failures();
     test_hang();
+    test_clock_set_back();
     test_storm();
     apr_pool_destroy(pool);
     apr_terminate();
