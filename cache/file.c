@@ -132,11 +132,18 @@ static int is_same_file(const struct stat *st, int fd)
            && ours.st_ino == st->st_ino;
 }
 
+/* A shared lock, which the one of a server does not allow. Linux gives no other
+ * to a descriptor that only reads, where the file system is NFS (flock(2)). */
+static int lock_shared(int fd)
+{
+    return flock(fd, LOCK_SH | LOCK_NB);
+}
+
 /* A file system without locks has none that another could hold. */
 static int is_locked(int fd, const struct stat *st, const search_t *search)
 {
     return !search->is_visitor && !is_same_file(st, search->held)
-           && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+           && lock_shared(fd) < 0 && errno == EWOULDBLOCK;
 }
 
 /* What is there is a ring, by its first bytes. */
@@ -279,7 +286,7 @@ static void remove_stale(int dir, const char *name)
         return;
     }
     if (fstat(fd, &st) == 0 && !check_inode(&st, 0)
-        && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        && lock_shared(fd) == 0) {
         unlinkat(dir, name, 0);
     }
     close(fd);
