@@ -139,7 +139,9 @@ typedef struct staple_ocsp_policy_t {
                                         is served, where max_age is -1 */
 } staple_ocsp_policy_t;
 
-/** What a response says, as far as it could be read. */
+/** What a response says, as far as it could be read. Of several answers for
+ * the certificate, which all have to be current and to say the same, the older
+ * thisUpdate and the sooner end. */
 typedef struct staple_ocsp_verdict_t {
     staple_ocsp_reason_e reason; /* OK: all of the below is true */
     staple_ocsp_status_e status;

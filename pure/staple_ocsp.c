@@ -864,30 +864,54 @@ static answer_t read_answer(OCSP_BASICRESP *basic, OCSP_SINGLERESP *single,
     return answer;
 }
 
-/* Of two answers that say the same, the one that is current, or was signed
- * last; so their order in the response does not matter. */
-static int is_preferred(const answer_t *one, const answer_t *other)
+static apr_time_t lesser(apr_time_t a, apr_time_t b)
 {
-    int is_current = one->times == STAPLE_OCSP_OK;
+    return a < b ? a : b;
+}
 
-    if (is_current != (other->times == STAPLE_OCSP_OK)) {
-        return is_current;
+/* Its nextUpdate, or until when it may be served without one. */
+static apr_time_t end_of(const staple_ocsp_policy_t *policy,
+                         const staple_ocsp_verdict_t *verdict)
+{
+    apr_time_t from, until;
+
+    if (verdict->next_update) {
+        return verdict->next_update;
     }
-    if (one->verdict.this_update != other->verdict.this_update) {
-        return one->verdict.this_update > other->verdict.this_update;
+    staple_ocsp_window(policy, verdict->this_update, 0, &from, &until);
+    return until;
+}
+
+/* Take another answer that says the same into account: the one that is not
+ * current, or else the older thisUpdate and the sooner end. */
+static void take_worse(answer_t *worst, const answer_t *other,
+                       const staple_ocsp_policy_t *policy)
+{
+    staple_ocsp_verdict_t *kept = &worst->verdict;
+    const staple_ocsp_verdict_t *read = &other->verdict;
+
+    if (other->times != STAPLE_OCSP_OK) {
+        *worst = *other;
+        return;
     }
-    if (one->verdict.next_update != other->verdict.next_update) {
-        return one->verdict.next_update > other->verdict.next_update;
+    if (kept->next_update || read->next_update) {
+        kept->next_update = lesser(end_of(policy, kept), end_of(policy, read));
     }
-    return one->verdict.hash < other->verdict.hash;
+    kept->this_update = lesser(kept->this_update, read->this_update);
+    if (read->hash < kept->hash) {
+        kept->hash = read->hash;
+    }
 }
 
 /*
  * Read all answers for our certificate. Clients differ in which of several they
- * go by (OpenSSL takes the first, Firefox refuses the page if one is bad), so
- * all have to say the same.
+ * go by: OpenSSL takes the first by the CertID's hash that it asks for, GnuTLS
+ * the first of all, Firefox and Java refuse the connection if one has expired.
+ * Each would refuse some mixture of current and expired, so all answers have
+ * to say the same and to be current. A responder that answers by SHA-1 and by
+ * SHA-256 at once signs both at the same moment, so it loses nothing.
  */
-static staple_ocsp_reason_e read_answers(answer_t *best, OCSP_BASICRESP *basic,
+static staple_ocsp_reason_e read_answers(answer_t *worst, OCSP_BASICRESP *basic,
                                          const staple_ocsp_subject_t *subject,
                                          const staple_ocsp_policy_t *policy,
                                          apr_time_t now)
@@ -910,11 +934,14 @@ static staple_ocsp_reason_e read_answers(answer_t *best, OCSP_BASICRESP *basic,
         answer = read_answer(basic, single, policy, now);
         answer.verdict.hash = hash;
         if (reason == STAPLE_OCSP_OK
-            && answer.verdict.status != best->verdict.status) {
+            && answer.verdict.status != worst->verdict.status) {
             return STAPLE_OCSP_CONTRADICTS;
         }
-        if (reason != STAPLE_OCSP_OK || is_preferred(&answer, best)) {
-            *best = answer;
+        if (reason != STAPLE_OCSP_OK) {
+            *worst = answer;
+        }
+        else if (worst->times == STAPLE_OCSP_OK) {
+            take_worse(worst, &answer, policy);
         }
         reason = STAPLE_OCSP_OK;
     }

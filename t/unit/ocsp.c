@@ -381,10 +381,18 @@ static const case_t cases[] = {
     CASE(OK, "in both hashes: SHA-1 is read", BY(&ca, SAY(
          { OUR, .hash = EVP_sha256 }, { OUR }))),
     CASE(OK, "twice the same", BY(&ca, SAY({ OUR }, { OUR }))),
-    CASE(OK, "current, then expired", BY(&ca, SAY({ OUR }, { OLD }))),
-    CASE(OK, "expired, then current", BY(&ca, SAY({ OLD }, { OUR }))),
-    CASE(OK, "with a broken time, then current", BY(&ca, SAY({ OUR,
+    CASE(OK, "twice, signed at different times", BY(&ca, SAY({ OUR },
+         { OUR, .this_update = "20270102000000Z" }))),
+    CASE(EXPIRED, "current, then expired", BY(&ca, SAY({ OUR }, { OLD }))),
+    CASE(EXPIRED, "expired, then current", BY(&ca, SAY({ OLD }, { OUR }))),
+    CASE(EXPIRED, "current in one hash, expired in the other", BY(&ca, SAY(
+         { OUR }, { OLD, .hash = EVP_sha256 }))),
+    CASE(NOT_YET_VALID, "current, then not yet valid", BY(&ca, SAY({ OUR },
+         { OUR, .this_update = "20270105000000Z" }))),
+    CASE(BAD_TIMES, "with a broken time, then current", BY(&ca, SAY({ OUR,
          .this_update = "202612310000Z" }, { OUR })), OR_NOT_BASIC),
+    CASE(BAD_TIMES, "current, then with a broken time", BY(&ca, SAY({ OUR },
+         { OUR, .this_update = "202612310000Z" })), OR_NOT_BASIC),
     CASE(EXPIRED, "expired, twice", BY(&ca, SAY({ OLD }, { OLD }))),
     CASE(CONTRADICTS, "good, then revoked", BY(&ca, SAY({ OUR },
          { OUR, REVOKED }))),
@@ -702,6 +710,47 @@ static void test_values(apr_pool_t *p)
            "the delegate ends before nextUpdate");
 }
 
+/* Of several answers for the certificate, the first to end counts, in whatever
+ * order and by whatever hash; one without nextUpdate ends after default_age. */
+static void test_several(apr_pool_t *p)
+{
+    static const struct {
+        const char *this_update, *next_update; /* of the one by SHA-256 */
+        apr_time_t from, until;                /* by now, of both */
+        const char *name;
+    } rows[] = {
+        { NULL, NEXT, -3 * DAY, 4 * DAY, "the same" },
+        { NULL, "20270106000000Z", -3 * DAY, 2 * DAY, "one that ends sooner" },
+        { "20261231000000Z", "20270110000000Z", -4 * DAY, 4 * DAY,
+          "one that is older and ends later" },
+        { "20270102000000Z", "20270106000000Z", -3 * DAY, 2 * DAY,
+          "one that is newer and ends sooner" },
+        { "20270104000000Z", NULL, -3 * DAY, DAY, "one without an end" }
+    };
+    size_t i, order;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (order = 0; order < 2; order++) {
+            pki_response_t made = { .signer = &ca };
+            pki_single_t mine = { OUR }, other = { .leaf = &leaf,
+                .issuer = &ca, .hash = EVP_sha256,
+                .this_update = rows[i].this_update,
+                .next_update = rows[i].next_update };
+            staple_ocsp_verdict_t v;
+            pki_der_t der;
+
+            made.singles[order] = mine;
+            made.singles[!order] = other;
+            der = pki_respond(&made, p);
+            ok(judge(&v, ours, &usual, der.bytes, der.len) == STAPLE_OCSP_OK
+               && v.hash == STAPLE_OCSP_SHA1
+               && v.this_update == PAIR_NOW + rows[i].from
+               && v.next_update == PAIR_NOW + rows[i].until,
+               "an answer, and %s: %d", rows[i].name, (int)order);
+        }
+    }
+}
+
 static int is_same_verdict(const staple_ocsp_verdict_t *a,
                            const staple_ocsp_verdict_t *b)
 {
@@ -1006,6 +1055,7 @@ static void test_all(apr_pool_t *p)
     test_cases(seen, p);
     test_reasons(seen);
     test_values(p);
+    test_several(p);
     test_bent("issuer", &by_issuer, ours, p);
     test_bent("delegate", &by_delegate, ours, p);
     test_bent("RSA", &by_rsa, with_rsa, p);
