@@ -140,14 +140,17 @@ void staple_fetch_attempt_fail(staple_fetch_t *fetch, attempt_t *attempt)
     staple_fetch_attempt_next(fetch, attempt->ex);
 }
 
-int staple_fetch_attempt_is_connected(const exchange_t *ex)
+attempt_t *staple_fetch_attempt_furthest(const exchange_t *ex)
 {
-    const attempt_t *attempt = ex->attempts;
+    attempt_t *attempt, *furthest = NULL;
 
-    while (attempt && !is_asked(attempt)) {
-        attempt = attempt->older;
+    for (attempt = ex->attempts; attempt; attempt = attempt->older) {
+        if (is_asked(attempt)
+            && (!furthest || attempt->received > furthest->received)) {
+            furthest = attempt;
+        }
     }
-    return attempt != NULL;
+    return furthest;
 }
 
 int staple_fetch_attempt_is_open(const exchange_t *ex)

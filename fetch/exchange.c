@@ -101,17 +101,18 @@ static void expire(staple_fetch_t *fetch, exchange_t *ex)
 {
     int seconds = (int)apr_time_sec(ex->job->ask.timeout + 500000);
     const char *where = staple_fetch_exchange_where(ex);
+    attempt_t *attempt = staple_fetch_attempt_furthest(ex);
 
     if (ex->state == RESOLVING) {
         staple_fetch_note_failure(ex, NULL, STAPLE_FETCH_NO_NAME,
                                   "the name %s was not resolved in time: do the"
                                   " name servers answer?", ex->site->host);
     }
-    else if (staple_fetch_attempt_is_connected(ex)) {
-        staple_fetch_note_failure(ex, ex->attempts, STAPLE_FETCH_TIMEOUT,
+    else if (attempt) {
+        staple_fetch_note_failure(ex, attempt, STAPLE_FETCH_TIMEOUT,
                                   "no whole answer of %s within %d s (%"
                                   APR_SIZE_T_FMT " bytes came)", where, seconds,
-                                  ex->attempts->received);
+                                  attempt->received);
     }
     else if (staple_fetch_attempt_is_open(ex)) {
         staple_fetch_attempt_note_error(ex, NULL, APR_TIMEUP);

@@ -289,8 +289,11 @@ void staple_fetch_attempt_step(staple_fetch_t *fetch, exchange_t *ex,
 int staple_fetch_attempt_is_left(const exchange_t *ex);
 
 /** Whether one has its connection, or is making it. */
-int staple_fetch_attempt_is_connected(const exchange_t *ex);
 int staple_fetch_attempt_is_open(const exchange_t *ex);
+
+/** Of those that wait for their answer, the one that has come furthest with it;
+ * NULL: none has a connection. */
+attempt_t *staple_fetch_attempt_furthest(const exchange_t *ex);
 
 /** Whether a byte of an answer has come over one that is open. */
 int staple_fetch_attempt_has_bytes(const exchange_t *ex);

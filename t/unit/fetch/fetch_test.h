@@ -29,6 +29,7 @@ typedef enum {
     HANGUP,   /* read, and close it without an answer */
     GARBAGE,  /* another protocol */
     SHORT,    /* announce more than is sent */
+    HALF,     /* the same, and the connection stays */
     DRIP,     /* one byte every 20 ms, for ever */
     HUGE,     /* announce and send 100 KiB */
     STALE,    /* answer one request of a connection, close at the second */
@@ -199,6 +200,7 @@ void test_moved_not(void);
 /* ill.c */
 void test_ill_address(void);
 void test_all_ill(void);
+void test_half(void);
 void test_address_order(void);
 void test_endless(void);
 void test_deaf(void);

@@ -120,6 +120,33 @@ void test_all_ill(void)
     stop(&second);
 }
 
+/* Half an answer, and beside it an address that takes no connection: what is
+ * told is how far the answer came. */
+void test_half(void)
+{
+    server_t half = { .manner = HALF };
+    result_t result;
+    hole_t hole;
+
+    if (!start_at(&half, FIRST, 0)) {
+        ok(1, "# SKIP no %s here", FIRST);
+        return;
+    }
+    if (dig(&hole, "127.0.0.1", half.port)) {
+        result = fetch_url(apr_psprintf(pool, "http://eyes.test:%d/",
+                                        half.port), 2 * SECOND);
+        ok(result.outcome == STAPLE_FETCH_TIMEOUT
+           && strstr(result.reason, "(42 bytes came)"),
+           "half an answer, then another address: so many bytes came");
+        is_str(result.peer, apr_psprintf(pool, FIRST ":%d", half.port),
+               "... from there");
+        ok(result.connect_took >= 0 && result.wait_took >= 0,
+           "... and it was connected, and began to answer");
+        fill(&hole);
+    }
+    stop(&half);
+}
+
 static const char *order_of(const addresses_t *addresses)
 {
     staple_fetch_endpoint_t ordered[STAPLE_FETCH_ENDPOINTS_MAX];

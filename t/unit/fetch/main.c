@@ -58,6 +58,7 @@ int main(void)
     test_moved_not();
     test_ill_address();
     test_all_ill();
+    test_half();
     test_address_order();
     test_endless();
     test_deaf();

@@ -151,6 +151,10 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
     case SHORT:
         send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ngood", 42);
         return 0;
+    case HALF:
+        send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ngood", 42);
+        wait_for_close(fd);
+        return 0;
     case DRIP:
         drip(fd);
         return 0;
