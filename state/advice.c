@@ -18,6 +18,7 @@
 #include <apr_strings.h>
 
 #include "staple_fetch.h"
+#include "staple_url.h"
 #include "staple_words.h"
 
 /* What a remedy names where the responder's URL is not known. */
@@ -63,8 +64,9 @@ static const entry_t outcomes[] = {
         "responder's http:// URL" } },
     { STAPLE_FETCH_DENIED, "address_denied",
       { CONFIGURATION,
-        "StapleDenyResponder denies the responder's address; take that address "
-        "out of it, if it may be asked" } },
+        "the responder's address may not be asked: StapleDenyResponder, or "
+        "what it denies by default; if it may be, name the responder in "
+        "SSLStaplingForceURL" } },
     { STAPLE_FETCH_NO_NAME, "name_not_resolved",
       { "the name service",
         "run: getent hosts {name}; if that prints nothing, check "
@@ -135,7 +137,7 @@ static const entry_t reasons[] = {
     { STAPLE_OCSP_TOO_OLD, "older_than_max_age",
       { "the CA, or this server's configuration",
         "SSLStaplingResponseMaxAge is shorter than the age of what the "
-        "responder gives; raise it" } },
+        "responder gives; increase it" } },
     { STAPLE_OCSP_CONTRADICTS, "contradictory", { CA, "tell the CA" } },
     { STAPLE_OCSP_OK, "unknown_certificate",
       { CA, "its responder says that it does not know the certificate; wait "
@@ -155,16 +157,16 @@ static const staple_state_advice_t silent = {
 /* What a state asks for, whatever the last exchange said. */
 static const staple_state_advice_t of_states[STAPLE_STATES] = {
     [STAPLE_STATE_REVOKED] = { "the certificate",
-        "have a new one issued, or, if the CA only holds it (certificateHold), "
-        "have it lift the hold; clients that check refuse this one" },
+        "get a new one, or, if the CA only holds it (certificateHold), "
+        "ask the CA to lift the hold; clients that check refuse this one" },
     [STAPLE_STATE_INVALID] = { "what is held or was sent",
         "compare the chain in SSLCertificateFile with that of the CA, then "
         "run: staplectl refresh --all" },
     [STAPLE_STATE_NO_ROOM] = { CONFIGURATION,
         "raise the size in SSLStaplingCache, or set StapleCacheGrow on" },
     [STAPLE_STATE_TOO_OLD] = { CA,
-        "ask the CA to sign its responses anew at least every "
-        "five days, or set StapleMaxAge if no client minds" },
+        "ask the CA to sign its responses anew at least every five days, or "
+        "set StapleMaxAge if none of your visitors uses Firefox" },
     [STAPLE_STATE_PENDING] = { SERVER, "wait a moment" },
     [STAPLE_STATE_WAITING] = { SERVER,
         "wait a moment; if nothing changes, read the error log" }
@@ -222,31 +224,8 @@ advice_of_failure(const staple_cache_state_t *exchange)
 
 /* ----- the responder's name in it ----- */
 
-/* The host of "http://host:port/path", with its port if that is named. */
-static const char *host_of(const char *url, apr_pool_t *p)
-{
-    const char *start = strstr(url, "://");
-    const char *end;
-
-    if (!start) {
-        return SOME_HOST;
-    }
-    start += 3;
-    end = start + strcspn(start, "/?#");
-    return end > start ? apr_pstrmemdup(p, start, (apr_size_t)(end - start))
-                       : SOME_HOST;
-}
-
-/* The same without the port: "[2001:db8::1]:80" is an address in brackets. */
-static const char *name_of(const char *url, apr_pool_t *p)
-{
-    const char *host = host_of(url, p);
-
-    return *host == '[' ? apr_pstrmemdup(p, host + 1, strcspn(host + 1, "]"))
-                        : apr_pstrmemdup(p, host, strcspn(host, ":"));
-}
-
-/* A URL as one word of a shell. */
+/* A URL as one word of a shell. It is anybody's who has a certificate here; a
+ * host that staple_url_parse took is such a word as it is. */
 static const char *shell_word(const char *url, apr_pool_t *p)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
@@ -283,15 +262,19 @@ static staple_state_advice_t fill_in(const staple_state_advice_t *advice,
                                      const char *url, apr_pool_t *p)
 {
     staple_state_advice_t filled = *advice;
+    staple_url_t asked;
+    int is_known;
 
     if (strchr(filled.remedy, '{')) {
+        is_known = url && staple_url_parse(&asked, url, p) == STAPLE_URL_OK;
         filled.remedy = replace(filled.remedy, "{url}",
-                                url ? shell_word(url, p) : SOME_URL, p);
+                                is_known ? shell_word(asked.text, p)
+                                         : SOME_URL, p);
         filled.remedy = replace(filled.remedy, "{host}",
-                                url ? host_of(url, p)
-                                    : some_host(exchange, p), p);
+                                is_known ? asked.authority
+                                         : some_host(exchange, p), p);
         filled.remedy = replace(filled.remedy, "{name}",
-                                url ? name_of(url, p) : SOME_NAME, p);
+                                is_known ? asked.host : SOME_NAME, p);
     }
     return filled;
 }

@@ -173,6 +173,44 @@ static void test_state(staple_state_e state)
            "... and is the worst there is");
 }
 
+static const char *without_quoted_url(const char *remedy)
+{
+    const char *quoted = strstr(remedy, "'http");
+    const char *end = quoted ? strchr(quoted + 1, '\'') : NULL;
+
+    return end ? apr_pstrcat(pool, apr_pstrmemdup(pool, remedy,
+                                                  (apr_size_t)(quoted
+                                                               - remedy)),
+                             end + 1, NULL)
+               : remedy;
+}
+
+/* What a certificate names is not run by the shell of whoever pastes it. */
+static void test_pasted(staple_cache_state_t *exchange)
+{
+    static const char *const urls[] = {
+        "http://;x;@o.test/", "http://$(x):y@o.test/", "http://a&x;b/",
+        "http://$(x)/", "http://o.test:80;x/", "http://o.test/;x;$(x)&x"
+    };
+    static const int outcomes[] = {
+        STAPLE_FETCH_NO_NAME, STAPLE_FETCH_REFUSED, STAPLE_FETCH_HTTP_STATUS
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(urls) / sizeof(*urls) * 3; i++) {
+        const char *remedy;
+
+        exchange->outcome = (apr_uint16_t)outcomes[i % 3];
+        remedy = staple_state_advise_failure(exchange, urls[i / 3],
+                                             pool).remedy;
+        ok(*remedy && !strpbrk(without_quoted_url(remedy), "&@")
+           && !strstr(without_quoted_url(remedy), "$(x)")
+           && !strstr(without_quoted_url(remedy), ";x"), "%s: %s",
+           urls[i / 3], remedy);
+    }
+    exchange->outcome = STAPLE_FETCH_NO_NAME;
+}
+
 /* Not one byte from an open connection is not slowness. */
 static void test_advice(void)
 {
@@ -200,6 +238,7 @@ static void test_advice(void)
                                          pool);
     ok(strstr(advice.remedy, "getent hosts o.test;") != NULL,
        "a name is looked up without a port");
+    test_pasted(&exchange);
     exchange.failing = 0;
     advice = staple_state_advise_failure(&exchange, NULL, pool);
     is_str(advice.remedy, "", "nothing fails");
