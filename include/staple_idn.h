@@ -16,8 +16,9 @@ extern "C" {
 /**
  * A host name as people write it, in UTF-8: each label that begins with "xn--"
  * decoded (RFC 3492). A label that is badly encoded, or that has anything but
- * letters, digits and marks in it, stays as it is, so that nothing invisible
- * and nothing that turns the direction of writing comes out.
+ * letters, digits and visible marks in it, stays as it is, so nothing invisible
+ * comes out. Letters that are written from right to left do: a page has to keep
+ * them apart from what stands beside them (<bdi>).
  * @return name itself where nothing was decoded
  */
 const char *staple_idn_text(const char *name, apr_pool_t *p);

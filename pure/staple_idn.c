@@ -130,8 +130,9 @@ static int is_visible(apr_uint32_t c)
 
     for (i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
         if (c >= ranges[i].first && c <= ranges[i].last) {
-            return c != 0x180e && c != 0x115f && c != 0x1160 && c != 0x17b4
-                   && c != 0x17b5 && c != 0x1680;
+            return !(c >= 0x180b && c <= 0x180f) && c != 0x115f
+                   && c != 0x1160 && c != 0x17b4 && c != 0x17b5
+                   && c != 0x1680;
         }
     }
     return 0;

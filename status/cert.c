@@ -228,9 +228,9 @@ void staple_status_put_cert(request_rec *r, const moment_t *moment,
     staple_status_put_head(r, apr_pstrcat(r->pool, cert->name,
                                           ", OCSP stapling", NULL));
     ap_rvputs(r, "<header><a href=\"?\">All certificates</a>, as of ",
-              staple_words_when_text(moment->report.now, r->pool), "<h1>",
+              staple_words_when_text(moment->report.now, r->pool), "<h1><bdi>",
               ap_escape_html(r->pool, staple_idn_text(cert->name, r->pool)),
-              "</h1></header>\n<main>\n", NULL);
+              "</bdi></h1></header>\n<main>\n", NULL);
     put_done(r, query);
     put_state(r, &view);
     if (is_asked) {

@@ -255,8 +255,8 @@ static void put_name(request_rec *r, const staple_cert_t *cert, apr_pool_t *p)
     const char *text = staple_idn_text(cert->name, p);
 
     ap_rvputs(r, "<a class=\"name\" href=\"?id=",
-              staple_status_id_text(cert, p), "\">", escape(text, p), "</a>",
-              NULL);
+              staple_status_id_text(cert, p), "\"><bdi>", escape(text, p),
+              "</bdi></a>", NULL);
     if (text != cert->name) {
         ap_rvputs(r, " <span class=\"dim\">(", escape(cert->name, p),
                   ")</span>", NULL);

@@ -128,7 +128,7 @@ like($page, qr{<dt>\Q$_\E</dt>}, "it has: $_")
     for 'Responder, by name', 'Signature algorithm', 'Produced', 'This update',
         'Hash of the CertID', 'Served until';
 unlike($page, qr/<form/, 'and no buttons unless they are switched on');
-is($status->page("serial=$leaf{good}{serial}") =~ /<h1>good\.test</, 1,
+is($status->page("serial=$leaf{good}{serial}") =~ /<h1><bdi>good\.test</, 1,
    'it is found by its serial');
 my $der = $status->ask("der=$good->{id}");
 is($der->{head}{'content-type'}, 'application/ocsp-response', 'DER is offered');

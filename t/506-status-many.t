@@ -29,7 +29,7 @@ sub names
     my ($query) = @_;
 
     my @names = $status->page($query)
-        =~ /<a class="name" href="[^"]*">([^<]*)</g;
+        =~ /<a class="name" href="[^"]*"><bdi>([^<]*)</g;
 
     return @names;
 }
@@ -72,7 +72,7 @@ is_deeply([names('q=many1&show=attention&page=1')],
           ['many151.test', 'many101.test'], 'both');
 is(scalar names('q=no-such'), 0, 'none');
 is(scalar names("serial=$leaves[7]{serial}"), 0, 'one alone is shown as such');
-like($status->page("serial=$leaves[7]{serial}"), qr/<h1>many8\.test</,
+like($status->page("serial=$leaves[7]{serial}"), qr/<h1><bdi>many8\.test</,
      '... with its page');
 is(scalar(() = $status->page('auto') =~ /^StapleCertificate: /mg), 205,
    'lines have all');

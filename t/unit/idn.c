@@ -42,7 +42,8 @@ static const char *const unsafe[] = {
     "xn--example-w56c.test", /* U+2024, one dot leader */
     "xn--ab-c6t.test",       /* U+2044, fraction slash */
     "xn--ab-g4t.test",       /* U+202E, right-to-left override */
-    "xn--ab-5da.test"        /* U+00AD, soft hyphen */
+    "xn--ab-5da.test",       /* U+00AD, soft hyphen */
+    "xn--paypal-up8a.test"   /* U+180B, variation selector */
 };
 
 static void test_case(const char *name, const char *text, const char *what)
