@@ -79,13 +79,13 @@ staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,
                                 const char **words, apr_pool_t *p);
 
 /**
- * SSLStaplingForceURL. Never refused, since mod_ssl takes anything.
+ * SSLStaplingForceURL, or "none". Never refused, since mod_ssl takes anything.
  * @param url NULL: the responders that a certificate names are asked
  */
 staple_value_e staple_value_url(const char **url, const char *arg,
                                 const char **words, apr_pool_t *p);
 
-/** SSLOCSPProxyURL. */
+/** SSLOCSPProxyURL, or "none". */
 typedef struct staple_value_proxy_t {
     const char *url;         /* "http://host:port", without user and password;
                                 NULL: none, responders are asked directly */

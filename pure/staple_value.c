@@ -232,6 +232,12 @@ static int looks_like_host(const char *text)
 }
 
 /* The URL that was probably meant, or NULL. */
+/* What takes back a setting of the main server. */
+static int is_none(const char *arg)
+{
+    return !strcasecmp(arg, "none");
+}
+
 static const char *meant_url(const char *text, apr_pool_t *p)
 {
     const char *meant = looks_like_host(text)
@@ -244,6 +250,10 @@ static const char *meant_url(const char *text, apr_pool_t *p)
 staple_value_e staple_value_url(const char **url, const char *arg,
                                 const char **words, apr_pool_t *p)
 {
+    *url = NULL;
+    if (is_none(arg)) {
+        return STAPLE_VALUE_TAKEN;
+    }
     if (is_good(arg, p)) {
         *url = arg;
         return STAPLE_VALUE_TAKEN;
@@ -363,7 +373,7 @@ static int read_proxy(staple_value_proxy_t *proxy, const char *authority,
 /* Whether the words stand for "no proxy". */
 static int means_none(const char *text)
 {
-    return !strcasecmp(text, "none") || !strcasecmp(text, "off")
+    return is_none(text) || !strcasecmp(text, "off")
            || !strcasecmp(text, "direct");
 }
 
@@ -400,6 +410,9 @@ staple_value_e staple_value_proxy(staple_value_proxy_t *proxy, const char *arg,
                               "http://host:port of the proxy",
                               staple_value_masked(arg, p));
         return STAPLE_VALUE_REFUSED;
+    }
+    if (is_none(arg)) {
+        return STAPLE_VALUE_TAKEN;
     }
     if (!means_none(text)) {
         read_proxy(proxy, authority, p);

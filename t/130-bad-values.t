@@ -96,11 +96,11 @@ for ((map { my $d = $_; map { ["$d $_->[0]", $_->[1]] }
             ['999999999', qr/; ten years are used/] } @spans),
      ['SSLStaplingResponderTimeout 0', $default],
      ['SSLUseStapling off # why', qr/Off is used, and what follows it is ign/],
-     ['SSLStaplingForceURL none', qr/'none'.*the certificate names are asked/],
+     ['SSLStaplingForceURL off', qr/'off'.*the certificate names are asked/],
      ['SSLStaplingForceURL https://ocsp.test/', qr/are asked instead/],
      ['SSLStaplingForceURL ocsp.test/x', qr{http://ocsp.test/x is used}],
      ['SSLStaplingForceURL " http://ocsp.test/ "', qr{http://ocsp.test/ is us}],
-     ['SSLOCSPProxyURL none', qr/responders are asked without a proxy/],
+     ['SSLOCSPProxyURL direct', qr/responders are asked without a proxy/],
      ['SSLOCSPProxyURL proxy.test:3128', qr{http://proxy.test:3128 is used}],
      ['SSLOCSPProxyURL http://u:p@proxy.test/x',
       qr{'http://u:\*\*\*\@proxy.test/x'.*http://u:\*\*\*\@proxy.test is used}]) {
@@ -120,9 +120,11 @@ for my $line (
     'SSLStaplingForceURL http://ocsp.test', 'SSLStaplingForceURL http://[::1]/',
     'SSLStaplingForceURL http://ocsp.test:8080/a/b?c=d',
     'SSLOCSPProxyURL http://proxy.test:3128',
-    'SSLOCSPProxyURL http://proxy.test:3128/') {
+    'SSLOCSPProxyURL http://proxy.test:3128/',
+    'SSLStaplingForceURL none', 'SSLOCSPProxyURL none') {
     ($exit, $said) = check($ring, $line);
     is($exit, 0, "$line: is taken") or diag $said;
+    unlike($said, qr/STP0150/, '... as it is');
 }
 for my $ok ('shmcb:logs/ring(8192)', 'shmcb:logs/ring', 'shmcb', 'shmcb:',
             'shmcb:/tmp/a(b)c(65536)', 'shmcb:logs/ring(134217728)') {

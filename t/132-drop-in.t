@@ -144,7 +144,7 @@ my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(ocsp => $responder->url);
 my $httpd = server(ports => 2, vhosts => [{ cert => $leaf }],
     conf => join "\n", @here, stapling(status_conf()),
-        'SSLStaplingForceURL none', 'SSLOCSPProxyURL none',
+        'SSLStaplingForceURL off', 'SSLOCSPProxyURL none',
         (map { "$_ 60x" } @spans), 'SSLStaplingResponseMaxAge 100000');
 $httpd->start;
 is(wait_for_staple($httpd, 'good')->{staple}, 'good', 'and then it staples');
@@ -152,7 +152,7 @@ my $log = read_file($httpd->{error_log});
 like($log, qr/\[staple:warn\].*STP0150: \Q$httpd->{dir}\E\S+:\d+: $_: '60x' is no time.*; 60 seconds are used, as mod_ssl reads it/,
      "$_: what is used instead is said") for @spans;
 my $page = Staple::Status->new($httpd)->page;
-like($page, qr/Configuration: \S+:\d+: SSLStaplingForceURL: .*none/,
+like($page, qr/Configuration: \S+:\d+: SSLStaplingForceURL: .*'off'/,
      'on the status page, too');
 unlike($page, qr/u:p\b|u:p%40q/, 'no password is shown there');
 unlike($log, qr/u:p\b|u:p%40q/, 'no password is logged');

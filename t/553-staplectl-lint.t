@@ -130,6 +130,10 @@ my $replaced = verdicts('what makes no sense is replaced', <<'CONF');
     SSLStaplingForceURL https://ocsp.test/   #= changed /certificate names/
     SSLOCSPProxyURL u:secret@proxy.test:3128 #= changed /http:..u:\*\*\*@proxy/
 </VirtualHost>
+<VirtualHost *:8443>
+    SSLStaplingForceURL none                 #= kept
+    SSLOCSPProxyURL none                     #= kept
+</VirtualHost>
 SSLOCSPProxyURL http://u:secret@proxy.test   #= kept
 SSLOCSPProxyURL https://u:secret@proxy.test  #= illegal /plain HTTP/
 CONF
