@@ -307,9 +307,9 @@ static void add_without_issuer(server_rec *s, const char *file,
                             sizeof(pair->id));
     if (cert->scope == STAPLE_CERT_APPLIES) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0154: %s (%s): the "
-                     "chain that clients get is incomplete: the certificate of "
-                     "%s is fetched from %s to staple, but clients want it as "
-                     "well; append it to %s", cert->name, host_of(s, ptemp),
+                     "chain that clients get is incomplete: to staple, the "
+                     "certificate of %s is fetched from %s, but clients need "
+                     "it, too; append it to %s", cert->name, host_of(s, ptemp),
                      cert->issuer_dn,
                      APR_ARRAY_IDX(cert->issuer_urls, 0, const char *),
                      name_text(file, ptemp));
@@ -317,14 +317,14 @@ static void add_without_issuer(server_rec *s, const char *file,
     else if (cert->scope == STAPLE_CERT_NO_ISSUER) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0152: %s (%s) is not "
                      "stapled: %s; append the certificate of %s to %s, which "
-                     "clients want as well", cert->name, host_of(s, ptemp),
+                     "clients need, too", cert->name, host_of(s, ptemp),
                      staple_cert_scope_text(cert->scope), cert->issuer_dn,
                      name_text(file, ptemp));
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0153: %s (%s) is not "
                      "stapled: %s; SSLUseStapling off in this virtual host "
-                     "ends what mod_ssl says of it (AH02217, AH02604)",
+                     "stops mod_ssl's messages about it (AH02217, AH02604)",
                      cert->name, host_of(s, ptemp),
                      staple_cert_scope_text(cert->scope));
     }
@@ -352,8 +352,10 @@ static int on_get_resp(server_rec *s, conn_rec *c, const char *id,
     }
     ap_log_cerror(APLOG_MARK, APLOG_TRACE2, 0, c, "hook: ssl_ocsp_get_resp, "
                   "%s: %s", cert->name, outcome);
-    /* For on_post_read_request: constant words. */
-    ap_set_module_config(c->conn_config, &staple_module, (void *)outcome);
+    if (staple_cert_may_be_stapled(cert->scope)) {
+        /* For on_post_read_request: constant words. */
+        ap_set_module_config(c->conn_config, &staple_module, (void *)outcome);
+    }
     return OK;
 }
 

@@ -132,6 +132,13 @@ const char *staple_cert_scope_text(staple_cert_scope_e scope)
     return "unknown";
 }
 
+int staple_cert_may_be_stapled(staple_cert_scope_e scope)
+{
+    return scope == STAPLE_CERT_APPLIES || scope == STAPLE_CERT_NO_ISSUER
+           || scope == STAPLE_CERT_OVERSIZED
+           || scope == STAPLE_CERT_WRONG_ISSUER;
+}
+
 int staple_cert_is_faulty(const staple_cert_t *cert)
 {
     return cert->scope == STAPLE_CERT_OVERSIZED

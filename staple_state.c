@@ -225,25 +225,17 @@ static int is_untrue(staple_ocsp_reason_e reason)
     }
 }
 
-/* OCSP would apply, if somebody mended something. */
-static int is_fault(staple_cert_scope_e scope)
-{
-    return scope == STAPLE_CERT_NO_ISSUER || scope == STAPLE_CERT_OVERSIZED
-           || scope == STAPLE_CERT_WRONG_ISSUER;
-}
-
 staple_state_e staple_state_judge(const staple_state_facts_t *facts)
 {
     const staple_state_traits_t *traits = facts->traits;
 
-    if (!facts->held && traits->scope != STAPLE_CERT_APPLIES
-        && !is_fault(traits->scope)) {
+    if (!facts->held && !staple_cert_may_be_stapled(traits->scope)) {
         return traits->is_must_staple ? STAPLE_STATE_REFUSED
                                       : STAPLE_STATE_NOT_APPLICABLE;
     }
     if (!facts->has_slot) {
-        return is_fault(traits->scope) ? judge_missing(facts)
-                                       : STAPLE_STATE_NO_ROOM;
+        return traits->scope == STAPLE_CERT_APPLIES ? STAPLE_STATE_NO_ROOM
+                                                    : judge_missing(facts);
     }
     if (facts->held && is_untrue(facts->reason)) {
         return STAPLE_STATE_INVALID;

@@ -42,6 +42,10 @@ typedef enum {
 /** A scope as words that finish "is not stapled: ...". */
 const char *staple_cert_scope_text(staple_cert_scope_e scope);
 
+/** Whether OCSP applies, or would if somebody mended something, such as the
+ * chain. Else that nothing is stapled is no fault. */
+int staple_cert_may_be_stapled(staple_cert_scope_e scope);
+
 /** The hash of the CertIDs that are asked with: StapleCertIDHash. */
 typedef enum {
     STAPLE_CERT_HASH_AUTO, /* SHA-1, and SHA-256 where that is refused */

@@ -74,6 +74,8 @@ is_deeply(ask('down.test', '/three'), ['none', 'none'],
           'asked for and not there');
 is_deeply(ask('off.test', '/four'), ['(null)', '(null)'],
           'switched off: mod_ssl asks nobody');
+is_deeply(ask('none.test', '/five'), ['(null)', '(null)'],
+          'its CA has no responder: that there is no staple is no fault');
 is(get('good.test')->{staple}, '(null)', 'nobody asked');
 
 my $got = get('good.test', '--cert-status');
