@@ -95,9 +95,9 @@ static void log_scopes(const apr_array_header_t *list, const server_rec *s,
         }
     }
     if (*text && !counts[STAPLE_CERT_APPLIES]) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0321: nothing is "
-                     "stapled, because nothing can be: certificates without a "
-                     "staple: %s", text);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0321: SSLUseStapling "
+                     "is on, but no certificate can be stapled: certificates "
+                     "without a staple: %s", text);
     }
     else if (*text) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
@@ -114,16 +114,17 @@ static void log_faulty(const apr_array_header_t *list, const server_rec *s)
     for (i = 0; i < list->nelts; i++) {
         const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
         const char *host = APR_ARRAY_IDX(cert->hosts, 0, const char *);
+        const server_rec *site = cert->server ? cert->server : s;
 
         if (staple_cert_is_faulty(cert)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0160: %s (%s): "
-                         "the certificate is not stapled: %s", cert->name, host,
-                         staple_cert_scope_text(cert->scope));
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site, "STP0160: %s "
+                         "(%s): the certificate is not stapled: %s", cert->name,
+                         host, staple_cert_scope_text(cert->scope));
         }
         if (cert->urls_refused) {
-            ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "STP0161: %s (%s): %d "
-                         "of the OCSP URIs in the certificate are not asked: "
-                         "they are not valid, or longer than 1 KB, or "
+            ap_log_error(APLOG_MARK, APLOG_INFO, 0, site, "STP0161: %s (%s): "
+                         "%d of the OCSP URIs in the certificate are not "
+                         "asked: they are not valid, or longer than 1 KB, or "
                          "more than eight", cert->name, host,
                          cert->urls_refused);
         }

@@ -346,7 +346,7 @@ void staple_sslctx_meet(staple_sslctx_t *all, struct ssl_st *ssl)
 static const char *why_nothing(const staple_sslctx_t *all)
 {
     return all->is_looked_for ? all->why_not
-           : "no mod_ssl has shown a server to its hook init_server";
+           : "mod_ssl is not loaded, or no virtual host has SSLEngine on";
 }
 
 /* Behind the version of OpenSSL. */

@@ -96,10 +96,9 @@ static const char *parse_size(apr_size_t *size, const char *text,
     }
     if (errno || bytes < (apr_int64_t)STAPLE_CACHE_SIZE_MIN
         || (apr_uint64_t)bytes > APR_SIZE_MAX) {
-        return apr_psprintf(p, "the size has to be at least %" APR_SIZE_T_FMT
-                            " bytes and a number that this system can count "
-                            "to, not %.*s", STAPLE_CACHE_SIZE_MIN, digits,
-                            text);
+        return apr_psprintf(p, "the size %.*s is not accepted: it is in bytes, "
+                            "%" APR_SIZE_T_FMT " or more", digits, text,
+                            STAPLE_CACHE_SIZE_MIN);
     }
     *size = (apr_size_t)bytes;
     return NULL;

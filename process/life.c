@@ -258,8 +258,8 @@ static int leave_limited(staple_process_t *process)
 {
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process->server, "STP0311: "
                  "another process has lowered the limits of the process that "
-                 "refreshes OCSP responses; it ends, so that one without them "
-                 "takes its place");
+                 "refreshes OCSP responses; it ends, and a new process "
+                 "without these limits replaces it");
     return EXIT_LIMITED;
 }
 

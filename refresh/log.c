@@ -245,9 +245,10 @@ void staple_refresh_log_no_room(server_rec *s, const staple_cert_t *cert,
 {
     ap_log_error(APLOG_MARK, APLOG_WARNING, rv, site_of(cert, s),
                  "STP0201: %s: its OCSP "
-                 "response was fetched but does not fit into the ring; it "
-                 "stays without a new staple until the size in "
-                 "SSLStaplingCache is raised", cert->name);
+                 "response was fetched but does not fit into the ring; the "
+                 "next restart makes a larger one, unless StapleCacheGrow is "
+                 "off: increase the size in SSLStaplingCache then",
+                 cert->name);
 }
 
 void staple_refresh_log_revoked(staple_refresh_t *refresh,
@@ -436,10 +437,10 @@ void staple_refresh_log_outage(const round_t *round,
 
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, task->refresh->conf.server,
                  "STP0302: the OCSP responder %s%s fails: %s; certificates "
-                 "that name it: %d, the first to fail: %s; what becomes of "
-                 "each is logged at level INFO, unless it is about to have "
-                 "nothing to staple%s", answer->url, peer_text(answer, p),
-                 cause_text(round, answer),
+                 "that name it: %d, the first to fail: %s; further "
+                 "failures are logged at level INFO, those of a certificate "
+                 "that is about to lose its staple at level ERR%s",
+                 answer->url, peer_text(answer, p), cause_text(round, answer),
                  staple_refresh_count_named(task->refresh, answer->url),
                  task->cert->name, advice_text(state, answer->url, p));
 }
@@ -502,7 +503,7 @@ void staple_refresh_log_confirmed(server_rec *s, int count, int threads,
 void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0208: the clock was set "
-                 "by %+" APR_TIME_T_FMT " s; what is due is planned anew",
+                 "by %+" APR_TIME_T_FMT " s; all requests are planned again",
                  apr_time_sec(jump));
 }
 
@@ -516,8 +517,8 @@ void staple_refresh_file_log(server_rec *s, const response_file_t *file,
 void staple_refresh_log_unsaid(server_rec *s, const char *path, int count)
 {
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0310: "
-                 "StapleResponseDirectory: of %d more files in %s that cannot "
-                 "be used nothing was said in the last minute", count, path);
+                 "StapleResponseDirectory: %d more files in %s could not be "
+                 "used in the last minute; they are not named", count, path);
 }
 
 void staple_refresh_log_not_read(server_rec *s, const char *path,

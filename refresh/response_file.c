@@ -128,8 +128,8 @@ apr_status_t staple_refresh_read_file(const char *path,
     if (rv) {
         *reason = rv == APR_EGENERAL
                   ? "is no regular file of at most 128 KiB"
-                  : apr_pstrcat(ptemp, "cannot be read by the server's "
-                                "children: ",
+                  : apr_pstrcat(ptemp, "cannot be read by the "
+                                "refresher: ",
                                 apr_strerror(rv, text, sizeof(text)), NULL);
         return rv;
     }

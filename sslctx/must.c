@@ -250,10 +250,10 @@ static void note(const choice_t *choice, staple_cache_must_e what)
     static const char *const texts[] = {
         [STAPLE_CACHE_MUST_AVOIDED] = "are given another certificate of the "
             "virtual host",
-        [STAPLE_CACHE_MUST_REFUSED] = "that can use no other certificate are "
-            "refused",
-        [STAPLE_CACHE_MUST_BROKEN] = "that can use no other certificate get it "
-            "all the same, without a staple"
+        [STAPLE_CACHE_MUST_REFUSED] = "that cannot use another certificate "
+            "are refused",
+        [STAPLE_CACHE_MUST_BROKEN] = "that cannot use another certificate get "
+            "this one without a staple"
     };
     const taken_t *taken = choice->taken;
 

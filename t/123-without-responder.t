@@ -40,7 +40,7 @@ $httpd->start;
 is(handshake($httpd, name => 'without1.test')->{staple}, 'none',
    'a server with no such certificate starts too');
 is(scalar(() = join("\n", $httpd->staple_lines('notice'))
-              =~ /STP0321: nothing is stapled.* 3 because its CA names no/g),
+              =~ /STP0321: SSLUseStapling is on, but no certificate.* 3 because its CA names no/g),
    1, 'the log says at once that nothing is stapled, and why');
 
 # Whoever asks is told why.
