@@ -12,6 +12,7 @@
  */
 
 #include "segment.h"
+#include "staple_clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@
 
 #define ASKED_OFFSET ((off_t)offsetof(header_t, asked))
 
-/* How often is looked whether a request has been taken. */
+/* How often is looked whether the lock is free, and a request taken. */
 #define LOOK_SPAN apr_time_from_msec(50)
 
 static off_t place_of(int i)
@@ -81,8 +82,7 @@ static int has_slot(const staple_cache_t *cache, int fd, int slot)
            && !memcmp(id, known->id, sizeof(id));
 }
 
-/* Others of the same user may ask just now. */
-static apr_status_t lock_asked(int fd, short type)
+static apr_status_t set_lock(int fd, short type)
 {
     struct flock lock;
 
@@ -91,7 +91,24 @@ static apr_status_t lock_asked(int fd, short type)
     lock.l_whence = SEEK_SET;
     lock.l_start = ASKED_OFFSET;
     lock.l_len = STAPLE_CACHE_ASKED * sizeof(apr_uint64_t);
-    return fcntl(fd, F_SETLKW, &lock) ? errno : APR_SUCCESS;
+    return fcntl(fd, F_SETLK, &lock) ? errno : APR_SUCCESS;
+}
+
+/* Others of the same user may ask just now, or have stopped while they did. On
+ * NFS the lock that a server has of the whole file is one of this kind. */
+static apr_status_t lock_asked(int fd, apr_time_t until)
+{
+    for (;;) {
+        apr_status_t rv = set_lock(fd, F_WRLCK);
+
+        if (rv != EAGAIN && rv != EACCES) {
+            return rv;
+        }
+        if (staple_clock_now() >= until) {
+            return APR_EBUSY;
+        }
+        apr_sleep(LOOK_SPAN);
+    }
 }
 
 /* @param place where the request was left */
@@ -113,16 +130,15 @@ static apr_status_t write_request(int fd, apr_uint64_t request, int *place)
 }
 
 static apr_status_t await_taker(int fd, int place, apr_uint64_t request,
-                                apr_interval_time_t patience)
+                                apr_time_t until)
 {
-    apr_time_t until = apr_time_now() + patience;
     apr_uint64_t word;
 
     while (get_asked(fd, place, &word)) {
         if (word != request) {
             return APR_SUCCESS;
         }
-        if (apr_time_now() >= until) {
+        if (staple_clock_now() >= until) {
             return put_asked(fd, place, 0) ? APR_TIMEUP : APR_EGENERAL;
         }
         apr_sleep(LOOK_SPAN);
@@ -133,14 +149,15 @@ static apr_status_t await_taker(int fd, int place, apr_uint64_t request,
 static apr_status_t pass_request(int fd, apr_uint64_t request,
                                  apr_interval_time_t patience)
 {
+    apr_time_t until = staple_clock_now() + patience;
     int place = 0;
-    apr_status_t rv = lock_asked(fd, F_WRLCK);
+    apr_status_t rv = lock_asked(fd, until);
 
     if (!rv) {
         rv = write_request(fd, request, &place);
-        lock_asked(fd, F_UNLCK);
+        set_lock(fd, F_UNLCK);
     }
-    return rv ? rv : await_taker(fd, place, request, patience);
+    return rv ? rv : await_taker(fd, place, request, until);
 }
 
 apr_status_t staple_cache_ask(const staple_cache_t *cache, const char *path,

@@ -537,10 +537,12 @@ apr_uint32_t staple_cache_take_request(staple_cache_t *cache,
  * is taken back. In a program of the file's owner that is not the server.
  * @param cache the same file as staple_cache_open_file has read it; its slots
  *        have to be those of the file still
- * @param patience how long to wait
+ * @param patience how long to wait, in all
  * @return APR_SUCCESS; APR_TIMEUP: nobody has taken it; APR_EAGAIN: too many
- *         requests wait; APR_EINVAL: the file is another one by now, or there
- *         is no such slot; else why the file cannot be written
+ *         requests wait; APR_EBUSY: another program has locked the places for
+ *         them, or the file is on NFS, where the server's own lock does that;
+ *         APR_EINVAL: the file is another one by now, or there is no such slot;
+ *         else why the file cannot be written
  */
 apr_status_t staple_cache_ask(const staple_cache_t *cache, const char *path,
                               int slot, apr_uint32_t what,

@@ -34,6 +34,12 @@ static const char *why_not(apr_status_t rv, const char *path, apr_pool_t *p)
     if (rv == APR_EAGAIN) {
         return "too many requests wait to be taken; try again in a moment";
     }
+    if (rv == APR_EBUSY) {
+        return apr_pstrcat(p, path, " is locked: either another program such "
+                           "as staplectl has stopped while it asked, or the "
+                           "file is on NFS, where no requests can be made",
+                           NULL);
+    }
     if (rv == APR_EINVAL) {
         return apr_pstrcat(p, path, " was replaced meanwhile, by a restart of "
                            "the server; try again", NULL);

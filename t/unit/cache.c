@@ -1746,6 +1746,54 @@ static void test_locked_file(apr_pool_t *p)
     empty_scratch(p);
 }
 
+/* Programs that ask the refresher take turns; one that stops while it asks does
+ * not stop the others. */
+static void test_locked_places(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(2, p);
+    const char *path = in_scratch("ring", p), *why;
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(make_conf(path, 8192, 0, ids, 2, NULL),
+                                      &report, p);
+    staple_cache_t *view;
+    struct flock lock = { 0 };
+    int ready[2];
+    pid_t child;
+
+    staple_cache_open_file(&view, path, &why, p);
+    is_int(staple_cache_ask(view, path, 1, STAPLE_CACHE_REFRESH, 0),
+           APR_TIMEUP, "a request that nobody takes");
+    if (pipe(ready)) {
+        abort();
+    }
+    child = fork();
+    if (child == 0) {
+        int fd = open(path, O_RDWR);
+
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        fcntl(fd, F_SETLK, &lock);
+        _exit(write(ready[1], "", 1) != 1 || pause());
+    }
+    if (read(ready[0], buf, 1) != 1) {
+        abort();
+    }
+    alarm(300);
+    is_int(staple_cache_ask(view, path, 1, STAPLE_CACHE_REFRESH,
+                            apr_time_from_msec(200)),
+           APR_EBUSY, "the places are locked: nobody waits longer than he may");
+    alarm(0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    is_int(staple_cache_ask(view, path, 1, STAPLE_CACHE_REFRESH, 0),
+           APR_TIMEUP, "... and they are free again");
+    close(ready[0]);
+    close(ready[1]);
+    staple_cache_unmap(view);
+    staple_cache_unmap(cache);
+    empty_scratch(p);
+}
+
 /* Of an upgrade: t/unit/data/ring-N was made by the last version that wrote
  * layout N, with versions 43 and 42 of the first two of its certificates. */
 static void test_older_layout(const char *name, apr_pool_t *p)
@@ -2071,6 +2119,7 @@ int main(void)
     test_name_of_file(p);
     test_clock_set_back(p);
     test_locked_file(p);
+    test_locked_places(p);
     test_older_layout("ring-3", p);
     test_older_layout("ring-4", p);
     test_others(p);
