@@ -233,7 +233,8 @@ static void look_for_file(copy_t *copy)
  * Whether the file has a name no more, or its name is another file's. Where
  * this process may not look into the directory, or is in another root
  * (ChrootDir), it never sees the name; then it notices what was deleted and
- * what was replaced, not what was renamed.
+ * what was replaced, not what was renamed. What was deleted on another machine
+ * is ESTALE on NFS.
  */
 static int has_lost_name(copy_t *copy)
 {
@@ -241,7 +242,7 @@ static int has_lost_name(copy_t *copy)
     int is_there;
 
     if (fstat(copy->cache->file, &st)) {
-        return 0; /* who writes will be told why */
+        return errno == ESTALE; /* else who writes will be told why */
     }
     if (!st.st_nlink) {
         return 1;
