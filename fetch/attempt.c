@@ -643,11 +643,15 @@ static int take_addresses(exchange_t *ex)
 }
 
 /* Take an idle connection to one of the first addresses; whether there was
- * one. Those behind them have failed, or are only asked when these do. */
+ * one. Those behind them have failed, or are only asked when these do. What
+ * was kept before it was known that the site does not answer twice is left. */
 static int take_kept(staple_fetch_t *fetch, exchange_t *ex, int count)
 {
     int i;
 
+    if (ex->site->reuse == STAPLE_FETCH_REUSE_FAILS) {
+        return 0;
+    }
     for (i = 0; i < count; i++) {
         staple_fetch_endpoint_t endpoint = ex->waiting[i];
         char peer[STAPLE_FETCH_PEER_LEN];

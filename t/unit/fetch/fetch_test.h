@@ -204,6 +204,7 @@ void test_half(void);
 void test_address_order(void);
 void test_endless(void);
 void test_deaf(void);
+void test_deaf_later(void);
 
 /* life.c */
 void test_stop(void);

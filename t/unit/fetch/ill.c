@@ -214,6 +214,47 @@ void test_endless(void)
     stop(&server);
 }
 
+static int count_good(const result_t *results, int count)
+{
+    int i, good = 0;
+
+    for (i = 0; i < count; i++) {
+        good += results[i].outcome == STAPLE_FETCH_OK;
+    }
+    return good;
+}
+
+/* A server that is deaf from some moment on: one idle connection finds that
+ * out, and the others are not tried as well. */
+void test_deaf_later(void)
+{
+    server_t server = { .delay_ms = 20 };
+    staple_fetch_t *fetch = engine(16, NULL);
+    result_t many[64] = { { 0 } }, first = { 0 }, results[4] = { { 0 } };
+    int i;
+
+    start(&server);
+    for (i = 0; i < 64; i++) {
+        submit(fetch, url_of(server.port, "/"), &many[i], AMPLE);
+    }
+    run(fetch);
+    ok(count_good(many, 64) == 64 && server.connections > 4,
+       "several connections are kept");
+    server.manner = DEAF;
+    submit(fetch, url_of(server.port, "/"), &first, 3 * SECOND);
+    run(fetch);
+    is_int(first.outcome, STAPLE_FETCH_OK, "one of them is not heard");
+    server.requests = 0;
+    for (i = 0; i < 4; i++) {
+        submit(fetch, url_of(server.port, "/"), &results[i], AMPLE);
+    }
+    run(fetch);
+    is_int(count_good(results, 4), 4, "... and what is asked then");
+    is_int(server.requests, 4, "... is asked over new ones only");
+    staple_fetch_destroy(fetch);
+    stop(&server);
+}
+
 /* A server that does not hear a second request is asked over a new connection,
  * and from then on always. */
 void test_deaf(void)

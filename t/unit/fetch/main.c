@@ -62,6 +62,7 @@ int main(void)
     test_address_order();
     test_endless();
     test_deaf();
+    test_deaf_later();
     test_stop();
     test_pool();
     test_submit_from_done();
