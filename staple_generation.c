@@ -11,6 +11,7 @@
  */
 
 #include <string.h>
+#include <unistd.h>
 
 #include <httpd.h>
 #include <ap_listen.h>
@@ -410,6 +411,7 @@ typedef struct ring_t {
     staple_magic_t magic;
     staple_cache_t *cache;
     const server_rec *server;
+    pid_t process; /* that made this */
 } ring_t;
 
 static ring_t *make_ring(staple_cache_t *cache, const server_rec *s,
@@ -420,6 +422,7 @@ static ring_t *make_ring(staple_cache_t *cache, const server_rec *s,
     ring->magic = RING_MAGIC;
     ring->cache = cache;
     ring->server = s;
+    ring->process = getpid();
     return ring;
 }
 
@@ -430,6 +433,9 @@ static apr_status_t on_end(void *data)
 {
     const ring_t *ring = STAPLE_CAST(const ring_t, RING_MAGIC, data);
 
+    if (ring->process != getpid()) { /* somebody else's fork */
+        return APR_SUCCESS;
+    }
     staple_cache_end_writers(ring->cache);
     retained_get()->kept = *staple_cache_kept(ring->cache);
     return APR_SUCCESS;

@@ -332,7 +332,8 @@ static int is_reaped(pid_t pid)
     return reaped == pid || (reaped < 0 && errno != EINTR);
 }
 
-/* Whoever is not reaped in time, the MPM meets some day and calls a long lost
+/* One that the MPM has reaped gets no signal: its number may be another's now.
+ * Whoever is not reaped in time, the MPM meets some day and calls a long lost
  * child (AH00488). */
 static void end_helper(staple_cache_kept_t *kept, apr_interval_time_t patience)
 {
@@ -340,6 +341,9 @@ static void end_helper(staple_cache_kept_t *kept, apr_interval_time_t patience)
     pid_t pid = kept->helper;
 
     kept->helper = 0;
+    if (is_reaped(pid)) {
+        return;
+    }
     kill(pid, SIGKILL);
     while (!is_reaped(pid) && staple_clock_now() < end) {
         apr_sleep(KILL_PAUSE);

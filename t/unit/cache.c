@@ -19,6 +19,7 @@
 #include "tap.h"
 #include "cache_fixture.h"
 #include "clocks.h"
+#include "../../cache/helper.h"
 #include "../../cache/segment.h"
 #include "../fuzz/cache.c"
 
@@ -1844,6 +1845,44 @@ static void test_locked_places(apr_pool_t *p)
     empty_scratch(p);
 }
 
+static _Atomic int kills;
+
+#ifdef __linux__
+int kill(pid_t pid, int signal_number)
+{
+    kills++;
+    return (int)syscall(SYS_kill, pid, signal_number);
+}
+#endif
+
+/* The MPM reaps any process that has ended. */
+static void test_reaped_helper(void)
+{
+    staple_cache_kept_t kept;
+    pid_t helper = fork();
+    int before = kills;
+
+    if (helper == 0) {
+        _exit(0);
+    }
+    waitpid(helper, NULL, 0);
+    staple_cache_keep_nothing(&kept);
+    kept.helper = helper;
+    staple_cache_drop_helper(&kept);
+    is_int(kills, before, "the number of a helper that was reaped gets no "
+           "signal");
+    helper = fork();
+    if (helper == 0) {
+        _exit(pause());
+    }
+    kept.helper = helper;
+    staple_cache_drop_helper(&kept);
+    alarm(300);
+    ok(waitpid(helper, NULL, 0) == helper || errno == ECHILD,
+       "one that is at work is ended");
+    alarm(0);
+}
+
 /* Of an upgrade: t/unit/data/ring-N was made by the last version that wrote
  * layout N, with versions 43 and 42 of the first two of its certificates. */
 static void test_older_layout(const char *name, apr_pool_t *p)
@@ -2171,6 +2210,7 @@ int main(void)
     test_clock_set_back(p);
     test_locked_file(p);
     test_locked_places(p);
+    test_reaped_helper();
     test_older_layout("ring-3", p);
     test_older_layout("ring-4", p);
     test_others(p);
