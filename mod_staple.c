@@ -42,7 +42,6 @@
 #include "staple_pool.h"
 #include "staple_preflight.h"
 #include "staple_process.h"
-#include "staple_refresh.h"
 #include "staple_refresher.h"
 #include "staple_rules.h"
 #include "staple_share.h"
@@ -399,15 +398,13 @@ static void on_child_status(server_rec *s, pid_t pid, ap_generation_t gen,
 
 static void on_child_init(apr_pool_t *p, server_rec *s)
 {
-    staple_refresh_warmup_t warmup
-        = staple_refresher_warmup(staple_config_of(s)->main);
-
     (void)p;
     trace_hook(s, "child_init");
     if (current->process) {
         staple_generation_only_read(current->cache);
         staple_process_leave(current->process);
-        staple_refresh_await(current->cache, current->registry, &warmup);
+        staple_refresher_await(current->process, current->cache,
+                               current->registry, s);
     }
 }
 

@@ -392,6 +392,7 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
     staple_refresh_look_at_files(refresh, now);
     staple_refresh_look_at_directory(refresh, now);
     send_off(refresh, now);
+    refresh->conf.looked(refresh->conf.baton);
     if (refresh->message) {
         staple_message_run(refresh->message);
     }

@@ -16,6 +16,7 @@
 #include "staple_deny.h"
 #include "staple_generation.h"
 #include "staple_magic.h"
+#include "staple_refresh.h"
 
 APLOG_USE_MODULE(staple);
 
@@ -28,6 +29,9 @@ APLOG_USE_MODULE(staple);
 /* StapleWarmup where it is not set. */
 #define WARMUP apr_time_from_msec(500)
 #define WARMUP_LONGER apr_time_from_sec(5)
+
+/* How long a starting child waits between looks at the ring. */
+#define POLL_PAUSE apr_time_from_msec(1)
 
 #define REFRESHER_MAGIC 0x52465245u
 
@@ -53,20 +57,44 @@ staple_fetch_conf_t staple_refresher_limits(const staple_main_conf_t *global)
     return conf;
 }
 
-staple_refresh_warmup_t staple_refresher_warmup(
-    const staple_main_conf_t *global)
+/* At its beginning. */
+static staple_refresh_warmup_t warmup_of(const staple_main_conf_t *global)
 {
     int is_set = global->warmup != STAPLE_UNSET;
     staple_refresh_warmup_t warmup;
 
+    memset(&warmup, 0, sizeof(warmup));
     warmup.usual = is_set ? global->warmup : WARMUP;
     warmup.longer = is_set ? global->warmup : WARMUP_LONGER;
     return warmup;
 }
 
+void staple_refresher_await(const staple_process_t *process,
+                            const staple_cache_t *cache,
+                            const staple_cert_registry_t *registry,
+                            server_rec *s)
+{
+    staple_refresh_warmup_t warmup = warmup_of(staple_config_of(s)->main);
+
+    for (;;) {
+        warmup.has_looked = staple_process_has_looked(process);
+        if (!staple_refresh_is_warming_up(cache, registry, &warmup, 0)) {
+            break;
+        }
+        apr_sleep(POLL_PAUSE);
+    }
+}
+
 static refresher_t *refresher_of(void *baton)
 {
     return STAPLE_CAST(refresher_t, REFRESHER_MAGIC, baton);
+}
+
+static void looked(void *baton)
+{
+    refresher_t *refresher = refresher_of(baton);
+
+    staple_process_note_look(refresher->process);
 }
 
 static void beat(void *baton)
@@ -124,6 +152,7 @@ static apr_status_t begin_refresh(void *baton, apr_pool_t *p)
     conf.response_directory = global->response_directory;
     conf.hears_pages = global->status_actions;
     conf.fetch = staple_refresher_limits(global);
+    conf.looked = looked;
     conf.beat = beat;
     conf.is_ending = is_ending;
     conf.mark = mark;
@@ -173,10 +202,11 @@ static int decide_start(refresher_t *refresher)
 {
     const staple_main_conf_t *global
         = staple_config_of(refresher->server)->main;
-    staple_refresh_warmup_t warmup = staple_refresher_warmup(global);
+    staple_refresh_warmup_t warmup = warmup_of(global);
     staple_process_state_t state;
 
     staple_process_state(refresher->process, &state);
+    warmup.has_looked = staple_process_has_looked(refresher->process);
     if (global->must_staple == STAPLE_MUST_REQUIRE) {
         if (staple_refresh_is_warming_up(refresher->cache,
                                          refresher->registry, &warmup,

@@ -129,6 +129,10 @@ int staple_process_is_settled(const staple_process_t *process);
  * call; as often as ten times a second. */
 int staple_process_is_ending(staple_process_t *process);
 
+/** Note that a refresher of this generation has looked at all that lies in
+ * files, and so has begun with what is due. */
+void staple_process_note_look(staple_process_t *process);
+
 /* ----- children ----- */
 
 /** Give up the descriptors that are the parent's affair. */
@@ -144,6 +148,9 @@ typedef struct staple_process_state_t {
                             generation */
     apr_interval_time_t silence; /* since its last heartbeat; -1: see pid */
 } staple_process_state_t;
+
+/** Whether staple_process_note_look was called in this generation. */
+int staple_process_has_looked(const staple_process_t *process);
 
 /** As the refresher itself tells: after its death, what it told last. */
 void staple_process_state(const staple_process_t *process,

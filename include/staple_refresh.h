@@ -37,6 +37,9 @@ typedef struct staple_refresh_conf_t {
     int hears_pages;          /* StapleStatusActions: whether requests of other
                                  processes count */
     staple_fetch_conf_t fetch;
+    /** Called in each step when all that lies in files was looked at and what
+     * is due was sent off; in the first thread. */
+    void (*looked)(void *baton);
     /** Called where work goes on for long, in the first thread. */
     void (*beat)(void *baton);
     /** Whether to leave what is being done and return; in the first thread. */
@@ -84,33 +87,32 @@ void staple_refresh_end(staple_refresh_t *refresh);
 /* ----- the warm-up: in any process ----- */
 
 /** For how long after a generation's beginning a child waits for responses
- * before its first accept. */
+ * before its first accept, and how far it has come; of one process. */
 typedef struct staple_refresh_warmup_t {
     apr_interval_time_t usual;  /* for a certificate, */
     apr_interval_time_t longer; /* and for one that is must-staple, or whose
                                    response came from the file and is not
                                    verified yet */
+    int has_looked;             /* whether the refresher has looked at files: a
+                                   certificate without a responder is waited
+                                   for until then */
+    int settled;                /* certificates, from the first on, that are
+                                   not waited for any more; 0 at first */
 } staple_refresh_warmup_t;
 
 /**
- * Whether the warm-up goes on for a refresher: a certificate has neither a
+ * Whether the warm-up goes on: a certificate that is asked about has neither a
  * response nor a first failure, and its time is not over. Once it is over it
  * stays so.
- * @param born when the refresher began: one that took the place of another
- *        has as much time as the first one had
+ * @param born when the refresher that asks began: one that took the place of
+ *        another has as much time as the first one had; 0 in a child: there is
+ *        one clock for children, that of the generation, so one that is born
+ *        later has nothing to wait for
  */
 int staple_refresh_is_warming_up(const staple_cache_t *cache,
                                  const staple_cert_registry_t *registry,
-                                 const staple_refresh_warmup_t *warmup,
+                                 staple_refresh_warmup_t *warmup,
                                  apr_time_t born);
-
-/**
- * Wait for its end in a child. For children there is one clock, that of the
- * generation: one that is born later has nothing to wait for.
- */
-void staple_refresh_await(const staple_cache_t *cache,
-                          const staple_cert_registry_t *registry,
-                          const staple_refresh_warmup_t *warmup);
 
 /**
  * The name of a must-staple certificate that nothing is served for, or NULL.

@@ -16,7 +16,6 @@
 #include "staple_config.h"
 #include "staple_fetch.h"
 #include "staple_process.h"
-#include "staple_refresh.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,9 +37,15 @@ apr_status_t staple_refresher_start(staple_process_t **process,
                                     server_rec *s, apr_pool_t *p,
                                     apr_pool_t *ptemp);
 
-/** StapleWarmup: how long a start waits for what is missing. */
-staple_refresh_warmup_t staple_refresher_warmup(
-    const staple_main_conf_t *global);
+/**
+ * In a child, before its first accept: wait for what is missing, for
+ * StapleWarmup at most.
+ * @param s the main server
+ */
+void staple_refresher_await(const staple_process_t *process,
+                            const staple_cache_t *cache,
+                            const staple_cert_registry_t *registry,
+                            server_rec *s);
 
 /** How responders are asked: limits, and who is not asked at all. */
 staple_fetch_conf_t staple_refresher_limits(const staple_main_conf_t *global);

@@ -126,6 +126,20 @@ int staple_process_is_settled(const staple_process_t *process)
                                      memory_order_relaxed);
 }
 
+void staple_process_note_look(staple_process_t *process)
+{
+    atomic_store_explicit(&board_of(process)->has_looked, 1,
+                          memory_order_release);
+}
+
+/* Acquire: pairs with the release in staple_process_note_look, so that whoever
+ * sees it sees in the ring what files have brought. */
+int staple_process_has_looked(const staple_process_t *process)
+{
+    return (int)atomic_load_explicit(&board_of(process)->has_looked,
+                                     memory_order_acquire);
+}
+
 /* A pid may have been given to somebody else since; a child of the server is
  * in its process group, as the refresher is. */
 int staple_process_has_children(const staple_process_t *process)

@@ -42,10 +42,11 @@ typedef struct board_t {
     _Atomic apr_uint32_t pid;     /* stored last: the rest is this one's */
     _Atomic apr_uint32_t restarts;
     _Atomic apr_uint32_t is_settled; /* of the generation; stays */
+    _Atomic apr_uint32_t has_looked; /* so does this */
     _Atomic apr_int32_t marks[STAPLE_PROCESS_MARKS]; /* by thread: the slot
                                      whose bytes are read, + 1; 0: none */
 } board_t;
-_Static_assert(sizeof(board_t) == 2 * 8 + (3 + STAPLE_PROCESS_MARKS) * 4 + 4,
+_Static_assert(sizeof(board_t) == 2 * 8 + (4 + STAPLE_PROCESS_MARKS) * 4,
                "a board of whole words");
 
 /** A certificate at which refreshers have crashed; the parent's record. */

@@ -19,9 +19,6 @@
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 
-/* How long a starting child waits between looks at the ring. */
-#define POLL_PAUSE 1000
-
 /* Threads take each at least so many responses: to verify one is a matter of
  * a tenth of a millisecond, or of a millisecond. */
 #define RESPONSES_PER_THREAD 16
@@ -204,15 +201,18 @@ void staple_refresh_confirm(const staple_refresh_t *refresh)
 
 /* ----- what children wait for ----- */
 
-/* Whether nothing is held for a certificate and nobody has tried since. */
+/* Whether nothing is held for a certificate, and somebody is yet to try: nobody
+ * asks about an expired one (RFC 9919 4.2), and where there is no responder,
+ * nothing comes but what lies in files. */
 static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
-                      apr_time_t since)
+                      const staple_refresh_warmup_t *warmup, apr_time_t since)
 {
     staple_cache_state_t state;
     unsigned char none[1];
     apr_size_t len;
 
-    if (cert->slot < 0
+    if (cert->slot < 0 || apr_time_now() > cert->not_after
+        || (!cert->urls->nelts && warmup->has_looked)
         || staple_cache_read(cache, cert->slot, none, 0, &len, NULL)
            != APR_NOTFOUND) {
         return 0;
@@ -229,52 +229,28 @@ static int holds_up(const staple_cache_t *cache, const staple_cert_t *cert,
 {
     apr_interval_time_t age = apr_time_now() - since;
 
-    return age >= 0 && is_awaited(cache, cert, since)
+    return age >= 0 && is_awaited(cache, cert, warmup, since)
            && (age < warmup->usual
                || (age < warmup->longer
                    && (cert->is_must_staple || is_pending(cache, cert))));
 }
 
-/* From a certificate on; what was settled once stays so. */
-static int first_awaited(const staple_cache_t *cache,
-                         const apr_array_header_t *list,
-                         const staple_refresh_warmup_t *warmup,
-                         apr_time_t since, int from)
-{
-    int i;
-
-    for (i = from; i < list->nelts; i++) {
-        if (holds_up(cache, APR_ARRAY_IDX(list, i, const staple_cert_t *),
-                     warmup, since)) {
-            break;
-        }
-    }
-    return i;
-}
-
 int staple_refresh_is_warming_up(const staple_cache_t *cache,
                                  const staple_cert_registry_t *registry,
-                                 const staple_refresh_warmup_t *warmup,
+                                 staple_refresh_warmup_t *warmup,
                                  apr_time_t born)
 {
     const apr_array_header_t *list = staple_cert_list(registry);
     apr_time_t since = staple_cache_created(cache);
 
     since = born > since ? born : since;
-    return first_awaited(cache, list, warmup, since, 0) < list->nelts;
-}
-
-void staple_refresh_await(const staple_cache_t *cache,
-                          const staple_cert_registry_t *registry,
-                          const staple_refresh_warmup_t *warmup)
-{
-    const apr_array_header_t *list = staple_cert_list(registry);
-    apr_time_t since = staple_cache_created(cache);
-    int i = 0;
-
-    while ((i = first_awaited(cache, list, warmup, since, i)) < list->nelts) {
-        apr_sleep(POLL_PAUSE);
+    while (warmup->settled < list->nelts
+           && !holds_up(cache, APR_ARRAY_IDX(list, warmup->settled,
+                                             const staple_cert_t *),
+                        warmup, since)) {
+        warmup->settled++;
     }
+    return warmup->settled < list->nelts;
 }
 
 /* Whether an attempt has come to its end in this generation, other than by the

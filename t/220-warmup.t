@@ -7,13 +7,14 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Answer;
 use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 
-# The staple of the very first handshake, which has to be answered within the
-# deadline of any handshake.
+# The staple of the very first handshake; 'no accept' where nobody accepts
+# connections within the deadline, such as those that are made at the start.
 sub first
 {
     my ($fault, $leaf, @conf) = @_;
@@ -22,7 +23,8 @@ sub first
 
     $responder->only($fault);
     $httpd->start;
-    my $got = handshake($httpd);
+    my $got = $httpd->wait_for_log(qr/AH01964/) ? handshake($httpd)
+                                                : { staple => 'no accept' };
     ok($httpd->stop, "$fault: httpd stops in good order");
     $httpd->log_ok(qr/\[staple:(?:warn|crit)\]/);
     return $got->{staple};
@@ -45,6 +47,23 @@ is(first('slow 60000', $leaf, 'StapleWarmup 0'), 'none',
 
 is(first('http 500', $must, 'StapleWarmup 10min'), 'none',
    'where the responder fails, the first failure ends the wait');
+
+# Nobody asks about these: an expired one; and one without a responder, whose
+# file is not there, or is.
+is(first('slow 60000', $ca->leaf(ocsp => $responder->url, must_staple => 1,
+                                 days => -1), 'StapleWarmup 10min'),
+   'none', 'an expired certificate is not waited for');
+
+my $bare = $ca->leaf(must_staple => 1);
+my $file = work_dir() . '/response';
+is(first('slow 60000', $bare, 'StapleWarmup 10min',
+         "StapleResponseFile $file"),
+   'none', 'nor is one whose response is to come from a file that is missing');
+$responder->good;
+put_file($file, answer($responder, $bare, 'validity -60 86400'));
+is(first('slow 60000', $bare, 'StapleWarmup 10min',
+         "StapleResponseFile $file"),
+   'good', '... but what the file has is in the first handshake');
 
 # What the file brought needs a processor, and nobody's answer: it is waited for
 # longer, too.

@@ -298,6 +298,7 @@ static staple_refresh_t *make_refresh(const scene_t *scene)
     staple_refresh_conf_t conf = {
         .cache = scene->cache, .registry = scene->registry, .beat = beat,
         .is_ending = is_ending, .mark = mark, .set_aside = set_aside,
+        .looked = beat,
         .has_crashed = is_ending,
         .fetch = { .concurrency = 32, .max_body = STAPLE_CACHE_DER_MAX,
                    .user_agent = "counts" }
