@@ -336,11 +336,13 @@ static void note_reuse(const attempt_t *attempt)
     }
 }
 
+/* A connection is kept if a whole request is behind it: an answer may come
+ * before that (RFC 9112 9.3). */
 static void release_connection(staple_fetch_t *fetch, attempt_t *attempt,
                                int is_reusable)
 {
     note_reuse(attempt);
-    if (is_reusable
+    if (is_reusable && attempt->sent == attempt->ex->request_len
         && attempt->ex->site->reuse != STAPLE_FETCH_REUSE_FAILS) {
         staple_fetch_conn_keep(&fetch->conns, attempt->conn,
                                staple_clock_now());

@@ -9,6 +9,7 @@
 
 #include "../tap.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -61,6 +62,38 @@ void test_keepalive(void)
     is_int(good, 20, "a server that closes without saying so harms nobody");
     staple_fetch_destroy(fetch);
     stop(&closing);
+}
+
+/* An answer may come before the request is sent: what follows half of it would
+ * not be understood, so that connection is not kept. */
+void test_hasty(void)
+{
+    const apr_size_t len = 16 * 1024 * 1024;
+    unsigned char *much = calloc(1, len);
+    server_t server = { .manner = HASTY };
+    staple_fetch_t *fetch = engine(2, NULL);
+    result_t result = { 0 };
+    staple_fetch_job_t job;
+    const char *url;
+    int i;
+
+    start(&server);
+    url = url_of(server.port, "/");
+    job = job_for(&url, 1, &result);
+    job.request = much;
+    job.request_len = len;
+    staple_fetch_submit(fetch, &job);
+    free(much);
+    run(fetch);
+    is_int(result.outcome, STAPLE_FETCH_OK,
+           "an answer before the end of the request");
+    server.manner = ANSWER;
+    for (i = 0; i < 5000 && server.open; i++) {
+        usleep(1000);
+    }
+    is_int(server.open, 0, "... and the connection is closed");
+    staple_fetch_destroy(fetch);
+    stop(&server);
 }
 
 void test_concurrency(void)

@@ -33,6 +33,8 @@ typedef enum {
     DRIP,     /* one byte every 20 ms, for ever */
     HUGE,     /* announce and send 100 KiB */
     STALE,    /* answer one request of a connection, close at the second */
+    HASTY,    /* answer before the body of the request, and do not read it
+               * until the manner is another one */
     EARLY,    /* answer, then close without having said so */
     ENDLESS,  /* the body DER, whose end is not told; the connection stays */
     DEAF      /* answer one request of a connection, ignore the second */
@@ -171,6 +173,7 @@ void test_failover(void);
 
 /* connections.c */
 void test_keepalive(void);
+void test_hasty(void);
 void test_concurrency(void);
 void test_slices(void);
 void test_span(void);

@@ -36,6 +36,7 @@ int main(void)
     test_redirect();
     test_failover();
     test_keepalive();
+    test_hasty();
     test_concurrency();
     test_slices();
     test_span();

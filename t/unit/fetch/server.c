@@ -35,8 +35,8 @@ static void send_text(int fd, const char *text, size_t len)
     }
 }
 
-/* One request into buffer; 0 when the peer has gone. */
-static int read_request(int fd, char *buffer, size_t size)
+/* One request into buffer, or its head; 0 when the peer has gone. */
+static int read_request(int fd, char *buffer, size_t size, int is_hasty)
 {
     size_t len = 0;
 
@@ -54,7 +54,7 @@ static int read_request(int fd, char *buffer, size_t size)
             continue;
         }
         length = strstr(buffer, "Content-Length: ");
-        if (!length || (size_t)(end + 4 - buffer)
+        if (is_hasty || !length || (size_t)(end + 4 - buffer)
                        + strtoul(length + 16, NULL, 10) <= len) {
             return 1;
         }
@@ -167,6 +167,13 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
         }
         answer(server, fd, request);
         return 1;
+    case HASTY:
+        answer(server, fd, request);
+        while (server->manner == HASTY) {
+            usleep(1000);
+        }
+        wait_for_close(fd);
+        return 0;
     case EARLY:
         answer(server, fd, request);
         return 0;
@@ -193,7 +200,8 @@ static void *serve(void *data)
     int count = 0;
     int goes_on = 1;
 
-    while (goes_on && read_request(visit->fd, request, sizeof(request))) {
+    while (goes_on && read_request(visit->fd, request, sizeof(request),
+                                   server->manner == HASTY)) {
         pthread_mutex_lock(&server->lock);
         server->requests++;
         server->gets += !strncmp(request, "GET", 3);
