@@ -176,19 +176,27 @@ static const char *path_text(const staple_cache_spec_t *spec)
     return spec->path ? spec->path : "memory";
 }
 
+#define IN_MEMORY "the responses are in memory still"
+
+static void log_unused(const char *path, const staple_cache_report_t *report,
+                       const char *consequence, const server_rec *s)
+{
+    if (report->old_file) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
+                     "%s was not used: it %s; %s", path, report->old_file,
+                     consequence);
+    }
+}
+
 static void log_ring(const staple_main_conf_t *conf,
                      const staple_cache_report_t *report, apr_size_t count,
                      const server_rec *s)
 {
     const char *path = path_text(&conf->cache);
 
-    if (report->old_file) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
-                     "%s was not used: it %s; %s", path, report->old_file,
-                     report->seed == STAPLE_CACHE_SEED_MEMORY
-                     ? "the responses are in memory still"
-                     : "all responses are fetched anew");
-    }
+    log_unused(path, report,
+               report->seed == STAPLE_CACHE_SEED_MEMORY
+               ? IN_MEMORY : "all responses are fetched anew", s);
     if (report->new_file) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
                      "can be kept at %s: %s; responses stay in memory and "
@@ -563,20 +571,24 @@ static void log_late(const char *path, const server_rec *s)
 void staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
                                   apr_pool_t *ptemp)
 {
-    const char *path = staple_cache_path(cache), *why;
+    const char *path = staple_cache_path(cache);
+    staple_cache_report_t report;
     staple_cache_conf_t conf;
+    staple_cache_file_e file;
 
     memset(&conf, 0, sizeof(conf));
     conf.patience = WORK_PATIENCE;
     conf.on_fork = on_fork;
-    switch (staple_cache_check_file(cache, &conf, &why, ptemp)) {
+    file = staple_cache_check_file(cache, &conf, &report, ptemp);
+    log_unused(path, &report, IN_MEMORY, s);
+    switch (file) {
     case STAPLE_CACHE_FILE_MADE:
         (void)is_news("");
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0144: a new ring file "
                      "was made at %s", path);
         break;
     case STAPLE_CACHE_FILE_LOST:
-        log_lost(path, why, s);
+        log_lost(path, report.new_file, s);
         break;
     case STAPLE_CACHE_FILE_LATE:
         log_late(path, s);

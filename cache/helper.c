@@ -205,6 +205,7 @@ static const char *clear_place(const staple_cache_order_t *order, int held,
     write_down(answer->found, broken);
     why = staple_cache_file_set_aside(order->path, &aside, p);
     if (!why) {
+        answer->is_aside = 1;
         write_down(answer->found, apr_psprintf(p, "%s; it was renamed to %s",
                                                broken, aside));
     }

@@ -36,6 +36,7 @@ typedef struct staple_cache_answer_t {
     char found[STAPLE_CACHE_ANSWER_LEN];   /* "", or why what was there is not
                               used, and where it is now: "is empty; it was
                               renamed to PATH.bad" */
+    int is_aside;                          /* whether that was renamed */
     char failure[STAPLE_CACHE_ANSWER_LEN]; /* "": there is a new file */
 } staple_cache_answer_t;
 

@@ -567,20 +567,23 @@ static int is_lacking(const staple_cache_t *cache)
 }
 
 static staple_cache_file_e outcome_of(const staple_cache_answer_t *answer,
-                                      const char **why, apr_pool_t *p)
+                                      staple_cache_report_t *report,
+                                      apr_pool_t *p)
 {
-    *why = text_of(answer->failure, p);
-    return *why ? STAPLE_CACHE_FILE_LOST : STAPLE_CACHE_FILE_MADE;
+    report->old_file = answer->is_aside ? text_of(answer->found, p) : NULL;
+    report->new_file = text_of(answer->failure, p);
+    return report->new_file ? STAPLE_CACHE_FILE_LOST : STAPLE_CACHE_FILE_MADE;
 }
 
 /* One is at work since before. */
-static staple_cache_file_e ask_again(staple_cache_t *cache, const char **why,
+static staple_cache_file_e ask_again(staple_cache_t *cache,
+                                     staple_cache_report_t *report,
                                      apr_pool_t *p)
 {
     staple_cache_answer_t answer;
 
     if (staple_cache_hear_helper(&cache->kept, 0, &answer)) {
-        return outcome_of(&answer, why, p);
+        return outcome_of(&answer, report, p);
     }
     return staple_clock_now() - cache->kept.helped > LATE_SPAN
            ? STAPLE_CACHE_FILE_LATE : STAPLE_CACHE_FILE_FINE;
@@ -588,21 +591,22 @@ static staple_cache_file_e ask_again(staple_cache_t *cache, const char **why,
 
 staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
                                             const staple_cache_conf_t *conf,
-                                            const char **why, apr_pool_t *p)
+                                            staple_cache_report_t *report,
+                                            apr_pool_t *p)
 {
     staple_cache_order_t order;
     staple_cache_answer_t answer;
 
-    *why = NULL;
+    memset(report, 0, sizeof(*report));
     if (cache->kept.helper) {
-        return ask_again(cache, why, p);
+        return ask_again(cache, report, p);
     }
     if (cache->kept.channel[0] < 0 || !is_lacking(cache)) {
         return STAPLE_CACHE_FILE_FINE;
     }
     order = order_of(cache, conf);
     return settle_in_file(cache, conf, &order, &answer)
-           ? outcome_of(&answer, why, p) : STAPLE_CACHE_FILE_FINE;
+           ? outcome_of(&answer, report, p) : STAPLE_CACHE_FILE_FINE;
 }
 
 /* ---- The whole. ---- */

@@ -332,13 +332,14 @@ typedef enum {
  * for it: that thread looks, and a helper makes.
  *
  * In the parent, now and then.
- * @param conf path, patience and on_fork count, as in staple_cache_create
- * @param why LOST: why, to finish "no ring file can be kept at PATH: ...";
- *        from p
+ * @param conf patience and on_fork count, as in staple_cache_create
+ * @param report new_file is set where the file is LOST, and old_file where what
+ *        was at the path was renamed, as in staple_cache_create; from p
  */
 staple_cache_file_e staple_cache_check_file(staple_cache_t *cache,
                                             const staple_cache_conf_t *conf,
-                                            const char **why, apr_pool_t *p);
+                                            staple_cache_report_t *report,
+                                            apr_pool_t *p);
 
 /** How many slots there are; slots are 0 .. count-1. */
 apr_size_t staple_cache_count(const staple_cache_t *cache);

@@ -127,7 +127,12 @@ sub trouble
                "$v->{who}: $what: a new one is made");
         }
     }
-    $_->{httpd}->log_ok(qr/STP0120/) for @victims;
+    for my $v (@victims) {
+        ok($v->{httpd}->wait_for_log(qr/STP0104.*it was renamed to \S+\.bad;/,
+                                     $HOOK),
+           "$v->{who}: the log says where the half ring is now");
+        $v->{httpd}->log_ok(qr/STP0120/, qr/STP0104/);
+    }
 
     # What is not a ring is not ours to touch.
     replace($_->{file}, "not yours\n") for @victims;

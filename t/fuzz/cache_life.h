@@ -212,11 +212,11 @@ static void life_copy_thread(life_t *life, unsigned int arg)
 static void life_look(life_t *life, unsigned int arg)
 {
     staple_cache_conf_t conf;
-    const char *why;
+    staple_cache_report_t report;
 
     (void)arg;
     memset(&conf, 0, sizeof(conf));
-    staple_cache_check_file(life->cache, &conf, &why, life->p);
+    staple_cache_check_file(life->cache, &conf, &report, life->p);
     read_all(life->cache, life->buf);
 }
 

@@ -1631,14 +1631,33 @@ static void test_copy_thread(apr_pool_t *p)
 }
 
 /* As the parent's hook does, some time after the thread that copies. */
-static staple_cache_file_e check(staple_cache_t *cache, const char **why,
-                                 apr_pool_t *p)
+static staple_cache_file_e check(staple_cache_t *cache,
+                                 staple_cache_report_t *report, apr_pool_t *p)
 {
     staple_cache_conf_t conf;
 
     memset(&conf, 0, sizeof(conf));
     (void)staple_cache_copy_round(cache, 1, p);
-    return staple_cache_check_file(cache, &conf, why, p);
+    return staple_cache_check_file(cache, &conf, report, p);
+}
+
+/* The same with a helper that says later what it has made. */
+static staple_cache_file_e check_late(staple_cache_t *cache,
+                                      staple_cache_report_t *report,
+                                      apr_pool_t *p)
+{
+    staple_cache_conf_t conf;
+    staple_cache_file_e file;
+    int i = 0;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.patience = 1;
+    (void)staple_cache_copy_round(cache, 1, p);
+    do {
+        file = staple_cache_check_file(cache, &conf, report, p);
+        usleep(10000);
+    } while (file == STAPLE_CACHE_FILE_FINE && ++i < 3000);
+    return file;
 }
 
 static void test_name_of_file(apr_pool_t *p)
@@ -1649,33 +1668,42 @@ static void test_name_of_file(apr_pool_t *p)
     staple_cache_report_t report;
     staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 5, NULL),
                                       &report, p);
-    const char *why;
 
     fill_ring(cache, 5, 1500);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_FINE,
            "a file in its place");
     unlink(path);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_MADE,
            "one that was deleted is made anew");
     ok(is_copied(cache, path, p), "with what there is");
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_FINE,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_FINE,
            "and is in its place");
 
     write_file(other, (const unsigned char *)"", 0);
     rename(other, path);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_MADE,
            "one that was replaced by an empty file is made anew");
+    ok(report.old_file && strstr(report.old_file, "is empty; it was renamed"),
+       "what became of the empty one is said");
     ok(is_copied(cache, path, p), "with what there is");
+
+    write_file(other, (const unsigned char *)"", 0);
+    rename(other, path);
+    is_int(check_late(cache, &report, p), STAPLE_CACHE_FILE_MADE,
+           "by a helper that is waited for later, too");
+    ok(report.old_file && strstr(report.old_file, "is empty; it was renamed"),
+       "... and what became of the empty one is said");
 
     write_file(other, (const unsigned char *)"some text\n", 10);
     rename(other, path);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_LOST,
            "what is not a ring is left alone");
-    ok(strstr(why, "is not a ring file") != NULL, "and why is said");
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_LOST,
+    ok(strstr(report.new_file, "is not a ring file") && !report.old_file,
+       "and why is said");
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_LOST,
            "as long as it lies there");
     unlink(path);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE, "and not longer");
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_MADE, "and not longer");
     ok(is_copied(cache, path, p), "the file has what there is");
     staple_cache_unmap(cache);
     empty_scratch(p);
@@ -1708,12 +1736,11 @@ static void test_stale_file(apr_pool_t *p)
     staple_cache_report_t report;
     staple_cache_t *cache = make_ring(make_conf(path, 16384, 0, ids, 2, NULL),
                                       &report, p);
-    const char *why;
 
     copy_ring(cache, p);
     stale_fd = cache->file;
     unlink(path);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_MADE,
            "a file that is stale is made anew");
     stale_fd = -1;
     ok(is_copied(cache, path, p), "with what there is");
@@ -1739,7 +1766,6 @@ static void test_clock_set_back(apr_pool_t *p)
     staple_cache_report_t report;
     staple_cache_t *cache;
     struct stat before, after;
-    const char *why;
 
     if (!CAN_MOVE_CLOCKS) {
         ok(1, "spans when the clock is set back # SKIP it cannot be set");
@@ -1758,7 +1784,7 @@ static void test_clock_set_back(apr_pool_t *p)
        "the clock is set back: 10 s later the file's time says that the "
        "server lives");
     unlink(path);
-    is_int(check(cache, &why, p), STAPLE_CACHE_FILE_MADE,
+    is_int(check(cache, &report, p), STAPLE_CACHE_FILE_MADE,
            "and a file that is gone is made anew");
     steady_clock_ahead = 0;
     staple_cache_unmap(cache);
@@ -1773,7 +1799,6 @@ static void test_locked_file(apr_pool_t *p)
     staple_cache_t *first = make_ring(make_conf(path, 8192, 0, ids, 2, NULL),
                                       &report, p);
     staple_cache_t *second, *third;
-    const char *why;
 
     second = make_ring(make_conf(path, 8192, 0, ids, 2, NULL), &report, p);
     ok(report.new_file && report.old_file
@@ -1787,11 +1812,11 @@ static void test_locked_file(apr_pool_t *p)
     is_nfs = 0;
     third = make_ring(make_conf(path, 8192, 0, ids, 2, first), &report, p);
     ok(!report.new_file && !report.old_file, "but not by its own next start");
-    is_int(check(second, &why, p), STAPLE_CACHE_FILE_LOST,
+    is_int(check(second, &report, p), STAPLE_CACHE_FILE_LOST,
            "the other one tries again");
     staple_cache_unmap(first);
     staple_cache_unmap(third);
-    is_int(check(second, &why, p), STAPLE_CACHE_FILE_MADE,
+    is_int(check(second, &report, p), STAPLE_CACHE_FILE_MADE,
            "until the first has ended");
     staple_cache_unmap(second);
     empty_scratch(p);
