@@ -71,4 +71,24 @@ SKIP: {
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok;
 
+# A certificate's owner chooses its names: they are not run, nor expanded.
+SKIP: {
+    skip 'needs bash', 2 if !tool('bash');
+    my $made = work_dir() . '/made';
+    my $fake = work_dir() . '/fake';
+    mkdir $fake or die "$fake: $!\n";
+    my $json = join ",\n", map { qq({ "name": "$_" }) }
+        "\$(touch $made)", "`touch $made`", "x;touch $made", '/*', '\${HOME}',
+        '$HOME', 'good.test:443', '[2001:db8::1]:443';
+    write_file("$fake/staplectl", "#!/bin/sh\ncat <<'END'\n$json\nEND\n");
+    chmod 0755, "$fake/staplectl";
+    my (undef, $out) = run('bash', '-c', "PATH='$fake':\$PATH
+        . '$folder/bash/staplectl'
+        COMP_WORDS=(staplectl show '') COMP_CWORD=2
+        _staplectl
+        printf '%s\\n' \"\${COMPREPLY[\@]}\"");
+    ok(!-e $made, 'bash: a name is not run');
+    is($out, "good.test\n", '... nor expanded, and a usual one is offered');
+}
+
 done_testing();
