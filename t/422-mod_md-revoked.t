@@ -97,11 +97,27 @@ is($got->{staple}, 'good', 'its successor is stapled in its first handshake');
 is($got->{serial}, $second, '... with its own response');
 ok(!-e "$windows/www.test.conf", 'mod_md has its usual window again');
 ok(!run_example(), 'nothing is left to be done');
+is(join(' ', $acme->issued('other.test')), $other,
+   'the other domain was not renewed');
+is(handshake($httpd, name => 'other.test')->{serial}, $other,
+   '... and is in service as it was');
+
+# Something else reloads the server when mod_md has the new certificate.
+$responder->tell('revoked 60 1', { serial => $other });
+ok(wait_for(sub {
+    my ($exit, $out) = run("$bin/staplectl", 'check', '--ring', $ring, $other);
+    return $out =~ /the CA revoked it/;
+}, 30), 'other.test: revoked');
+ok(run_example(), 'the server is reloaded');
+my $next = wait_for_issued('other.test', 2);
+$httpd->graceful;
+is(wait_for_staple($httpd, 'good', name => 'other.test')->{serial}, $next,
+   'somebody else reloads it, and the new one is in service');
+ok(wait_for(sub { !run_example() }, 60), 'the example comes to an end');
+ok(!-e "$windows/other.test.conf", 'mod_md has its usual window again');
 
 is(join(' ', $acme->issued('www.test')), "$first $second", 'one renewal');
-is(join(' ', $acme->issued('other.test')), $other, '... and none of the other domain');
-is(handshake($httpd, name => 'other.test')->{serial}, $other,
-   '... which is in service as it was');
+is(join(' ', $acme->issued('other.test')), "$other $next", '... for each');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0202/);
 

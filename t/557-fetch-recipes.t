@@ -144,6 +144,27 @@ for my $name (sort keys %client) {
     ok(-s "$target/must.test/response.ocsp", '... and the response');
     ok(!-e "$target/must.test.new", '... nothing is left');
 }
+
+# httpd takes the three files; its User may read the response.
+my $place = "$dir/certbot/must.test";
+is((stat "$place/privkey.pem")[2] & 0777, 0600, 'the key is for its owner');
+my $own = Staple::Httpd->new(conf => stapling(), vhosts => [{
+    cert => { %$must, chain => "$place/fullchain.pem",
+              key => "$place/privkey.pem" },
+    conf => "StapleResponseFile $place/response.ocsp" }]);
+$responder->tell('reset');
+$own->start;
+is(handshake($own, name => 'must.test')->{staple}, 'good',
+   'the first handshake is stapled from the file');
+ok($own->stop, 'httpd stops in good order');
+$own->log_ok;
+
+# Cron's PATH has no sbin.
+for my $script (glob "$FindBin::Bin/../docs/examples/*") {
+    my $text = read_file($script);
+    next if $text !~ m{^#!/bin/sh}  || $text !~ /^ *staplectl /m;
+    like($text, qr{^PATH=\$PATH:/usr/local/sbin}m, "$script finds staplectl");
+}
 is((run('sh', $hook, 'startup_hook'))[0], 0,
    "dehydrated's other hooks are passed over");
 
