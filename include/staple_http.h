@@ -51,7 +51,8 @@ const char *staple_http_request(const staple_url_t *url,
 
 /** What a response may cost; nothing in it is ever unlimited. */
 typedef struct staple_http_limits_t {
-    apr_size_t max_line;         /* bytes of one line, without its end */
+    apr_size_t max_line;         /* bytes of one line, without its end; of a
+                                    folded one as a whole */
     apr_size_t max_header_bytes; /* bytes of all lines: interim responses,
                                     chunk extensions and trailers included */
     int max_headers;             /* header and trailer lines, likewise */
@@ -92,7 +93,8 @@ typedef enum {
     STAPLE_HTTP_TOO_MANY_HEADERS, /* more than max_headers */
     STAPLE_HTTP_BAD_BYTE,         /* a control character in a line */
     STAPLE_HTTP_BAD_HEADER,       /* a line that is no header field */
-    STAPLE_HTTP_FOLDED_HEADER,    /* a continuation line (obs-fold) */
+    STAPLE_HTTP_BLANK_FIRST,      /* a first header line that begins with a
+                                     blank, so continues nothing */
     STAPLE_HTTP_BAD_LENGTH,       /* a Content-Length that is no number */
     STAPLE_HTTP_TWO_LENGTHS,      /* lengths that contradict each other */
     STAPLE_HTTP_BAD_CODING,       /* a Transfer-Encoding other than chunked */
@@ -137,7 +139,8 @@ staple_http_parser_t *staple_http_parser_create(
     const staple_http_limits_t *limits, apr_pool_t *p);
 
 /**
- * Feed the next bytes of a connection. Interim (1xx) responses are skipped.
+ * Feed the next bytes of a connection. Interim (1xx) responses are skipped, a
+ * header line that is folded counts as one line (RFC 9112 5.2).
  * @param used how many bytes belong to the response; fewer than len only when
  *        it is at its end or fault, and then the rest was never asked for and
  *        the connection is not to be used again

@@ -29,6 +29,8 @@ struct staple_http_parser_t {
     char *line;               /* what was collected of the current line */
     apr_size_t line_len;
     apr_size_t header_bytes;  /* spent of limits.max_header_bytes */
+    apr_size_t held;          /* bytes of line that are a whole field line,
+                                 which the next one may continue; 0: none */
     int headers;              /* spent of limits.max_headers */
 
     apr_uint64_t length;      /* of Content-Length */
@@ -97,8 +99,8 @@ const char *staple_http_fault_text(staple_http_fault_e fault)
         return "has a control character in its header";
     case STAPLE_HTTP_BAD_HEADER:
         return "has a header line that is none";
-    case STAPLE_HTTP_FOLDED_HEADER:
-        return "has a folded header line";
+    case STAPLE_HTTP_BLANK_FIRST:
+        return "has a header that begins with a blank";
     case STAPLE_HTTP_BAD_LENGTH:
         return "has a Content-Length that is no number";
     case STAPLE_HTTP_TWO_LENGTHS:
@@ -297,7 +299,7 @@ static int split_field(staple_http_parser_t *parser, field_t *field)
     apr_size_t name_len = 0;
 
     if (is_blank((unsigned char)*line)) {
-        fail(parser, STAPLE_HTTP_FOLDED_HEADER);
+        fail(parser, STAPLE_HTTP_BLANK_FIRST); /* RFC 9112 2.2 */
         return 0;
     }
     while (is_token_byte((unsigned char)line[name_len])) {
@@ -372,15 +374,52 @@ static void end_head(staple_http_parser_t *parser)
     begin_body(parser);
 }
 
-static void end_header_line(staple_http_parser_t *parser)
+/* The field line that was held is not continued: take it. Trailers are checked
+ * like headers and mean nothing (RFC 9110 6.5.1). */
+static void take_held(staple_http_parser_t *parser)
 {
     field_t field;
 
-    if (!parser->line_len) {
+    if (split_field(parser, &field)
+        && parser->state == STAPLE_HTTP_AT_HEADER) {
+        take_field(parser, &field);
+    }
+    parser->line_len = parser->held = 0;
+}
+
+/* Whether a field line is held that the next byte does not continue. */
+static int is_over(const staple_http_parser_t *parser, char next)
+{
+    return parser->held && parser->line_len == parser->held
+           && !is_blank((unsigned char)next);
+}
+
+/* The blanks with which a line continues the one that is held become one
+ * space (RFC 9112 5.2). */
+static void join_lines(staple_http_parser_t *parser)
+{
+    char *fold = parser->line + parser->held;
+    apr_size_t blanks = strspn(fold, " \t");
+
+    *fold = ' ';
+    memmove(fold + 1, fold + blanks, strlen(fold + blanks) + 1);
+    parser->line_len -= blanks - 1;
+}
+
+/* The next line may still continue this one. */
+static void end_field_line(staple_http_parser_t *parser)
+{
+    if (parser->line_len) {
+        if (parser->held) {
+            join_lines(parser);
+        }
+        parser->held = count_field(parser) ? parser->line_len : 0;
+    }
+    else if (parser->state == STAPLE_HTTP_AT_HEADER) {
         end_head(parser);
     }
-    else if (count_field(parser) && split_field(parser, &field)) {
-        take_field(parser, &field);
+    else {
+        parser->state = STAPLE_HTTP_AT_END;
     }
 }
 
@@ -438,19 +477,6 @@ static void end_chunk(staple_http_parser_t *parser)
     parser->state = STAPLE_HTTP_AT_CHUNK_SIZE;
 }
 
-/* Trailers are checked like headers and mean nothing (RFC 9110 6.5.1). */
-static void end_trailer_line(staple_http_parser_t *parser)
-{
-    field_t field;
-
-    if (!parser->line_len) {
-        parser->state = STAPLE_HTTP_AT_END;
-    }
-    else if (count_field(parser)) {
-        split_field(parser, &field);
-    }
-}
-
 static int is_chunk_framing(const staple_http_parser_t *parser)
 {
     return parser->state == STAPLE_HTTP_AT_CHUNK_SIZE
@@ -498,9 +524,6 @@ static void end_line(staple_http_parser_t *parser)
     case STAPLE_HTTP_AT_STATUS:
         end_status_line(parser);
         break;
-    case STAPLE_HTTP_AT_HEADER:
-        end_header_line(parser);
-        break;
     case STAPLE_HTTP_AT_CHUNK_SIZE:
         end_chunk_size(parser);
         break;
@@ -508,10 +531,10 @@ static void end_line(staple_http_parser_t *parser)
         end_chunk(parser);
         break;
     default:
-        end_trailer_line(parser);
+        end_field_line(parser);
         break;
     }
-    parser->line_len = 0;
+    parser->line_len = parser->held;
 }
 
 /* What does not even begin like HTTP is told at once, not at its first LF. */
@@ -642,7 +665,12 @@ staple_http_state_e staple_http_feed(staple_http_parser_t *parser,
             *used += take_body(parser, from + *used, len - *used);
             break;
         default:
-            *used += take_line(parser, from + *used, len - *used);
+            if (is_over(parser, from[*used])) {
+                take_held(parser);
+            }
+            else {
+                *used += take_line(parser, from + *used, len - *used);
+            }
             break;
         }
     }

@@ -212,10 +212,20 @@ static const case_t cases[] = {
       STAPLE_HTTP_BAD_UPGRADE, 101, NULL, 0, 0 },
 
     /* headers */
-    { "obs-fold", OK_LINE "X: a\r\n b\r\n\r\n", STAPLE_HTTP_FOLDED_HEADER, 200,
-      NULL, 0, 0 },
-    { "a blank first", OK_LINE "\tX: a\r\n\r\n", STAPLE_HTTP_FOLDED_HEADER,
+    { "a folded field", OK_LINE "X: a\r\n b\r\n\t\r\n"
+      "Content-Length:\r\n \t2\r\n\r\nok", STAPLE_HTTP_OK, 200, "ok", 1, 0 },
+    { "a folded number", OK_LINE "Content-Length: 1\r\n 0\r\n\r\n",
+      STAPLE_HTTP_BAD_LENGTH, 200, NULL, 0, 0 },
+    { "a folded name", OK_LINE "Content\r\n -Length: 2\r\n\r\nok",
+      STAPLE_HTTP_BAD_HEADER, 200, NULL, 0, 0 },
+    { "a folded trailer", CHUNKED "2\r\nok\r\n0\r\nX: y\r\n z\r\n\r\n",
+      STAPLE_HTTP_OK, 200, "ok", 1, 0 },
+    { "a blank first", OK_LINE "\tX: a\r\n\r\n", STAPLE_HTTP_BLANK_FIRST,
       200, NULL, 0, 0 },
+    { "a blank first, folded", OK_LINE " X: a\r\n b\r\n\r\n",
+      STAPLE_HTTP_BLANK_FIRST, 200, NULL, 0, 0 },
+    { "a blank first in the trailer", CHUNKED "0\r\n X: a\r\n\r\n",
+      STAPLE_HTTP_BLANK_FIRST, 200, NULL, 0, 0 },
     { "a blank before the colon", OK_LINE "X : a\r\n\r\n",
       STAPLE_HTTP_BAD_HEADER, 200, NULL, 0, 0 },
     { "no colon", OK_LINE "X\r\n\r\n", STAPLE_HTTP_BAD_HEADER, 200, NULL, 0,
@@ -301,6 +311,10 @@ static const case_t cases[] = {
       "F: 6\r\n\r\n", STAPLE_HTTP_TOO_MANY_HEADERS, 200, NULL, 0, 0 },
     { "too many with trailers", CHUNKED "0\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"
       "E: 5\r\n\r\n", STAPLE_HTTP_TOO_MANY_HEADERS, 200, NULL, 0, 0 },
+    { "a folded line without end", OK_LINE "X: " FIFTY "\r\n " FIFTY
+      "\r\n\r\n", STAPLE_HTTP_LINE_TOO_LONG, 200, NULL, 0, 0 },
+    { "folded too often", OK_LINE "X: a\r\n b\r\n c\r\n d\r\n e\r\n f\r\n\r\n",
+      STAPLE_HTTP_TOO_MANY_HEADERS, 200, NULL, 0, 0 },
     { "too large a head", OK_LINE "A: " FIFTY TEN TEN TEN TEN "\r\nB: " FIFTY
       TEN TEN TEN TEN "\r\nC: " FIFTY TEN TEN TEN TEN "\r\nD: " FIFTY TEN TEN
       TEN TEN "\r\nE: " FIFTY TEN TEN TEN TEN "\r\n\r\n",
@@ -427,6 +441,8 @@ static void test_freshness(void)
         { "max-age among others", "Cache-Control: public, max-age=3600, "
           "must-revalidate\r\n", 3600 },
         { "any case, quoted", "cache-control: Max-Age=\"3600\",x\r\n", 3600 },
+        { "max-age on a folded line", "Cache-Control: public,\r\n"
+          "\tmax-age=60\r\n", 60 },
         { "the shorter of two", "Cache-Control: max-age=60\r\n"
           "Cache-Control: max-age=3600\r\n", 60 },
         { "max-age that is none", "Cache-Control: max-age=x\r\n", 0 },
