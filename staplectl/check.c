@@ -139,6 +139,14 @@ staple_severity_e staplectl_severity_of(const staplectl_entry_t *entry,
 
 /* ----- what is said ----- */
 
+/* A "|" begins performance data, in any line; names and causes may have one. */
+static void say(const char *text)
+{
+    for (; *text; text++) {
+        putchar(*text == '|' ? '/' : *text);
+    }
+}
+
 /* Entries of which the same is said. */
 typedef struct group_t {
     const char *words;
@@ -248,24 +256,22 @@ static const char *alone_text(const staplectl_entry_t *entry, apr_time_t now,
 /* Names that are told of a group. */
 #define NAMES_SHOWN 5
 
-static void print_group(const group_t *group)
+static const char *group_text(const group_t *group, apr_pool_t *p)
 {
+    const char *const *names = (const char *const *)group->names->elts;
     int count = group->names->nelts, i;
+    const char *text;
 
     if (count == 1) {
-        printf("%s: %s\n", APR_ARRAY_IDX(group->names, 0, const char *),
-               group->words);
-        return;
+        return apr_pstrcat(p, names[0], ": ", group->words, NULL);
     }
-    printf("%d certificates: %s:", count, group->words);
+    text = apr_psprintf(p, "%d certificates: %s:", count, group->words);
     for (i = 0; i < count && i < NAMES_SHOWN; i++) {
-        printf("%s %s", i ? "," : "", APR_ARRAY_IDX(group->names, i,
-                                                    const char *));
+        text = apr_pstrcat(p, text, i ? ", " : " ", names[i], NULL);
     }
-    if (count > NAMES_SHOWN) {
-        printf(" and %d more", count - NAMES_SHOWN);
-    }
-    printf("\n");
+    return count > NAMES_SHOWN
+           ? apr_psprintf(p, "%s and %d more", text, count - NAMES_SHOWN)
+           : text;
 }
 
 static const char *summary_text(const sum_t *sum,
@@ -299,11 +305,12 @@ int staplectl_check(const apr_array_header_t *entries,
         add_entry(&sum, &APR_ARRAY_IDX(entries, i, staplectl_entry_t), limits,
                   now, p);
     }
-    printf("STAPLE %s - %s", words[sum.worst],
-           summary_text(&sum, entries, now, p));
+    printf("STAPLE %s - ", words[sum.worst]);
+    say(summary_text(&sum, entries, now, p));
     print_performance(&sum, count, limits, now, p);
     for (i = 0; count > 1 && i < sum.groups->nelts; i++) {
-        print_group(APR_ARRAY_IDX(sum.groups, i, group_t *));
+        say(group_text(APR_ARRAY_IDX(sum.groups, i, group_t *), p));
+        printf("\n");
     }
     return (int)sum.worst;
 }

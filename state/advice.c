@@ -23,8 +23,7 @@
 
 /* What a remedy names where the responder's URL is not known. */
 #define URL_COMMAND "openssl x509 -noout -ocsp_uri -in CERT.pem"
-#define SOME_URL "\"$(" URL_COMMAND " | head -n 1)\", with the " \
-                 "certificate's file in place of CERT.pem"
+#define SOME_URL "URL, with a URL that this prints: " URL_COMMAND
 #define SOME_NAME "HOST, with the host of what this prints: " URL_COMMAND
 #define SOME_HOST "the responder"
 

@@ -16,11 +16,13 @@ my %leaf = map {
     ($_ => $ca->leaf(name => "$_.test", ocsp => $responder->url));
 } qw(good revoked off);
 my $none = $ca->leaf(name => 'none.test');
+my $bar = $ca->leaf(name => 'a| left=9s;;;0.test', alt => ['bar.test']);
 my $httpd = Staple::Httpd->new(
     conf   => stapling(),
     vhosts => [{ cert => $leaf{good} }, { cert => $leaf{revoked} },
                { cert => $leaf{off}, conf => 'SSLUseStapling off' },
-               { cert => $none }]);
+               { cert => $none },
+               { cert => $bar, name => 'bar.test' }]);
 
 sub check
 {
@@ -45,6 +47,8 @@ for ([good => 0, qr/^STAPLE OK - good\.test: stapled, valid for another /],
     is($exit, $status, "$name.test: status $status");
     like($out, $words, '... in words');
 }
+unlike((check('bar.test'))[1], qr/\|.*\|/,
+       'a certificate cannot name performance data');
 is((check('good.test', '-w', '30d'))[0], 1, 'the limits hold here too');
 my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect',
                        '127.0.0.1:' . $httpd->port, '--servername',

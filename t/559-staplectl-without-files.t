@@ -71,15 +71,21 @@ like($out, qr/^must-staple +yes$/m, 'show: must-staple');
 like($out, qr/^ends +20\d\d-/m, '... and when it ends');
 # What to type does not need the responder's URL, which a ring does not have.
 my ($remedy) = $out =~ /^look at +(.*)$/m;
-my ($command) = $remedy =~ /run: (curl .*?), with the certificate's file/;
-ok($command, 'the remedy is a command') or diag($out);
+my ($command) = $remedy =~ /run: curl -v URL, .* this prints: (openssl [^;]+)/;
+ok($command, 'the remedy has a command') or diag($out);
 $command =~ s/CERT\.pem/$leaf{must}{cert}/;
-$command =~ s/^curl -v/echo/;
 is((run('sh', '-c', $command))[1], $responder->url . "\n",
-   '... that knows where the URL stands');
+   '... that prints the URL');
 ($exit, $out) = ctl('show', 'must.test', '--cert', $leaf{must}{chain});
 like($out, qr/run: curl -v \Q@{[$responder->url]}\E;/,
      '... and names it where the certificate is given');
+# A plug-in's text ends at the first "|", in each of its lines.
+for my $names (['must.test'], []) {
+    ($exit, $out) = ctl('check', @$names);
+    is($exit, 2, "check @$names: critical");
+    like($out, qr/\A[^|\n]+ \| certificates=[^|\n]+\n[^|]*\z/,
+         '... with one place where the performance data begin');
+}
 ($exit, $out) = ctl('check', 'none.test');
 is($exit, 0, 'check: one to which OCSP does not apply is well');
 ($exit, $out) = ctl('check', 'hopeless.test');
