@@ -131,7 +131,7 @@ staple_severity_e staplectl_severity_of(const staplectl_entry_t *entry,
         return STAPLE_SEVERITY_CRITICAL;
     }
     if (severity == STAPLE_SEVERITY_OK
-        && is_below(&limits->warning, entry, now)) {
+        && (entry->is_old || is_below(&limits->warning, entry, now))) {
         return STAPLE_SEVERITY_WARNING;
     }
     return (staple_severity_e)severity;

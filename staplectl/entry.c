@@ -19,11 +19,12 @@
 
 #include "staple_rules.h"
 #include "staple_text.h"
+#include "staple_words.h"
 
 /* The fewest digits of an id that stand for it. */
 #define ID_DIGITS_MIN 8
 
-const staple_cert_policy_t *staplectl_usual_policy(apr_pool_t *p)
+static staple_cert_policy_t *make_policy(apr_pool_t *p)
 {
     staple_cert_policy_t *policy = apr_pcalloc(p, sizeof(*policy));
 
@@ -35,6 +36,25 @@ const staple_cert_policy_t *staplectl_usual_policy(apr_pool_t *p)
     policy->revoked_recheck = STAPLE_RULES_RECHECK;
     policy->return_errors = 1; /* what is flagged as one is served */
     policy->response_files = apr_array_make(p, 0, sizeof(const char *));
+    return policy;
+}
+
+const staple_cert_policy_t *staplectl_usual_policy(apr_pool_t *p)
+{
+    return make_policy(p);
+}
+
+/* The response of a must-staple certificate is served whatever its age, and so
+ * was what a handshake brought. */
+static const staple_cert_policy_t *policy_of(const staplectl_entry_t *entry,
+                                             apr_pool_t *p)
+{
+    const staple_view_t *view = &entry->view;
+    staple_cert_policy_t *policy = make_policy(p);
+
+    policy->outlives_age = entry->was_sent
+                           || (view->cert ? view->cert->is_must_staple
+                                          : view->traits.is_must_staple);
     return policy;
 }
 
@@ -85,12 +105,32 @@ static void judge_bytes(staple_view_t *view, apr_time_t now)
     }
 }
 
+/* A valid staple that the server does send and that some clients refuse. */
+static void judge_age(staplectl_entry_t *entry, apr_time_t now, apr_pool_t *p)
+{
+    static const staple_state_advice_t advice = { "the server, or the CA",
+        "have the response fetched anew; if the CA gives none that is newer, "
+        "ask it to sign its responses anew at least every five days" };
+    staple_view_t *view = &entry->view;
+    apr_time_t signed_at = view->numbers.this_update;
+
+    entry->is_old = entry->was_sent && view->state == STAPLE_STATE_STAPLED
+                    && now - signed_at > STAPLE_RULES_STAPLE_AGE;
+    if (entry->is_old) {
+        view->cause = apr_pstrcat(p, "it was signed at ",
+                                  staple_words_when_text(signed_at, p),
+                                  ", more than 10 days ago: Firefox refuses it",
+                                  NULL);
+        view->advice = advice;
+    }
+}
+
 void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
                            apr_pool_t *p)
 {
     staple_view_t *view = &entry->view;
 
-    view->policy = staplectl_usual_policy(p);
+    view->policy = policy_of(entry, p);
     if (view->der) {
         view->response = staple_report_read_response(view->der, view->der_len,
                                                      p);
@@ -100,6 +140,7 @@ void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
     }
     staple_report_judge(view, now);
     staple_report_explain(view, now, p);
+    judge_age(entry, now, p);
 }
 
 /* ----- naming an entry ----- */

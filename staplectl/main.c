@@ -256,6 +256,7 @@ static const char *ask_server(staplectl_t *ctl)
     entry = staplectl_entry_push(ctl->entries);
     staplectl_entry_set_cert(entry, &APR_ARRAY_IDX(leaves, 0,
                                                    staplectl_leaf_t));
+    entry->was_sent = 1;
     entry->view.absence = "the server sent no response";
     entry->view.der = staple.der;
     entry->view.der_len = staple.len;

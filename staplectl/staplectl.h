@@ -49,7 +49,9 @@ typedef enum {
 /** One certificate: what the ring holds, or a handshake brought. */
 typedef struct staplectl_entry_t {
     staple_view_t view;
-    X509 *leaf; /* of view.cert; NULL: no certificate file was given */
+    X509 *leaf;   /* of view.cert; NULL: no certificate file was given */
+    int was_sent; /* a handshake brought it: clients get it, whatever its age */
+    int is_old;   /* was_sent, and so old that some clients refuse it */
 } staplectl_entry_t;
 
 /** What a ring file holds at one moment. */
@@ -132,7 +134,7 @@ const char *staplectl_ring_load(staplectl_ring_t **ring, const char *path,
 /* ----- staplectl/entry.c ----- */
 
 /** The policy by which is judged where the directives are not known: that of
- * a server where they say nothing. */
+ * a server where they say nothing, of a certificate without must-staple. */
 const staple_cert_policy_t *staplectl_usual_policy(apr_pool_t *p);
 
 /** Say whose entry it is: fill in id, cert and leaf. Where the issuer is

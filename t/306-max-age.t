@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Status;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -45,6 +46,21 @@ like($status->cert('usual.test')->{cause},
      qr/signed at .* older than StapleMaxAge/, '... and says why');
 like($httpd->error_log, qr/STP0222.*11 days old.*ask the CA/,
      '... says what to ask of the CA');
+
+# staplectl says of a ring what the page says, and of a handshake what came.
+sub ctl { return run(build_dir() . '/staplectl/staplectl', @_) }
+my @ring = ('--ring', $httpd->dir . '/logs/stapling_cache');
+my ($exit, $out) = ctl('list', @ring);
+like($out, qr/^too_old .*usual\.test/m, 'staplectl list: too old');
+like($out, qr/^stapled .*must\.test/m, '... and stapled, for a must-staple one');
+is((ctl('check', 'must.test', @ring))[0], 0, '... which is well');
+for my $name ('must', 'off') {
+    ($exit, $out) = ctl('check', '--connect', '127.0.0.1:' . $httpd->port,
+                        '--servername', "$name.test");
+    is($exit, 1, "check --connect: $name.test is old");
+    like($out, qr/WARNING - $name\.test: stapled: .*10 days.*Firefox/,
+         '... in words');
+}
 
 # A newer one is stapled as soon as it is asked for.
 $responder->good;
