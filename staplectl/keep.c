@@ -273,42 +273,78 @@ static int is_likely(const apr_finfo_t *entry, const char *path, apr_pool_t *p)
            && info.filetype == APR_REG && info.size <= CERTIFICATE_MAX;
 }
 
+/* A walk through a directory, and what came of it. */
+typedef struct walk_t {
+    apr_array_header_t *items; /* item_t * */
+    const staplectl_fetch_options_t *options;
+    int status;                /* staplectl_exit_e */
+    apr_pool_t *pool;
+} walk_t;
+
 /* Keys, chains and the like lie there, too: what has no certificate of a server
  * with its issuer is passed over. */
-static void add_found(apr_array_header_t *items, const char *path,
-                      const staplectl_fetch_options_t *options, apr_pool_t *p)
+static void add_found(walk_t *walk, const char *path)
 {
-    const item_t *item = add_item(items, path, options, p);
+    const item_t *item = add_item(walk->items, path, walk->options,
+                                  walk->pool);
 
     if (item->end == ITEM_UNREADABLE || item->end == ITEM_NONE) {
-        apr_array_pop(items);
+        apr_array_pop(walk->items);
     }
 }
 
+static void walk_into(walk_t *walk, const char *path, int depth);
+
 /* A link to a directory is not followed: it may lead back. */
-static void walk(apr_array_header_t *items, const char *path, int depth,
-                 const staplectl_fetch_options_t *options, apr_pool_t *p)
+static void look_at(walk_t *walk, const apr_finfo_t *entry, const char *path,
+                    int depth)
+{
+    if (*entry->name == '.') {
+        return;
+    }
+    if (entry->filetype == APR_DIR && !has_control(entry->name)) {
+        walk_into(walk, path, depth + 1);
+    }
+    else if (is_likely(entry, path, walk->pool)) {
+        add_found(walk, path);
+    }
+}
+
+static void say_unread(walk_t *walk, const char *path, apr_status_t rv)
+{
+    fprintf(stderr, "staplectl: %s cannot be read: %s\n", path,
+            staple_text_error(rv, walk->pool));
+    walk->status = STAPLECTL_UNKNOWN;
+}
+
+/* What is removed meanwhile, a file or a directory, is not missed. */
+static void walk_into(walk_t *walk, const char *path, int depth)
 {
     apr_finfo_t entry;
     apr_dir_t *dir;
+    apr_status_t rv;
 
-    if (depth > DEPTH_MAX || apr_dir_open(&dir, path, p)) {
+    if (depth > DEPTH_MAX) {
         return;
     }
-    while (!apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_TYPE, dir)) {
-        const char *full = apr_pstrcat(p, path, "/", entry.name, NULL);
-
-        if (*entry.name == '.') {
-            continue;
+    rv = apr_dir_open(&dir, path, walk->pool);
+    if (rv) {
+        if (!depth || !APR_STATUS_IS_ENOENT(rv)) {
+            say_unread(walk, path, rv);
         }
-        if (entry.filetype == APR_DIR && !has_control(entry.name)) {
-            walk(items, full, depth + 1, options, p);
-        }
-        else if (is_likely(&entry, full, p)) {
-            add_found(items, full, options, p);
+        return;
+    }
+    while (!(rv = apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_TYPE, dir))
+           || APR_STATUS_IS_INCOMPLETE(rv)) {
+        if (!rv) {
+            look_at(walk, &entry, apr_pstrcat(walk->pool, path, "/", entry.name,
+                                              NULL), depth);
         }
     }
     apr_dir_close(dir);
+    if (!APR_STATUS_IS_ENOENT(rv)) {
+        say_unread(walk, path, rv);
+    }
 }
 
 static const char *find_collision(const apr_array_header_t *items)
@@ -420,14 +456,15 @@ int staplectl_fetch(const apr_array_header_t *paths,
                     const staplectl_fetch_options_t *options, apr_pool_t *p)
 {
     apr_array_header_t *items = apr_array_make(p, 4, sizeof(item_t *));
+    walk_t walk = { items, options, STAPLECTL_OK, p };
     const char *collision;
-    int i, status = STAPLECTL_OK;
+    int i, status;
 
     for (i = 0; i < paths->nelts; i++) {
         add_item(items, APR_ARRAY_IDX(paths, i, const char *), options, p);
     }
     if (options->keep_fresh) {
-        walk(items, options->keep_fresh, 0, options, p);
+        walk_into(&walk, options->keep_fresh, 0);
     }
     collision = find_collision(items);
     if (collision) {
@@ -437,6 +474,7 @@ int staplectl_fetch(const apr_array_header_t *paths,
         return STAPLECTL_UNKNOWN;
     }
     staplectl_fetch_items(items, options, p);
+    status = walk.status;
     for (i = 0; i < items->nelts; i++) {
         status = worse(status, say(APR_ARRAY_IDX(items, i, item_t *)));
     }

@@ -182,7 +182,7 @@ static const char usage[] =
     "time, 2 the exchange failed, 3 no refresher takes the request.\n"
     "fetch: 0 each has a good response or needs none, 1 one was not renewed,\n"
     "but the response in its file is valid, 2 some have none, or it cannot be\n"
-    "written, 3 a certificate cannot be read.\n"
+    "written, 3 a certificate or directory cannot be read.\n"
     "lint: 0 all is kept, 1 a line means something else or nothing, 2 a line\n"
     "is illegal or in conflict, 3 a file cannot be read.\n";
 

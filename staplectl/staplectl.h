@@ -269,7 +269,7 @@ typedef struct staplectl_fetch_options_t {
  * @param paths const char *
  * @return 0: each has one that is good, or needs none; 1: of some none was to
  *         be had, and what is there is valid still; 2: some have none; 3: a
- *         certificate cannot be read
+ *         certificate or a directory cannot be read
  */
 int staplectl_fetch(const apr_array_header_t *paths,
                     const staplectl_fetch_options_t *options, apr_pool_t *p);

@@ -111,6 +111,12 @@ is((fetch($leaf->{cert}, '--issuer', $leaf->{issuer}, '--output', $file))[0], 0,
    '... with --issuer it can');
 is((fetch("$dir/gone.pem"))[0], 3, 'a file that is not there');
 is((fetch())[0], 3, 'no file');
+($exit, $out) = fetch('--keep-fresh', "$dir/gone", $leaf->{chain}, '--output',
+                      $file);
+is($exit, 3, 'a directory that is not there');
+like($out, qr{^staplectl: \Q$dir/gone\E cannot be read: No such file}m,
+     '... in words');
+like($out, qr/^www\.test: \S/m, '... and the rest is done');
 ($exit, $out) = fetch($leaf->{chain}, '--output', "$dir/no/such/place");
 is($exit, 2, 'a place that cannot be written');
 like($out, qr/cannot be written: No such file/, '... in words');
@@ -164,6 +170,27 @@ ok(is_good("$sites/b.pem.ocsp", $site{b}), '... a pipe is replaced');
 is(files($customer), join(' ', sort qw(in large.pem link.pem link.pem.ocsp pipe.pem
                                        zero.pem), "two\nlines.pem"),
    '... and a link to a certificate has a response beside it');
+# One that whoever runs this may not read.
+SKIP: {
+    skip 'root may read everything', 2 if $> != 0;
+    my ($user) = Staple::Httpd::account();
+    mkdir $_ or die "$_: $!\n" for "$dir/open", "$dir/open/closed";
+    chmod 0700, "$dir/open/closed" or die "chmod: $!\n";
+    $pid = fork // die "fork: $!\n";
+    if (!$pid) {
+        my $uid = getpwnam $user;
+        open STDOUT, '>', "$dir/said" or POSIX::_exit(126);
+        open STDERR, '>&', \*STDOUT;
+        $( = $) = $uid;
+        $< = $> = $uid;
+        exec(build_dir() . '/staplectl/staplectl', 'fetch', '--keep-fresh',
+             "$dir/open") or POSIX::_exit(127);
+    }
+    waitpid $pid, 0;
+    is($? >> 8, 3, 'a directory in it that cannot be read');
+    like(read_file("$dir/said"), qr{/open/closed cannot be read: Permission},
+         '... in words');
+}
 like((fetch("$sites/a.pem", "$sites/b.pem", '--output', "$dir/one"))[1],
      qr/several responses/, 'two responses do not go into one file');
 
