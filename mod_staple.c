@@ -400,8 +400,8 @@ static void on_child_init(apr_pool_t *p, server_rec *s)
 {
     (void)p;
     trace_hook(s, "child_init");
+    staple_generation_only_read(current->cache);
     if (current->process) {
-        staple_generation_only_read(current->cache);
         staple_process_leave(current->process);
         staple_refresher_await(current->process, current->cache,
                                current->registry, s);

@@ -15,6 +15,7 @@
 
 #include <httpd.h>
 #include <ap_listen.h>
+#include <ap_mpm.h>
 #include <http_config.h>
 #include <http_core.h>
 #include <http_log.h>
@@ -274,6 +275,14 @@ static void log_summary(const staple_main_conf_t *conf,
 #define START_PATIENCE apr_time_from_sec(1)
 #define WORK_PATIENCE apr_time_from_msec(100)
 
+static int is_restart(void)
+{
+    int generation = 0;
+
+    return ap_mpm_query(AP_MPMQ_GENERATION, &generation) == APR_SUCCESS
+           && generation > 0;
+}
+
 /* A helper that waits for a disk does not keep the ports. */
 static void on_fork(void)
 {
@@ -461,7 +470,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     members_t members;
     staple_cache_report_t report;
     staple_cache_conf_t ring;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv;
 
     *cache = NULL;
     memset(&ring, 0, sizeof(ring));
@@ -475,14 +484,16 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     ring.others = members.others;
     ring.others_count = members.others_count;
     ring.previous = before.ring.base ? &before : NULL;
+    ring.is_restart = is_restart();
     ring.patience = START_PATIENCE;
     ring.on_fork = on_fork;
-    if (ring.ids_count) {
-        rv = staple_cache_create(cache, &ring, &report, p);
+    if (!ring.ids_count) { /* what is kept is for a later generation */
+        return APR_SUCCESS;
     }
+    rv = staple_cache_create(cache, &ring, &report, p);
     staple_cache_release(&before);
     retained->kept = *cache && !rv ? *staple_cache_kept(*cache) : before;
-    if (rv || !ring.ids_count) {
+    if (rv) {
         return rv;
     }
     apr_pool_cleanup_register(p, make_ring(*cache, s, p), on_end,
@@ -546,7 +557,8 @@ void staple_generation_end_writing(staple_cache_t *cache,
 
 void staple_generation_only_read(staple_cache_t *cache)
 {
-    staple_cache_only_read(cache);
+    staple_cache_only_read(cache ? staple_cache_kept(cache)
+                                 : &retained_get()->kept);
 }
 
 static void log_lost(const char *path, const char *why, const server_rec *s)

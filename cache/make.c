@@ -342,7 +342,8 @@ static apr_size_t size_to_read(const staple_cache_conf_t *conf)
     return most > size ? (apr_size_t)most : size;
 }
 
-/* What a stop has left at the path: a restart has no use for it. */
+/* What a stop has left at the path: a restart has no use for it, and must not
+ * wait for its disk. */
 static staple_cache_found_t find_file(const staple_cache_conf_t *conf,
                                       staple_cache_report_t *report,
                                       apr_pool_t *p)
@@ -352,7 +353,7 @@ static staple_cache_found_t find_file(const staple_cache_conf_t *conf,
 
     memset(&old, 0, sizeof(old));
     old.what = STAPLE_CACHE_FOUND_NOTHING;
-    if (!conf->path || conf->previous) {
+    if (!conf->path || conf->previous || conf->is_restart) {
         return old;
     }
     old = staple_cache_file_find(&search, p);

@@ -365,8 +365,8 @@ void staple_cache_end_writers(staple_cache_t *cache)
     staple_cache_drop_helper(&cache->kept);
 }
 
-void staple_cache_only_read(staple_cache_t *cache)
+void staple_cache_only_read(staple_cache_kept_t *kept)
 {
-    staple_memory_disown(&cache->kept.ring);
-    close_sockets(&cache->kept);
+    staple_memory_disown(&kept->ring);
+    close_sockets(kept);
 }

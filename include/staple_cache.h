@@ -165,6 +165,8 @@ typedef struct staple_cache_conf_t {
                               is never for their sake that a segment grows */
     apr_size_t others_count;
     staple_cache_kept_t *previous; /* the generation before; or NULL */
+    int is_restart;        /* what lies at path is for the helper alone: it is
+                              replaced, and not read */
     apr_interval_time_t patience; /* a helper process makes the file, and is
                               waited for no longer than this; 0: this process
                               makes it */
@@ -227,10 +229,11 @@ apr_size_t staple_cache_size_useful(apr_size_t size, apr_size_t certificates);
  *
  * A copy of the new segment is written under a temporary name, locked (flock)
  * and renamed to conf->path, by a process that is forked for it, so that a file
- * system that hangs delays nobody else. Without a previous generation, this
- * process reads what is there. What is found and is not a ring file of
- * this user is left alone, and so is one that another server has locked; there
- * is no file then. A ring file that cannot be used is renamed to path.bad.
+ * system that hangs delays nobody else. Without a previous generation, and not
+ * at a restart, this process reads what is there. What is found and is not a
+ * ring file of this user is left alone, and so is one that another server has
+ * locked; there is no file then. A ring file that cannot be used is renamed to
+ * path.bad.
  *
  * Called in the parent, before children exist. It can only read the segment
  * afterwards, and so can its children. The mappings live until
@@ -288,7 +291,7 @@ apr_status_t staple_cache_begin_writing(staple_cache_t *cache);
 void staple_cache_end_writers(staple_cache_t *cache);
 
 /** Give up all descriptors. In each child that is not the writer. */
-void staple_cache_only_read(staple_cache_t *cache);
+void staple_cache_only_read(staple_cache_kept_t *kept);
 
 /**
  * How the copy fares, called in the thread that copies when that changes.

@@ -37,7 +37,9 @@ int staple_generation_log_certs(const staple_cert_registry_t *registry,
 /**
  * Make the ring for the certificates that have something to staple, give each
  * its slot and log how it went. The mapping of the generation before, which
- * nothing refers to after this, is given back.
+ * nothing refers to after this, is given back; where no certificate needs a
+ * ring, it is kept for a later generation. Only at a start after a stop is the
+ * file at the path read.
  *
  * In the parent, once per post_config, after the registry is finished.
  * @param cache the ring, allocated from p; NULL: no certificate needs one
@@ -86,6 +88,7 @@ void staple_generation_end_writing(staple_cache_t *cache,
 /**
  * Give up the descriptors that it takes to write ring and file. In each child
  * that is not the refresher, in child_init, while it has one thread.
+ * @param cache NULL: this generation has none, but an earlier one had
  */
 void staple_generation_only_read(staple_cache_t *cache);
 

@@ -129,4 +129,22 @@ tell_disk('go');
 $httpd->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/, qr/STP012[016]/,
                qr/STP0143.*in use by another server/, qr/STP0320/);
 
+# ----- a server that had no ring so far -----
+
+my $bare = Staple::Httpd->new(
+    conf => "SSLUseStapling off\nSSLStaplingCache shmcb:$mount/bare(128000)\n",
+    vhosts => [{ cert => $leaf }]);
+write_file("$mount/bare", '');
+$bare->start;
+is(handshake($bare)->{staple}, 'none', 'nothing is stapled');
+tell_disk('hang');
+$bare->{conf} =~ s/SSLUseStapling off/SSLUseStapling on/;
+$bare->write_conf;
+ok($bare->graceful, 'from now on it is: the restart does not wait for the disk');
+is(wait_for_staple($bare, 'good')->{staple}, 'good', '... and it is stapled');
+tell_disk('go');
+ok($bare->wait_for_log(qr/STP0144/, 30), 'the disk goes on: there is a file');
+ok($bare->stop, 'httpd stops in good order');
+$bare->log_ok(qr/STP0104.*is empty; it was renamed/, qr/STP0320/);
+
 done_testing;

@@ -96,6 +96,25 @@ for my $how (qw(graceful restart)) {
     has_ring("$logs/stapling_cache", 'one ring file is held');
 }
 
+# The module stays, and has nothing to do for a while.
+for my $how (qw(graceful restart)) {
+    my $conf = $httpd->{conf};
+
+    $httpd->{conf} =~ s/SSLUseStapling on/SSLUseStapling off/;
+    $httpd->write_conf;
+    $httpd->$how;
+    is(handshake($httpd)->{staple}, 'none', "$how: SSLUseStapling off");
+    is(scalar(writers()), 0, 'no process could write the ring');
+    is_deeply([rings()], [], 'and none has its file');
+    $httpd->{conf} = $conf;
+    $httpd->write_conf;
+    $httpd->$how;
+    stapled("$how: on again, stapled at once");
+    like(($httpd->error_log =~ /(STP0101.*)/g)[-1],
+         qr/1 response taken over(?! from before the stop)/, '... from memory');
+    has_ring("$logs/stapling_cache", 'one ring file is held');
+}
+
 # Elsewhere, larger, smaller, and anonymous.
 cache_at('logs/moved', 128000);
 $httpd->graceful;

@@ -1234,7 +1234,7 @@ static void test_one_writer(apr_pool_t *p)
     child = fork();
     if (child == 0) {
         signal(SIGSEGV, SIG_DFL);
-        staple_cache_only_read(cache);
+        staple_cache_only_read(staple_cache_kept(cache));
         staple_cache_forget(cache, 0);
         _exit(0);
     }
@@ -1243,7 +1243,7 @@ static void test_one_writer(apr_pool_t *p)
     ok(status != 0, "who only reads cannot write");
     child = fork();
     if (child == 0) {
-        staple_cache_only_read(cache);
+        staple_cache_only_read(staple_cache_kept(cache));
         staple_cache_count_served(cache, 0, &more);
         _exit(staple_cache_request(cache, 1, STAPLE_CACHE_FORGET));
     }
@@ -1639,6 +1639,33 @@ static staple_cache_file_e check(staple_cache_t *cache,
     memset(&conf, 0, sizeof(conf));
     (void)staple_cache_copy_round(cache, 1, p);
     return staple_cache_check_file(cache, &conf, report, p);
+}
+
+/* A restart of a server that had no ring so far. */
+static void test_first_ring_of_restart(apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(5, p);
+    staple_cache_conf_t conf = make_conf(in_scratch("ring", p), 16384, 0, ids,
+                                         5, NULL);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(conf, &report, p);
+
+    fill_ring(cache, 5, 1500);
+    copy_ring(cache, p);
+    staple_cache_unmap(cache);
+    conf.is_restart = 1;
+    cache = make_ring(conf, &report, p);
+    ok(report.seed == STAPLE_CACHE_SEED_NONE && !report.seeded
+       && !report.old_file && !report.new_file,
+       "a restart replaces what lies there without a look");
+    copy_ring(cache, p);
+    staple_cache_unmap(cache);
+    conf.is_restart = 0;
+    cache = make_ring(conf, &report, p);
+    ok(report.seed == STAPLE_CACHE_SEED_FILE && !report.seeded,
+       "... with a ring that is empty");
+    staple_cache_unmap(cache);
+    empty_scratch(p);
 }
 
 /* The same with a helper that says later what it has made. */
@@ -2230,6 +2257,7 @@ int main(void)
     test_copy_in_runs(p);
     test_interference(p);
     test_copy_thread(p);
+    test_first_ring_of_restart(p);
     test_name_of_file(p);
     test_stale_file(p);
     test_clock_set_back(p);
