@@ -313,18 +313,20 @@ static apr_size_t der_length(const unsigned char *bytes, apr_size_t len)
     return 2 + count + length;
 }
 
-/* Whether a body whose end is not announced has come to it all the same: an
- * OCSP response is a SEQUENCE, which says itself where it ends, and nobody
- * reads the body of an error. */
-static int is_whole(const attempt_t *attempt, staple_http_state_e state)
+/* A body whose end is not announced: an OCSP response is a SEQUENCE, which says
+ * itself where it ends. What follows is not looked at, whether it has come
+ * already or not; and nobody reads the body of an error. */
+static staple_http_state_e end_rest(const attempt_t *attempt)
 {
     const staple_http_response_t *response
         = staple_http_response(attempt->parser);
     apr_size_t length = der_length(response->body, response->body_len);
 
-    return state == STAPLE_HTTP_AT_REST
-           && (response->status != 200
-               || (length && response->body_len >= length));
+    if (response->status != 200) {
+        return staple_http_close(attempt->parser);
+    }
+    return length && response->body_len >= length
+           ? staple_http_cut(attempt->parser, length) : STAPLE_HTTP_AT_REST;
 }
 
 static void call_reading(const attempt_t *attempt, int is_reading)
@@ -353,8 +355,7 @@ static staple_http_state_e feed(attempt_t *attempt, apr_status_t rv,
     call_reading(attempt, 1);
     state = staple_http_feed(attempt->parser, bytes, len, &used);
     call_reading(attempt, 0);
-    return is_whole(attempt, state) ? staple_http_close(attempt->parser)
-                                    : state;
+    return state == STAPLE_HTTP_AT_REST ? end_rest(attempt) : state;
 }
 
 static void receive(staple_fetch_t *fetch, attempt_t *attempt)

@@ -158,6 +158,16 @@ staple_http_state_e staple_http_feed(staple_http_parser_t *parser,
  */
 staple_http_state_e staple_http_close(staple_http_parser_t *parser);
 
+/**
+ * A body that ends with the connection (AT_REST) is known to end sooner: after
+ * so many of its bytes. Those behind it are dropped, however many have come,
+ * and the connection is not to be used again.
+ * @param len at most as many as there are
+ * @return AT_END; where the state is another one than AT_REST, just that
+ */
+staple_http_state_e staple_http_cut(staple_http_parser_t *parser,
+                                    apr_size_t len);
+
 /** Whether status and headers are complete. */
 int staple_http_has_head(const staple_http_parser_t *parser);
 

@@ -691,6 +691,16 @@ staple_http_state_e staple_http_close(staple_http_parser_t *parser)
     return parser->state;
 }
 
+staple_http_state_e staple_http_cut(staple_http_parser_t *parser,
+                                    apr_size_t len)
+{
+    if (parser->state == STAPLE_HTTP_AT_REST) {
+        parser->response.body_len = len;
+        parser->state = STAPLE_HTTP_AT_END;
+    }
+    return parser->state;
+}
+
 int staple_http_has_head(const staple_http_parser_t *parser)
 {
     return parser->has_head;

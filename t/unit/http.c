@@ -378,6 +378,24 @@ static void test_nul(void)
     is_int(outcome.fault, STAPLE_HTTP_BAD_BYTE, "a NUL in a header");
 }
 
+/* A body whose length is not announced may be known to end. */
+static void test_rest_cut(void)
+{
+    staple_http_parser_t *parser = staple_http_parser_create(&small, pool);
+    const staple_http_response_t *response = staple_http_response(parser);
+    apr_size_t used;
+
+    is_int(staple_http_cut(parser, 0), STAPLE_HTTP_AT_STATUS,
+           "there is no body that can be cut");
+    staple_http_feed(parser, OK_LINE "\r\nokay", sizeof(OK_LINE "\r\nokay") - 1,
+                     &used);
+    is_int(staple_http_cut(parser, 2), STAPLE_HTTP_AT_END, "a rest is cut");
+    ok(response->body_len == 2 && !memcmp(response->body, "ok", 2)
+       && !response->is_reusable, "... where it ends");
+    is_int(staple_http_cut(parser, 1), STAPLE_HTTP_AT_END, "... once");
+    ok(response->body_len == 2, "... and for all");
+}
+
 /* ---- what header fields mean ---- */
 
 static const staple_http_response_t *response_with(const char *fields)
@@ -861,6 +879,7 @@ int main(void)
         test_case(&cases[i]);
     }
     test_nul();
+    test_rest_cut();
     test_retry_after();
     test_freshness();
     test_fields();

@@ -36,7 +36,8 @@ typedef enum {
     HASTY,    /* answer before the body of the request, and do not read it
                * until the manner is another one */
     EARLY,    /* answer, then close without having said so */
-    ENDLESS,  /* the body DER, whose end is not told; the connection stays */
+    ENDLESS,  /* DER_BODY and the body, whose end is not told; the connection
+               * stays */
     DEAF      /* answer one request of a connection, ignore the second */
 } manner_e;
 

@@ -212,6 +212,12 @@ void test_endless(void)
     is_int(server.connections, 4, "... and its connection not used again");
     staple_fetch_destroy(fetch);
     stop(&server);
+
+    server.body = "\r\n";
+    start(&server);
+    is_int(fetch_url(url_of(server.port, "/"), AMPLE).outcome, STAPLE_FETCH_OK,
+           "... whether more has come with it or not");
+    stop(&server);
 }
 
 static int count_good(const result_t *results, int count)

@@ -123,6 +123,8 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
 {
     struct linger hard = { 1, 0 };
     manner_e manner = server->manner;
+    char text[64];
+    int len;
 
     if (server->bad_path
         && !memmem(request, strcspn(request, "\r"), server->bad_path,
@@ -178,7 +180,9 @@ static int serve_one(server_t *server, int fd, const char *request, int count)
         answer(server, fd, request);
         return 0;
     case ENDLESS:
-        send_text(fd, "HTTP/1.1 200 OK\r\n\r\n" DER_BODY, 24);
+        len = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n\r\n" DER_BODY
+                       "%s", server->body ? server->body : "");
+        send_text(fd, text, (size_t)len);
         wait_for_close(fd);
         return 0;
     case DEAF:
