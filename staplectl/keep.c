@@ -39,6 +39,10 @@
 /* No certificate with its chain is larger. */
 #define CERTIFICATE_MAX ((apr_off_t)1024 * 1024)
 
+/* No longer is what a hook gets in a variable: Linux runs nothing with one of
+ * 128 KiB. */
+#define FILES_MAX ((apr_size_t)100000)
+
 /* ----- what is there ----- */
 
 static void note_held(item_t *item, const staple_ocsp_verdict_t *verdict,
@@ -420,25 +424,42 @@ static int say(const item_t *item)
     }
 }
 
-/* Only where something new was written; it finds the files in STAPLE_FILES. */
-static int run_hook(const char *hook, const apr_array_header_t *items,
-                    apr_pool_t *p)
+static apr_array_header_t *written_files(const apr_array_header_t *items,
+                                         apr_pool_t *p)
 {
-    const char *files = "";
+    apr_array_header_t *files = apr_array_make(p, items->nelts + 1,
+                                               sizeof(const char *));
     int i;
 
     for (i = 0; i < items->nelts; i++) {
         const item_t *item = APR_ARRAY_IDX(items, i, item_t *);
 
         if (item->end == ITEM_WRITTEN) {
-            files = apr_pstrcat(p, files, *files ? "\n" : "", item->output,
-                                NULL);
+            APR_ARRAY_PUSH(files, const char *) = item->output;
         }
     }
-    if (!*files) {
+    return files;
+}
+
+/* STAPLE_COUNT always, STAPLE_FILES only if a command can be run with it. */
+static void tell_hook(const apr_array_header_t *files, apr_pool_t *p)
+{
+    const char *list = apr_array_pstrcat(p, files, '\n');
+
+    setenv("STAPLE_COUNT", apr_itoa(p, files->nelts), 1);
+    setenv("STAPLE_FILES", strlen(list) <= FILES_MAX ? list : "", 1);
+}
+
+/* Only where something new was written. */
+static int run_hook(const char *hook, const apr_array_header_t *items,
+                    apr_pool_t *p)
+{
+    const apr_array_header_t *files = written_files(items, p);
+
+    if (!files->nelts) {
         return STAPLECTL_OK;
     }
-    setenv("STAPLE_FILES", files, 1);
+    tell_hook(files, p);
     fflush(stdout);
     if (system(hook) == 0) {
         return STAPLECTL_OK;

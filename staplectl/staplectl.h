@@ -257,7 +257,8 @@ typedef struct staplectl_fetch_options_t {
     const char *keep_fresh; /* a directory whose certificates are asked about
                                when they are due; NULL: none */
     const char *post_hook;  /* a command for the shell, run when something was
-                               written; NULL: none */
+                               written, with STAPLE_COUNT and STAPLE_FILES in
+                               its environment; NULL: none */
     const char *proxy;      /* "http://host:port"; NULL: none */
     apr_interval_time_t wait;    /* how long to go on after failures */
     apr_interval_time_t timeout; /* of an exchange with one responder */

@@ -87,7 +87,7 @@ my $pid = fork // die "fork: $!\n";
 if (!$pid) {
     my ($status) = fetch($leaf->{chain}, '--output', "$dir/waited", '--wait',
                          '10m', '--post-hook',
-                         "printf '%s\\n' \"\$STAPLE_FILES\" >$ran");
+                         "printf '%s\\n' \$STAPLE_COUNT \"\$STAPLE_FILES\" >$ran");
     POSIX::_exit($status);
 }
 ok($responder->wait_for_request($leaf, $count), '--wait: it is asked');
@@ -96,7 +96,7 @@ $responder->good;
 waitpid $pid, 0;
 is($?, 0, '... again, until there is a response');
 ok(is_good("$dir/waited", $leaf), '... which is good');
-is(read_file($ran), "$dir/waited\n", '... and the hook knows where');
+is(read_file($ran), "1\n$dir/waited\n", '... and the hook knows where');
 
 # What needs none, and what has none although it should.
 my $none = $ca->leaf(name => 'none.test');
@@ -151,6 +151,17 @@ $count = $responder->count;
 is((fetch(@keep))[0], 0, 'a response is gone, another one is not its own');
 is($responder->count, $count + 2, '... these two are asked for');
 ok(is_good("$sites/$_.pem.ocsp", $site{$_}), "... $_") for 'a', 'b';
+
+# More than one variable has room for.
+my $many = "$dir/many";
+mkdir $many or die "$many: $!\n";
+write_file("$many/" . ('n' x 200) . "$_.pem", read_file($leaf->{chain}))
+    for 1 .. 700;
+unlink $ran;
+($exit, $out) = fetch('--keep-fresh', $many, '--post-hook',
+                      "echo \$STAPLE_COUNT \"\$STAPLE_FILES\" >>$ran");
+is($exit, 0, 'many files');
+is(read_file($ran), "700 \n", '... the hook is run with their number');
 
 # What somebody may leave in a directory of his own, for root to find: nothing
 # waits for it, follows it in a circle, or reads it all.
