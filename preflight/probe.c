@@ -98,7 +98,8 @@ static staple_fetch_judgement_e believe(void *baton,
     return staple_rules_is_believed(question->cert, answer->body,
                                     answer->body_len, apr_time_now(),
                                     &question->verdict)
-           ? STAPLE_FETCH_ACCEPTED : STAPLE_FETCH_UNREADABLE;
+           ? STAPLE_FETCH_ACCEPTED
+           : staple_rules_judgement(question->verdict.reason);
 }
 
 /* As if it had been stored. */

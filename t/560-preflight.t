@@ -242,6 +242,13 @@ like($out, qr/!! +two\.test: \S+ missing: the response .*signature/,
 like($out, qr/^  two\.test, http:\S+: missing: .*; look at the responder, or a proxy .*SSLCertificateFile/m,
      '... with the remedy at the end');
 like($out, qr/^2 things need attention$/m, '... they are counted');
+$responder->good($leaf{$_}) for qw(one two);
+$responder->tell('reset-counters');
+$responder->tell('trylater', $leaf{one});
+($exit, $out) = preflight([{ cert => $leaf{one} }], 'PROBE_STAPLING');
+like($out, qr/!! +one\.test: \S+ missing: the response .*tryLater/,
+     "... the responder's own word");
+is($responder->count, 1, '... is asked for once, as the server would');
 
 # No SSLStaplingCache: which line to add.
 ($exit, $out) = preflight([{ cert => $leaf{one} }], 'DUMP_STAPLING',
