@@ -474,6 +474,7 @@ static apr_status_t put_slots(copy_t *copy, int with_counts)
     if (!has_changed && copy->is_known && !with_counts) {
         return APR_SUCCESS;
     }
+    copy->run.size = 0; /* what a round that failed could not write */
     count = collect_lacking(copy, with_counts);
     qsort(copy->lacking, count, sizeof(*copy->lacking), by_mark);
     for (i = 0; !rv && i < count; i++) {

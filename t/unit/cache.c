@@ -1533,6 +1533,50 @@ static int copy_under_limit(const char *path, apr_pool_t *p)
     return is_copied(cache, path, p) ? 0 : 5;
 }
 
+static unsigned char byte_at(const char *path, off_t at)
+{
+    unsigned char byte = 0;
+    int fd = open(path, O_RDONLY);
+
+    if (pread(fd, &byte, 1, at) != 1) {
+        abort();
+    }
+    close(fd);
+    return byte;
+}
+
+/* In a child: what a round could not write is replaced before the next one. In
+ * the log lie 0, a dead 1, 2 and the new 1, so there are two runs. */
+static int copy_after_failure(const char *path, apr_pool_t *p)
+{
+    cert_id_t *ids = make_ids(3, p);
+    staple_cache_report_t report;
+    staple_cache_t *cache = make_ring(make_conf(path, 32768, 0, ids, 3, NULL),
+                                      &report, p);
+    struct rlimit limit = { cache->header->data_offset, RLIM_INFINITY };
+    off_t at;
+
+    signal(SIGXFSZ, SIG_IGN);
+    fill_ring(cache, 3, 1500);
+    store_der(cache, 1, 1500, 1, 9);
+    at = (off_t)(cache->header->data_offset
+                 + block_at(cache, marked(mark_take(&cache->slots[2].served)))
+                   * STAPLE_CACHE_BLOCK);
+    interfere_overwrite(path);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    if (staple_cache_copy_round(cache, 0, p) != EFBIG) {
+        return 1;
+    }
+    limit.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    store_der(cache, 2, 1500, 2, 9);
+    copy_ring(cache, p);
+    if (!is_copied(cache, path, p)) {
+        return 2;
+    }
+    return byte_at(path, at) == 0x5A ? 0 : 3;
+}
+
 /* When the thread has made its next round; by the clock that never jumps. */
 static apr_time_t next_round_of(const staple_cache_t *cache)
 {
@@ -1622,6 +1666,8 @@ static void test_copy_thread(apr_pool_t *p)
            "missing");
     is_int(status_of(copy_soon, p), 0, "what is stored after a quiet second is "
            "written before the next one has passed");
+    is_int(status_of(copy_after_failure, p), 0, "what could not be written and "
+           "was replaced is not written later");
     if (!CAN_MOVE_CLOCKS) {
         ok(1, "a clock that is set back # SKIP it cannot be set");
         return;
