@@ -22,6 +22,7 @@
 struct staplectl_certs_t {
     apr_pool_t *pool;
     STACK_OF(X509) *all;
+    X509 *server;               /* of all, what a server showed; NULL: none */
     apr_array_header_t *leaves; /* staplectl_leaf_t */
     staple_cert_registry_t *registry;
 };
@@ -49,6 +50,12 @@ void staplectl_certs_add(staplectl_certs_t *certs, X509 *x)
     if (sk_X509_push(certs->all, x)) {
         X509_up_ref(x);
     }
+}
+
+void staplectl_certs_add_server(staplectl_certs_t *certs, X509 *x)
+{
+    certs->server = x;
+    staplectl_certs_add(certs, x);
 }
 
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
@@ -106,11 +113,26 @@ const char *staplectl_certs_finish(staplectl_certs_t *certs)
     for (i = 0; !wrong && i < sk_X509_num(certs->all); i++) {
         X509 *x = sk_X509_value(certs->all, i);
 
-        if (!X509_check_ca(x)) {
+        if (x == certs->server || !X509_check_ca(x)) {
             wrong = add_leaf(certs, x);
         }
     }
     return wrong;
+}
+
+const staplectl_leaf_t *staplectl_certs_server(const staplectl_certs_t *certs)
+{
+    int i;
+
+    for (i = 0; i < certs->leaves->nelts; i++) {
+        const staplectl_leaf_t *leaf = &APR_ARRAY_IDX(certs->leaves, i,
+                                                      staplectl_leaf_t);
+
+        if (leaf->leaf == certs->server) {
+            return leaf;
+        }
+    }
+    return NULL;
 }
 
 const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,

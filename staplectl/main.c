@@ -234,7 +234,7 @@ static const char *read_target(const staplectl_t *ctl,
 
 static const char *ask_server(staplectl_t *ctl)
 {
-    const apr_array_header_t *leaves;
+    const staplectl_leaf_t *leaf;
     staplectl_entry_t *entry;
     staplectl_staple_t staple;
     staplectl_target_t target;
@@ -249,13 +249,12 @@ static const char *ask_server(staplectl_t *ctl)
     if (wrong) {
         return wrong;
     }
-    leaves = staplectl_certs_leaves(ctl->certs);
-    if (!leaves->nelts) {
-        return "the server showed no certificate of its own";
+    leaf = staplectl_certs_server(ctl->certs);
+    if (!leaf) {
+        return "the server showed no certificate";
     }
     entry = staplectl_entry_push(ctl->entries);
-    staplectl_entry_set_cert(entry, &APR_ARRAY_IDX(leaves, 0,
-                                                   staplectl_leaf_t));
+    staplectl_entry_set_cert(entry, leaf);
     entry->was_sent = 1;
     entry->view.absence = "the server sent no response";
     entry->view.der = staple.der;

@@ -82,6 +82,10 @@ const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path);
 /** Add one certificate; it is referenced. */
 void staplectl_certs_add(staplectl_certs_t *certs, X509 *x);
 
+/** Add the certificate that a server showed as its own; it is referenced. It
+ * becomes a leaf even if it says that it is an authority's. */
+void staplectl_certs_add_server(staplectl_certs_t *certs, X509 *x);
+
 /** All files are loaded: find each certificate's issuer. */
 const char *staplectl_certs_finish(staplectl_certs_t *certs);
 
@@ -95,6 +99,9 @@ typedef struct staplectl_leaf_t {
 /** The leaves, staplectl_leaf_t, once all files are loaded. */
 const apr_array_header_t *staplectl_certs_leaves(
     const staplectl_certs_t *certs);
+
+/** The leaf that a server showed, once all files are loaded; NULL: none. */
+const staplectl_leaf_t *staplectl_certs_server(const staplectl_certs_t *certs);
 
 /** The leaf of an id of STAPLE_ID_LEN bytes; NULL: there is none. */
 const staplectl_leaf_t *staplectl_certs_find(const staplectl_certs_t *certs,

@@ -101,7 +101,10 @@ static void keep_staple(SSL *ssl, staplectl_certs_t *certs,
     long size = SSL_get_tlsext_status_ocsp_resp(ssl, &der);
     int i;
 
-    for (i = 0; i < sk_X509_num(chain); i++) {
+    if (sk_X509_num(chain) > 0) {
+        staplectl_certs_add_server(certs, sk_X509_value(chain, 0));
+    }
+    for (i = 1; i < sk_X509_num(chain); i++) {
         staplectl_certs_add(certs, sk_X509_value(chain, i));
     }
     if (size > 0) {

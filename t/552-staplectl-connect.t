@@ -17,11 +17,20 @@ my %leaf = map {
 } qw(good revoked off);
 my $none = $ca->leaf(name => 'none.test');
 my $bar = $ca->leaf(name => 'a| left=9s;;;0.test', alt => ['bar.test']);
+# As "openssl req -x509" makes them.
+my $self = { name => 'self.test', cert => work_dir() . '/self.pem',
+             key => work_dir() . '/self.key' };
+run('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj',
+    '/CN=self.test', '-addext', 'subjectAltName=DNS:self.test', '-keyout',
+    $self->{key}, '-out', $self->{cert});
+$self->{conf} = "SSLCertificateFile $self->{cert}\n"
+    . "SSLCertificateKeyFile $self->{key}\n";
 my $httpd = Staple::Httpd->new(
     conf   => stapling(),
     vhosts => [{ cert => $leaf{good} }, { cert => $leaf{revoked} },
                { cert => $leaf{off}, conf => 'SSLUseStapling off' },
                { cert => $none },
+               { cert => $self, conf => 'SSLUseStapling off' },
                { cert => $bar, name => 'bar.test' }]);
 
 sub check
@@ -40,6 +49,7 @@ wait_for_staple($httpd, 'revoked', name => 'revoked.test');
 for ([good => 0, qr/^STAPLE OK - good\.test: stapled, valid for another /],
      [revoked => 2, qr/CRITICAL - revoked\.test: revoked: the CA revoked it at /],
      [off => 2, qr/CRITICAL - off\.test: missing: the server sent no response/],
+     [self => 0, qr/OK - self\.test: not applicable: it is self-signed/],
      [none => 0, qr/OK - none\.test: not applicable: its CA names no/]) {
     my ($name, $status, $words) = @$_;
     my ($exit, $out) = check("$name.test");
@@ -47,12 +57,14 @@ for ([good => 0, qr/^STAPLE OK - good\.test: stapled, valid for another /],
     is($exit, $status, "$name.test: status $status");
     like($out, $words, '... in words');
 }
+my ($exit, $out) = check('good.test', '--cert', $leaf{off}{chain});
+is($exit, 0, 'with files of others: what the server shows is judged');
+like($out, qr/^STAPLE OK - good\.test: stapled/, '... and no other');
 unlike((check('bar.test'))[1], qr/\|.*\|/,
        'a certificate cannot name performance data');
 is((check('good.test', '-w', '30d'))[0], 1, 'the limits hold here too');
-my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect',
-                       '127.0.0.1:' . $httpd->port, '--servername',
-                       'good.test');
+($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect',
+                    '127.0.0.1:' . $httpd->port, '--servername', 'good.test');
 like($out, qr/^judgement .*^served until .*UTC \(in /ms, 'show --connect');
 ok($httpd->stop, 'httpd stops in good order');
 
@@ -100,6 +112,6 @@ close $mute;
 is($exit, 3, 'no server at all');
 like($out, qr/127\.0\.0\.1 port $closed: Connection refused/, '... in words');
 
-$httpd->log_ok(qr/STP0202: revoked/);
+$httpd->log_ok(qr/STP0202: revoked/, qr/AH01906/);
 
 done_testing;
