@@ -130,7 +130,8 @@ static apr_time_t plan_set_aside(task_t *task, apr_time_t now)
     return until;
 }
 
-/* What this generation planned already, backing off say, holds. */
+/* What this generation planned already, backing off say, holds; unless that
+ * was by a clock which has been set back since. */
 static apr_time_t plan(task_t *task, apr_time_t created, apr_time_t now)
 {
     staple_refresh_t *refresh = task->refresh;
@@ -145,7 +146,8 @@ static apr_time_t plan(task_t *task, apr_time_t created, apr_time_t now)
     if (until) {
         return until;
     }
-    return state.last_attempt >= created && state.next_due
+    return state.last_attempt >= created && state.last_attempt <= now
+           && state.next_due
            ? state.next_due : plan_afresh(refresh, cert, now);
 }
 
@@ -196,7 +198,25 @@ static void plan_all(staple_refresh_t *refresh)
 }
 
 /* Due times are moments of the wall clock, because a response's are. When the
- * clock is set, what was planned by the old one is worth nothing. */
+ * clock is set, what was planned by the old one is worth nothing; what has
+ * begun goes on for as long as it would have. */
+static void follow_clock(task_t *task, apr_interval_time_t jump,
+                         apr_time_t now)
+{
+    staple_refresh_shift(&task->failing_since, jump);
+    if (task->round) {
+        staple_refresh_shift_round(task->round, jump);
+        staple_refresh_replan(task);
+    }
+    else if (task->is_set_aside) {
+        staple_refresh_set_due(task, task->due + jump);
+    }
+    else {
+        staple_refresh_set_due(task,
+                               plan_afresh(task->refresh, task->cert, now));
+    }
+}
+
 static void check_clock(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_time_t mono = staple_clock_now();
@@ -210,12 +230,10 @@ static void check_clock(staple_refresh_t *refresh, apr_time_t now)
     }
     staple_refresh_log_clock(refresh->conf.server, jump);
     refresh->files_due = refresh->directory.due = now;
+    staple_refresh_shift_outages(refresh, jump);
     for (i = 0; i < refresh->count; i++) {
-        task_t *task = &refresh->tasks[i];
-
-        if (task->cert && !task->round && !task->is_set_aside) {
-            staple_refresh_set_due(task,
-                                   plan_afresh(refresh, task->cert, now));
+        if (refresh->tasks[i].cert) {
+            follow_clock(&refresh->tasks[i], jump, now);
         }
     }
 }

@@ -290,6 +290,26 @@ static void send_probe(outage_t *outage, apr_time_t now)
     staple_refresh_begin_probe(task, outage, now);
 }
 
+static void shift_outage(outage_t *outage, apr_interval_time_t jump)
+{
+    staple_refresh_shift(&outage->answered_at, jump);
+    staple_refresh_shift(&outage->since, jump);
+    staple_refresh_shift(&outage->next_probe, jump);
+    staple_refresh_shift(&outage->not_before, jump);
+    staple_refresh_shift(&outage->failing_since, jump);
+}
+
+void staple_refresh_shift_outages(staple_refresh_t *refresh,
+                                  apr_interval_time_t jump)
+{
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(NULL, refresh->outages); hi;
+         hi = apr_hash_next(hi)) {
+        shift_outage(apr_hash_this_val(hi), jump);
+    }
+}
+
 void staple_refresh_send_probes(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_hash_index_t *hi;

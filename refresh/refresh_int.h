@@ -180,6 +180,16 @@ struct staple_refresh_t {
     unsigned char *buf;         /* room for any response */
 };
 
+/** The clock was set: keep a moment of this process at its distance. 0 is
+ * none. */
+static inline void staple_refresh_shift(apr_time_t *moment,
+                                        apr_interval_time_t jump)
+{
+    if (*moment) {
+        *moment += jump;
+    }
+}
+
 /* ----- staple_refresh.c ----- */
 
 /** Change when a task is due. */
@@ -293,6 +303,9 @@ void staple_refresh_drop_round(const round_t *round);
 /** Start a round for a task that has none. */
 void staple_refresh_begin_round(task_t *task, apr_time_t now);
 
+/** The clock was set: a round waits for as long as before. */
+void staple_refresh_shift_round(round_t *round, apr_interval_time_t jump);
+
 /** Go on with a round that waits for another server (its wake has come). */
 void staple_refresh_ask_share(round_t *round);
 
@@ -332,6 +345,10 @@ void staple_refresh_note_answer(staple_refresh_t *refresh, const char *url,
 void staple_refresh_note_probe_failure(outage_t *outage,
                                        const staple_fetch_answer_t *answer,
                                        apr_time_t now);
+
+/** The clock was set: probes are as far away as before. */
+void staple_refresh_shift_outages(staple_refresh_t *refresh,
+                                  apr_interval_time_t jump);
 
 /** Send the probes that are due. */
 void staple_refresh_send_probes(staple_refresh_t *refresh, apr_time_t now);

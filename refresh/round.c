@@ -779,6 +779,13 @@ static round_t *make_round(task_t *task, apr_time_t now)
     return round;
 }
 
+void staple_refresh_shift_round(round_t *round, apr_interval_time_t jump)
+{
+    staple_refresh_shift(&round->started, jump);
+    staple_refresh_shift(&round->wake, jump);
+    staple_refresh_shift(&round->wait_until, jump);
+}
+
 void staple_refresh_begin_round(task_t *task, apr_time_t now)
 {
     task->round = make_round(task, now);
