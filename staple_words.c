@@ -13,7 +13,6 @@
 #include "staple_words.h"
 
 #include <string.h>
-#include <net/if.h>
 #include <netinet/in.h>
 
 #include <apr_strings.h>
@@ -62,21 +61,14 @@ static void note_peer(staple_cache_state_t *state, const char *peer)
     const char *start = peer + (*peer == '[');
     const char *end = strrchr(peer, ':');
     apr_size_t len = end ? (apr_size_t)(end - start) : 0;
-    char text[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
-    char *scope;
+    char text[INET6_ADDRSTRLEN + 1];
 
     state->peer_port = 0;
-    state->peer_scope = 0;
     memset(state->peer, 0, sizeof(state->peer));
     if (!len || len >= sizeof(text)) {
         return;
     }
     apr_cpystrn(text, start, len + (*peer != '['));
-    scope = strchr(text, '%');
-    if (scope) {
-        *scope++ = '\0';
-        state->peer_scope = if_nametoindex(scope);
-    }
     if (staple_address_read(state->peer, text)) {
         state->peer_port = (apr_uint16_t)apr_atoi64(end + 1);
     }
@@ -185,13 +177,9 @@ const char *staple_words_peer_text(const staple_cache_state_t *state,
     if (!port) {
         return "";
     }
-    if (staple_address_is_ipv4(state->peer)) {
-        return apr_psprintf(p, "%s:%u", text, port);
-    }
-    return state->peer_scope
-           ? apr_psprintf(p, "[%s%%%u]:%u", text,
-                          (unsigned)state->peer_scope, port)
-           : apr_psprintf(p, "[%s]:%u", text, port);
+    return apr_psprintf(p, staple_address_is_ipv4(state->peer) ? "%s:%u"
+                                                               : "[%s]:%u",
+                        text, port);
 }
 
 const char *staple_words_url(const staple_cache_state_t *state,

@@ -97,7 +97,7 @@ typedef struct staple_cache_state_t {
     apr_uint16_t url_index;  /* the caller's: which URL was asked last, */
     apr_uint16_t url_mark;   /* and how to know it again */
     apr_uint16_t peer_port;  /* the address asked last; 0: none was */
-    apr_uint32_t peer_scope; /* of a link-local address; 0: none */
+    apr_uint32_t unused;     /* 0 */
     unsigned char peer[16];  /* IPv6, or IPv4 mapped into it */
     apr_time_t begun_at;     /* an exchange that has not ended, with the URL of
                                 url_index, began then; 0: there is none */
