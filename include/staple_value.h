@@ -60,7 +60,8 @@ typedef struct staple_value_span_t {
  * A lenient one is read as mod_ssl does where it is something else: the digits
  * at its beginning are seconds ("60x" is 60). One without digits, or below the
  * least, becomes STAPLE_VALUE_DEFAULT; one above the greatest becomes that. A
- * negative number is refused, by mod_ssl too.
+ * negative number is refused, by mod_ssl too, unless it is too large for an int
+ * and no longer negative then: that becomes STAPLE_VALUE_DEFAULT.
  * @param span in microseconds
  */
 staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,

@@ -149,11 +149,11 @@ static const char *replacement(apr_interval_time_t *span, const char *arg,
         *span = SPAN_MAX;
         return "ten years are used, the greatest that is accepted";
     }
-    *span = apr_time_from_sec(seconds);
-    if (end == arg || *span < least) {
+    if (end == arg || seconds < 0 || apr_time_from_sec(seconds) < least) {
         *span = STAPLE_VALUE_DEFAULT;
         return "the default is used";
     }
+    *span = apr_time_from_sec(seconds);
     return apr_psprintf(p, "%" APR_INT64_T_FMT " seconds are used, as mod_ssl "
                         "reads it", seconds);
 }

@@ -257,8 +257,11 @@ static void test_replaced(void)
     ok(!set(&add, "SSLStaplingErrorCacheTimeout", "60x")
        && apr_time_sec(add.conf->error_timeout) == 60
        && add.conf->notes->nelts == 2, "60x is 60, as mod_ssl reads it");
+    ok(!set(&add, "SSLStaplingResponseTimeSkew", "-9223372036854775808")
+       && add.conf->skew < 0,
+       "a number that turns to 0 in an int is not used, as it is no time");
     ok(!set(&add, "SSLStaplingForceURL", "none") && !*add.conf->force_url
-       && add.conf->notes->nelts == 2,
+       && add.conf->notes->nelts == 3,
        "no responder instead of the main server's");
     ok(!set(&add, "SSLOCSPProxyURL", "http://u:p%40ss@proxy.test:3128"),
        "a proxy with a password is taken");
@@ -266,7 +269,7 @@ static void test_replaced(void)
     is_str(add.conf->proxy->shown, "http://u:***@proxy.test:3128",
            "how it is shown");
     is_str(add.conf->proxy->credentials, "dTpwQHNz", "who asks: u:p@ss");
-    is_int(add.conf->notes->nelts, 2, "and that is worth no note");
+    is_int(add.conf->notes->nelts, 3, "and that is worth no note");
     ok(set(&add, "SSLOCSPProxyURL", "https://u:secret@proxy.test") != NULL
        && !strstr(set(&add, "SSLOCSPProxyURL", "https://u:secret@proxy.test"),
                   "secret"), "an https proxy is refused, without its password");
