@@ -97,10 +97,28 @@ static apr_status_t make_readable(apr_file_t *file)
     return !rv && fchmod(fd, 0644) ? errno : rv;
 }
 
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* Where path is written to before it is renamed, in the same directory. What
+ * reads that may find it, as long as it is written and after a crash: HAProxy
+ * takes each name for a certificate's that does not begin with a dot. */
+static char *name_for_now(const char *path, apr_pool_t *p)
+{
+    const char *base = base_of(path);
+
+    return apr_pstrcat(p, apr_pstrmemdup(p, path, (apr_size_t)(base - path)),
+                       ".", base, ".XXXXXX", NULL);
+}
+
 static apr_status_t write_file(const char *path, const unsigned char *der,
                                apr_size_t len, apr_pool_t *p)
 {
-    char *name = apr_pstrcat(p, path, ".XXXXXX", NULL);
+    char *name = name_for_now(path, p);
     apr_file_t *file;
     apr_status_t rv = apr_file_mktemp(&file, name,
                                       APR_CREATE | APR_READ | APR_WRITE
@@ -207,13 +225,6 @@ static void examine(item_t *item, const staplectl_fetch_options_t *options)
         item->until = staple_rules_serve_until(item->cert->policy,
                                                &item->held);
     }
-}
-
-static const char *base_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
 }
 
 static int is_directory(const char *path, apr_pool_t *p)

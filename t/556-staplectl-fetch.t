@@ -152,6 +152,18 @@ is((fetch(@keep))[0], 0, 'a response is gone, another one is not its own');
 is($responder->count, $count + 2, '... these two are asked for');
 ok(is_good("$sites/$_.pem.ocsp", $site{$_}), "... $_") for 'a', 'b';
 
+# Killed while it writes: what is left has a name that other programs that read
+# the directory pass over, as HAProxy does.
+my $killed = "$dir/killed";
+mkdir $killed or die "$killed: $!\n";
+write_file("$killed/www.pem", read_file($leaf->{chain}));
+run('sh', '-c', 'ulimit -c 0; ulimit -f 0; exec "$@"', 'sh',
+    build_dir() . '/staplectl/staplectl', 'fetch', "$killed/www.pem");
+opendir my $handle, $killed or die "$killed: $!\n";
+my @left = grep { !/^\.\.?$/ } readdir $handle;
+is(scalar @left, 2, 'killed while it writes');
+is(files($killed), 'www.pem', '... what is left has a dot before its name');
+
 # More than one variable has room for.
 my $many = "$dir/many";
 mkdir $many or die "$many: $!\n";
