@@ -111,8 +111,26 @@ void *staple_config_merge(apr_pool_t *p, void *basev, void *addv)
 #define DEFAULT_PTR(record, field, value) \
     if (!(record)->field) (record)->field = (value)
 
+/* The default, as an argument that makes no sense has it: a virtual host that
+ * has one does not inherit what the main server says. Until
+ * staple_config_finish. */
+#define SAID_DEFAULT (-2)
+
+#define FORGET(field) \
+    if (conf->field == SAID_DEFAULT) conf->field = STAPLE_UNSET
+
+static void forget_said(staple_server_conf_t *conf)
+{
+    FORGET(skew);
+    FORGET(max_age);
+    FORGET(responder_timeout);
+    FORGET(standard_timeout);
+    FORGET(error_timeout);
+}
+
 void staple_config_finish(staple_server_conf_t *conf)
 {
+    forget_said(conf);
     DEFAULT(conf->main, cache_grow, 1);
     DEFAULT(conf->main, chain, 0);
     DEFAULT(conf->main, fetch_concurrency, 32);
@@ -321,7 +339,7 @@ static const char *set_span(cmd_parms *cmd, void *dummy, const char *arg)
     value = staple_value_span(&span, arg, &rule->span, &words, cmd->pool);
     if (value != STAPLE_VALUE_REFUSED) {
         *(apr_interval_time_t *)field_at(cmd, rule->record, rule->offset)
-            = span == STAPLE_VALUE_DEFAULT ? STAPLE_UNSET : span;
+            = span == STAPLE_VALUE_DEFAULT ? SAID_DEFAULT : span;
     }
     return conclude(cmd, value, words);
 }

@@ -242,6 +242,32 @@ static void test_main(void)
        ->main == base.conf->main, "a virtual host has the main record");
 }
 
+/* An argument that is replaced by the default, in the main server or in a
+ * virtual host of one that says otherwise. */
+static void test_said_default(void)
+{
+    static const char *const names[] = {
+        "SSLStaplingResponseTimeSkew", "SSLStaplingResponseMaxAge",
+        "SSLStaplingStandardCacheTimeout", "SSLStaplingErrorCacheTimeout",
+        "SSLStaplingResponderTimeout"
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        staple_server_conf_t *unset = effective(names[i], NULL, NULL);
+        staple_server_conf_t *main_only = effective(names[i], "none", NULL);
+        staple_server_conf_t *both = effective(names[i], "30", "none");
+
+        main_only->notes = both->notes = NULL;
+        ok(same(main_only, unset), "%s none is the default", names[i]);
+        ok(same(both, unset), "... in a virtual host, too, whatever the main "
+                              "server has");
+    }
+    is_int(apr_time_sec(effective("SSLStaplingResponderTimeout", "30", "0")
+                            ->responder_timeout),
+           10, "SSLStaplingResponderTimeout 0 is the default there");
+}
+
 /* What is asked with and through, and how many notes there are, after a line
  * in a virtual host of a main server that has a responder and a proxy. */
 static void test_replaced(void)
@@ -249,8 +275,7 @@ static void test_replaced(void)
     host_t add = make_host(1);
 
     ok(!set(&add, "SSLStaplingResponderTimeout", "0")
-       && add.conf->responder_timeout == STAPLE_UNSET
-       && add.conf->notes->nelts == 1, "no time at all is the default");
+       && add.conf->notes->nelts == 1, "no time at all is noted");
     is_str(APR_ARRAY_IDX(add.conf->notes, 0, const char *),
            "httpd.conf:1: SSLStaplingResponderTimeout: '0' is no time between "
            "1ms and ten years; the default is used", "and the note says so");
@@ -311,6 +336,7 @@ int main(void)
     test_inheritance();
     test_switches();
     test_main();
+    test_said_default();
     test_replaced();
     test_last_cache();
     apr_pool_destroy(pool);
