@@ -7,8 +7,9 @@
  *
  * The one idea: a word that is 0 belongs to whoever asks, a word that is not
  * belongs to whoever takes. Programs that ask at the same time take turns by a
- * lock on these bytes. The refresher reads these words and nothing else of the
- * file, and what is not a request for a slot that exists is made 0.
+ * lock on these bytes. The refresher acts on these words and on nothing else of
+ * the file, which it reads only to compare it with the ring; and what is not a
+ * request for a slot that exists is made 0.
  */
 
 #include "segment.h"

@@ -13,6 +13,7 @@
  *   cache/segment.c  how large it is, what its header says, its mapping
  *   cache/make.c     the segment of a new generation
  *   cache/file.c     the file: what is found, and what is put there
+ *   cache/helper.c   the process that makes the file, and where it waits
  *   cache/copy.c     the thread of the writer that copies to the file
  *   cache/ask.c      what the file's owner asks of the refresher
  *   cache/older.c    what an older version of the module has left
