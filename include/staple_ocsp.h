@@ -9,7 +9,11 @@
  * no log; the moment is a parameter and the verdict a struct.
  *
  * Rules from RFC 6960, its lightweight profile RFC 9919 (which replaced
- * RFC 5019) and RFC 9654. OpenSSL parses and verifies; the policy is here.
+ * RFC 5019) and RFC 9654, with one exception: RFC 9919 has clients refuse a
+ * response without nextUpdate. It is served for a while all the same, as
+ * mod_ssl does, because such responders exist (staple_ocsp_policy_t,
+ * default_age).
+ * OpenSSL parses and verifies; the policy is here.
  */
 
 #include <apr_pools.h>
@@ -53,7 +57,9 @@ typedef enum {
     STAPLE_OCSP_NOT_BASIC,         /* no id-pkix-ocsp-basic response inside */
     STAPLE_OCSP_CRITICAL_EXT,      /* a critical extension we do not know */
     STAPLE_OCSP_OTHER_CERT,        /* no SingleResponse for our certificate */
-    STAPLE_OCSP_NO_SIGNER,         /* the signer's certificate is not found */
+    STAPLE_OCSP_NO_SIGNER,         /* the signer's certificate is not found, or
+                                      the issuer's own is not there, or has a
+                                      key that this OpenSSL does not know */
     STAPLE_OCSP_WEAK_SIGNATURE,    /* MD5 and its like, or a digest (SHA-1,
                                       say) that the linked OpenSSL is set up
                                       not to verify with */

@@ -102,7 +102,8 @@ static const char *const reason_texts[] = {
     "holds no basic OCSP response",
     "has a critical extension that is not known",
     "says nothing of this certificate",
-    "does not hold the certificate that signed it",
+    "is signed by a certificate that is not found, or by a key that OpenSSL "
+        "does not know here",
     "is signed with an algorithm too weak to be believed",
     "has a signature that does not verify",
     "is signed by a certificate that the issuer did not sign",
@@ -240,7 +241,8 @@ static X509 *issuer_of(const staple_ocsp_subject_t *subject)
     return x;
 }
 
-/* X509_NAME_get0_der takes a name that it may encode anew, and so no const. */
+/* In OpenSSL 1.1.1, X509_NAME_get0_der takes a name that it may encode anew,
+ * and so no const. */
 static int digest_name(X509_NAME *name, digest_t *digests)
 {
     const unsigned char *der;
