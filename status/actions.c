@@ -108,13 +108,23 @@ static void log_action(request_rec *r, const staple_cert_t *cert,
                   r->user ? staple_text_string(r->user, r->pool) : "");
 }
 
-static int carry_out(request_rec *r, const staple_status_conf_t *conf,
-                     const staple_cert_t *cert, int is_forget)
+/* Without force the refresher keeps the last response of a must-staple
+ * certificate, which may have been verified since is_last_resort looked. */
+static apr_uint32_t what_to_ask(int is_forget, int is_forced)
 {
-    /* the last response of a must-staple certificate: see is_last_resort */
-    if (staple_cache_request(conf->cache, cert->slot, is_forget
-                             ? STAPLE_CACHE_FORGET | STAPLE_CACHE_FORCE
-                             : STAPLE_CACHE_REFRESH)) {
+    if (!is_forget) {
+        return STAPLE_CACHE_REFRESH;
+    }
+    return is_forced ? STAPLE_CACHE_FORGET | STAPLE_CACHE_FORCE
+                     : STAPLE_CACHE_FORGET;
+}
+
+static int carry_out(request_rec *r, const staple_status_conf_t *conf,
+                     const staple_cert_t *cert, apr_uint32_t what)
+{
+    int is_forget = what != STAPLE_CACHE_REFRESH;
+
+    if (staple_cache_request(conf->cache, cert->slot, what)) {
         return staple_status_answer(r, HTTP_SERVICE_UNAVAILABLE, "The "
                                     "refresher has too much to do already; try "
                                     "again in a moment.");
@@ -128,6 +138,7 @@ static int do_action(request_rec *r, const staple_status_conf_t *conf,
 {
     const char *action = field_of(form, "action", r->pool);
     int is_forget = !strcmp(action, "forget");
+    int is_forced = !strcmp(field_of(form, "force", r->pool), "yes");
     const staple_cert_t *cert
         = staple_status_find(conf, field_of(form, "id", r->pool));
 
@@ -142,14 +153,13 @@ static int do_action(request_rec *r, const staple_status_conf_t *conf,
         return staple_status_answer(r, HTTP_CONFLICT, "No responder is asked "
                                     "about that certificate.");
     }
-    if (is_forget && is_last_resort(r, conf, cert)
-        && strcmp(field_of(form, "force", r->pool), "yes")) {
+    if (is_forget && !is_forced && is_last_resort(r, conf, cert)) {
         return staple_status_answer(r, HTTP_CONFLICT, "The certificate is "
                                     "must-staple and this is its last valid "
                                     "response: clients would refuse the site. "
                                     "Send force=yes to drop it all the same.");
     }
-    return carry_out(r, conf, cert, is_forget);
+    return carry_out(r, conf, cert, what_to_ask(is_forget, is_forced));
 }
 
 int staple_status_act(request_rec *r, const staple_status_conf_t *conf)

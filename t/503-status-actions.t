@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
 use Staple::Status;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -137,6 +138,35 @@ like($httpd->error_log, qr/$which: its response is dropped on the status page/,
      'the log says what was done');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:warn\]/, qr/STP0203: must\.test/);
+
+# Between a start and the moment when what was in the ring's file is verified: a
+# forget without force, which nobody was warned of, drops no last response.
+SKIP: {
+    my $preload = build_dir() . '/t/tools/.libs/birth.so';
+
+    skip "no $preload", 6 if !-e $preload;
+    my $birth = write_file('birth', "well\n");
+    $httpd = Staple::Httpd->new(
+        ports => 2, conf => stapling(status_conf(), 'StapleStatusActions on'),
+        vhosts => [{ cert => $must }], preload => [$preload],
+        env => { STAPLE_BIRTH => $birth });
+    $status = Staple::Status->new($httpd);
+    $httpd->start;
+    wait_for_staple($httpd, 'good');
+    ok($httpd->stop, 'httpd stops in good order');
+    write_file('birth', "hang\n");
+    $responder->tell('http 503', $must);
+    $httpd->start;
+    is($status->cert('must.test')->{state}, 'pending', 'nothing is verified');
+    is($status->act('forget', $must_id)->{status}, 303, '... forget is taken');
+    write_file('birth', "well\n");
+    ok(wait_for(sub { ($status->cert('must.test')->{cause} // '') =~ /503/ },
+                60), '... and the responder is asked');
+    is(handshake($httpd)->{staple}, 'good', '... and the response is there');
+    ok($httpd->stop, 'httpd stops in good order');
+    $responder->tell('clear');
+    $httpd->log_ok(qr/STP0120|STP0121|STP020|STP030/, qr/exit signal Killed/);
+}
 
 # A page that a customer makes of his own directory: it reads, and does nothing.
 ($httpd, $status) = server('StapleStatusActions on',
