@@ -50,7 +50,15 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     return rv;
 }
 
-int gettimeofday(struct timeval *restrict now, void *restrict zone)
+#define ZONE void /* as the library declares it */
+#ifdef __GLIBC__
+#if !__GLIBC_PREREQ(2, 31)
+#undef ZONE
+#define ZONE struct timezone
+#endif
+#endif
+
+int gettimeofday(struct timeval *restrict now, ZONE *restrict zone)
 {
     struct timespec spec;
     int rv = clock_gettime(CLOCK_REALTIME, &spec);
