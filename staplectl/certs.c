@@ -7,8 +7,12 @@
 
 #include "staplectl.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <apr_errno.h>
 #include <apr_strings.h>
@@ -58,9 +62,10 @@ void staplectl_certs_add_server(staplectl_certs_t *certs, X509 *x)
     staplectl_certs_add(certs, x);
 }
 
-const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
+/* @param bio NULL: it could not be opened, as errno says; else freed here */
+static const char *read_all(staplectl_certs_t *certs, const char *path,
+                            BIO *bio)
 {
-    BIO *bio = BIO_new_file(path, "r");
     int before = sk_X509_num(certs->all);
     X509 *x;
 
@@ -79,6 +84,40 @@ const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
            ? NULL
            : apr_psprintf(certs->pool, "%s: there is no PEM certificate in it",
                           path);
+}
+
+const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
+{
+    return read_all(certs, path, BIO_new_file(path, "r"));
+}
+
+/* What is opened is asked what it is, not the path, which may lead to something
+ * else by then. */
+static FILE *open_small(const char *path, apr_off_t max)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat info;
+    FILE *file = NULL;
+
+    if (fd < 0) {
+        return NULL;
+    }
+    if (!fstat(fd, &info) && S_ISREG(info.st_mode) && info.st_size <= max) {
+        file = fdopen(fd, "r");
+    }
+    if (!file) {
+        close(fd);
+        errno = EINVAL;
+    }
+    return file;
+}
+
+const char *staplectl_certs_load_small(staplectl_certs_t *certs,
+                                       const char *path, apr_off_t max)
+{
+    FILE *file = open_small(path, max);
+
+    return read_all(certs, path, file ? BIO_new_fp(file, BIO_CLOSE) : NULL);
 }
 
 /* The registry wants an issuer; where there is none the leaf stands in, for

@@ -181,7 +181,9 @@ static const staplectl_leaf_t *leaf_of(item_t *item, const char *issuer)
     staplectl_certs_t *certs = staplectl_certs_make(item->pool);
     const apr_array_header_t *leaves = staplectl_certs_leaves(certs);
 
-    item->why = staplectl_certs_load(certs, item->path);
+    item->why = item->is_found
+                ? staplectl_certs_load_small(certs, item->path, CERTIFICATE_MAX)
+                : staplectl_certs_load(certs, item->path);
     if (!item->why && issuer) {
         item->why = staplectl_certs_load(certs, issuer);
     }
@@ -246,18 +248,25 @@ static const char *output_of(const char *path, const char *output,
            ? apr_pstrcat(p, output, "/", base_of(path), SUFFIX, NULL) : output;
 }
 
-static item_t *add_item(apr_array_header_t *items, const char *path,
-                        const staplectl_fetch_options_t *options,
-                        apr_pool_t *p)
+static item_t *make_item(const char *path,
+                         const staplectl_fetch_options_t *options,
+                         apr_pool_t *p)
 {
     item_t *item = apr_pcalloc(p, sizeof(*item));
 
     apr_pool_create(&item->pool, p);
     item->path = apr_pstrdup(p, path);
     item->output = output_of(path, options->output, p);
+    return item;
+}
+
+static void add_named(apr_array_header_t *items, const char *path,
+                      const staplectl_fetch_options_t *options, apr_pool_t *p)
+{
+    item_t *item = make_item(path, options, p);
+
     examine(item, options);
     APR_ARRAY_PUSH(items, item_t *) = item;
-    return item;
 }
 
 static int is_pem_name(const char *name)
@@ -278,16 +287,6 @@ static int has_control(const char *name)
     return *name != '\0';
 }
 
-/* Whether what was found can be a certificate. */
-static int is_likely(const apr_finfo_t *entry, const char *path, apr_pool_t *p)
-{
-    apr_finfo_t info;
-
-    return is_pem_name(entry->name) && !has_control(entry->name)
-           && !apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_SIZE, p)
-           && info.filetype == APR_REG && info.size <= CERTIFICATE_MAX;
-}
-
 /* A walk through a directory, and what came of it. */
 typedef struct walk_t {
     apr_array_header_t *items; /* item_t * */
@@ -300,11 +299,12 @@ typedef struct walk_t {
  * with its issuer is passed over. */
 static void add_found(walk_t *walk, const char *path)
 {
-    const item_t *item = add_item(walk->items, path, walk->options,
-                                  walk->pool);
+    item_t *item = make_item(path, walk->options, walk->pool);
 
-    if (item->end == ITEM_UNREADABLE || item->end == ITEM_NONE) {
-        apr_array_pop(walk->items);
+    item->is_found = 1;
+    examine(item, walk->options);
+    if (item->end != ITEM_UNREADABLE && item->end != ITEM_NONE) {
+        APR_ARRAY_PUSH(walk->items, item_t *) = item;
     }
 }
 
@@ -320,7 +320,7 @@ static void look_at(walk_t *walk, const apr_finfo_t *entry, const char *path,
     if (entry->filetype == APR_DIR && !has_control(entry->name)) {
         walk_into(walk, path, depth + 1);
     }
-    else if (is_likely(entry, path, walk->pool)) {
+    else if (is_pem_name(entry->name) && !has_control(entry->name)) {
         add_found(walk, path);
     }
 }
@@ -493,7 +493,7 @@ int staplectl_fetch(const apr_array_header_t *paths,
     int i, status;
 
     for (i = 0; i < paths->nelts; i++) {
-        add_item(items, APR_ARRAY_IDX(paths, i, const char *), options, p);
+        add_named(items, APR_ARRAY_IDX(paths, i, const char *), options, p);
     }
     if (options->keep_fresh) {
         walk_into(&walk, options->keep_fresh, 0);

@@ -33,6 +33,7 @@ typedef enum {
 typedef struct item_t {
     apr_pool_t *pool;
     const char *path;          /* of the certificate */
+    int is_found;              /* by --keep-fresh; else the user named it */
     const char *output;        /* where its response goes */
     const staple_cert_t *cert; /* NULL: it cannot be read */
     staple_cache_meta_t held;  /* of the response that is there; all 0: none

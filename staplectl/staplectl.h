@@ -79,6 +79,11 @@ staplectl_certs_t *staplectl_certs_make(apr_pool_t *p);
  */
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path);
 
+/** The same of a file that anybody may have put there, or may exchange: only
+ * if it is a regular one of at most so many bytes; nothing waits for it. */
+const char *staplectl_certs_load_small(staplectl_certs_t *certs,
+                                       const char *path, apr_off_t max);
+
 /** Add one certificate; it is referenced. */
 void staplectl_certs_add(staplectl_certs_t *certs, X509 *x);
 

@@ -193,6 +193,34 @@ ok(is_good("$sites/b.pem.ocsp", $site{b}), '... a pipe is replaced');
 is(files($customer), join(' ', sort qw(in large.pem link.pem link.pem.ocsp pipe.pem
                                        zero.pem), "two\nlines.pem"),
    '... and a link to a certificate has a response beside it');
+# A file that becomes a pipe and a file again, all the time, so also between a
+# look at what it is and its opening.
+my $swapped = "$dir/swapped";
+mkdir $swapped or die "$swapped: $!\n";
+write_file("$dir/swap-file", read_file($leaf->{issuer}));
+POSIX::mkfifo("$dir/swap-pipe", 0644) or die "mkfifo: $!\n";
+my $swapper = fork // die "fork: $!\n";
+if (!$swapper) {
+    my $parent = getppid;
+    for (my $turn = 0; getppid == $parent; $turn = !$turn) {
+        link $turn ? "$dir/swap-pipe" : "$dir/swap-file", "$dir/swap-next"
+            or last;
+        rename "$dir/swap-next", "$swapped/a.pem" or last;
+    }
+    POSIX::_exit(0);
+}
+wait_for(sub { -e "$swapped/a.pem" });
+my @waited;
+for (1 .. 200) {
+    my ($status) = run('timeout', 60, build_dir() . '/staplectl/staplectl',
+                       'fetch', '--keep-fresh', $swapped);
+    @waited = $status if $status;
+    last if $status;
+}
+kill 'KILL', $swapper;
+waitpid $swapper, 0;
+is_deeply(\@waited, [], 'a pipe that comes in the place of a file is not waited for');
+
 # One that whoever runs this may not read.
 SKIP: {
     skip 'root may read everything', 2 if $> != 0;
