@@ -211,7 +211,8 @@ static void leave(staplectl_t *ctl, int status)
  * address. */
 static const char *name_of_host(const char *host)
 {
-    return strspn(host, "0123456789.:") == strlen(host) ? NULL : host;
+    return strchr(host, ':') || strspn(host, "0123456789.") == strlen(host)
+           ? NULL : host;
 }
 
 static const char *read_target(const staplectl_t *ctl,

@@ -14,6 +14,7 @@
 #include "staplectl.h"
 
 #include <poll.h>
+#include <signal.h>
 
 #include <apr_network_io.h>
 #include <apr_portable.h>
@@ -139,6 +140,18 @@ static const char *talk(const staplectl_target_t *target, int fd,
     return wrong;
 }
 
+/* A server that has reset the connection ends no program that writes to it. */
+static const char *talk_unharmed(const staplectl_target_t *target, int fd,
+                                 apr_time_t deadline, staplectl_certs_t *certs,
+                                 staplectl_staple_t *staple, apr_pool_t *p)
+{
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+    const char *wrong = talk(target, fd, deadline, certs, staple, p);
+
+    signal(SIGPIPE, before);
+    return wrong;
+}
+
 const char *staplectl_tls_ask(const staplectl_target_t *target,
                               staplectl_certs_t *certs,
                               staplectl_staple_t *staple, apr_pool_t *p)
@@ -154,7 +167,7 @@ const char *staplectl_tls_ask(const staplectl_target_t *target,
     }
     wrong = apr_os_sock_get(&fd, socket)
             ? "the connection has no descriptor"
-            : talk(target, fd, deadline, certs, staple, p);
+            : talk_unharmed(target, fd, deadline, certs, staple, p);
     apr_socket_close(socket);
     return wrong;
 }
