@@ -277,8 +277,7 @@ static int is_pem_name(const char *name)
                    || !strcmp(end, ".cer"));
 }
 
-/* Such names would be commands to a terminal, and more than one line to a
- * hook. */
+/* Such names would be more than one line to a hook. */
 static int has_control(const char *name)
 {
     while (*name && !apr_iscntrl(*name)) {
@@ -327,7 +326,8 @@ static void look_at(walk_t *walk, const apr_finfo_t *entry, const char *path,
 
 static void say_unread(walk_t *walk, const char *path, apr_status_t rv)
 {
-    fprintf(stderr, "staplectl: %s cannot be read: %s\n", path,
+    fprintf(stderr, "staplectl: %s cannot be read: %s\n",
+            staple_text_string(path, walk->pool),
             staple_text_error(rv, walk->pool));
     walk->status = STAPLECTL_UNKNOWN;
 }
@@ -380,34 +380,45 @@ static const char *find_collision(const apr_array_header_t *items)
 
 /* ----- what is said of it ----- */
 
-static const char *name_of(const item_t *item)
+/* A line about a certificate. Names in it are anybody's, so what a terminal
+ * would obey is replaced. */
+static void put(FILE *out, const item_t *item, const char *text)
 {
-    return item->cert ? item->cert->name : item->path;
+    const char *line = apr_pstrcat(item->pool, item->cert ? item->cert->name
+                                                          : item->path,
+                                   ": ", text, NULL);
+
+    fprintf(out, "%s\n", staple_text_string(line, item->pool));
 }
 
 static int say_good(const item_t *item)
 {
-    printf("%s: %s %s, valid until %s\n", name_of(item),
-           item->end == ITEM_WRITTEN ? "written to" : "nothing newer than",
-           item->output, staple_words_when_text(item->until, item->pool));
+    put(stdout, item,
+        apr_psprintf(item->pool, "%s %s, valid until %s",
+                     item->end == ITEM_WRITTEN ? "written to"
+                                               : "nothing newer than",
+                     item->output,
+                     staple_words_when_text(item->until, item->pool)));
     return STAPLECTL_OK;
+}
+
+static const char *held_until(const item_t *item)
+{
+    return staple_words_when_text(
+        staple_rules_serve_until(item->cert->policy, &item->held), item->pool);
 }
 
 /* What is there and valid still staples: that is a warning. */
 static int say_failed(const item_t *item)
 {
-    int is_held = item->held.this_update
-                  && item->held.status == STAPLE_OCSP_GOOD;
-
-    fprintf(stderr, "%s: %s%s\n", name_of(item), item->why,
-            is_held ? apr_psprintf(item->pool, "; %s is valid until %s",
-                                   item->output,
-                                   staple_words_when_text(
-                                       staple_rules_serve_until(
-                                           item->cert->policy, &item->held),
-                                       item->pool))
-                    : "");
-    return is_held ? STAPLECTL_WARNING : STAPLECTL_CRITICAL;
+    if (item->held.this_update && item->held.status == STAPLE_OCSP_GOOD) {
+        put(stderr, item,
+            apr_psprintf(item->pool, "%s; %s is valid until %s", item->why,
+                         item->output, held_until(item)));
+        return STAPLECTL_WARNING;
+    }
+    put(stderr, item, item->why);
+    return STAPLECTL_CRITICAL;
 }
 
 static int say(const item_t *item)
@@ -417,18 +428,19 @@ static int say(const item_t *item)
     case ITEM_FRESH:
         return say_good(item);
     case ITEM_NONE:
-        printf("%s: no response is needed: %s\n", name_of(item), item->why);
+        put(stdout, item, apr_pstrcat(item->pool, "no response is needed: ",
+                                      item->why, NULL));
         return STAPLECTL_OK;
     case ITEM_REVOKED:
-        fprintf(stderr, "%s: the responder says that the certificate is "
-                "revoked; nothing was written\n", name_of(item));
+        put(stderr, item, "the responder says that the certificate is revoked; "
+            "nothing was written");
         return STAPLECTL_CRITICAL;
     case ITEM_UNWRITTEN:
-        fprintf(stderr, "%s: %s cannot be written: %s\n", name_of(item),
-                item->output, item->why);
+        put(stderr, item, apr_pstrcat(item->pool, item->output,
+                                      " cannot be written: ", item->why, NULL));
         return STAPLECTL_CRITICAL;
     case ITEM_UNREADABLE:
-        fprintf(stderr, "%s: %s\n", item->path, item->why);
+        put(stderr, item, item->why);
         return STAPLECTL_UNKNOWN;
     default:
         return say_failed(item);
@@ -502,7 +514,7 @@ int staplectl_fetch(const apr_array_header_t *paths,
     if (collision) {
         fprintf(stderr, "staplectl: several responses would be written to %s; "
                 "leave --output away, and each goes beside its certificate\n",
-                collision);
+                staple_text_string(collision, p));
         return STAPLECTL_UNKNOWN;
     }
     staplectl_fetch_items(items, options, p);

@@ -566,6 +566,15 @@ SSLStaplingErrorCacheTimeout 6               #= changed
 </VirtualHost>
 CONF
 
+# Whatever the name of an included file is, no terminal obeys it.
+mkdir "$dir/parts" or die "$dir/parts: $!\n";
+write_file("$dir/parts/a\e[2J\x9b1m.conf", "SSLUseStapling on\n</nothing>\n");
+for my $args ([], ['--json']) {
+    ($exit, $out) = lint(@$args, write_file('parts.conf', "Include parts/*.conf\n"));
+    like($out, qr/ends what is not open/, "a name of odd bytes: @$args");
+    unlike($out, qr/[^\n -~]/, '... none of them comes out');
+}
+
 # Whatever is in a file: an answer, and never a crash.
 my @odd;
 srand 7;

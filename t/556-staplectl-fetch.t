@@ -186,12 +186,15 @@ symlink '..', "$customer/in/up$_" or die "link: $!\n" for 1 .. 200;
 symlink '/dev/zero', "$customer/zero.pem" or die "link: $!\n";
 symlink '../../a.pem', "$customer/link.pem" or die "link: $!\n";
 truncate write_file("$customer/large.pem", ''), 1 << 40;
-write_file("$customer/two\nlines.pem", read_file($site{a}{chain}));
+write_file("$customer/$_", read_file($site{a}{chain}))
+    for "two\nlines.pem", "bold\x9b1m.pem";
 ($exit, $out) = fetch(@keep);
 is($exit, 0, 'a directory with traps') or diag $out;
+unlike($out, qr/[^\n -~]/, '... with names that a terminal would obey');
 ok(is_good("$sites/b.pem.ocsp", $site{b}), '... a pipe is replaced');
 is(files($customer), join(' ', sort qw(in large.pem link.pem link.pem.ocsp pipe.pem
-                                       zero.pem), "two\nlines.pem"),
+                                       zero.pem), "two\nlines.pem",
+                          "bold\x9b1m.pem", "bold\x9b1m.pem.ocsp"),
    '... and a link to a certificate has a response beside it');
 # A file that becomes a pipe and a file again, all the time, so also between a
 # look at what it is and its opening.

@@ -61,7 +61,7 @@ void staplectl_note(apr_array_header_t *notes, const char *file, int line,
         return;
     }
     note = apr_array_push(notes);
-    note->file = file;
+    note->file = file ? staple_text_string(file, notes->pool) : NULL;
     note->line = line;
     note->text = text;
 }
