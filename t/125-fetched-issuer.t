@@ -76,7 +76,7 @@ for my $form (sort keys %leaf) {
        1, '... and one line about the chain of clients');
 }
 like(join("\n", $httpd->staple_lines('notice')),
-     qr/STP0154: der\.test \(der\.test:\d+\): the chain that clients get is incomplete: the certificate of CN=Test 1 intermediate is fetched from \Q$at\E\/ca\.der to staple, .*; append it to \Q$leaf{der}{cert}\E/,
+     qr/STP0154: der\.test \(der\.test:\d+\): the chain that clients get is incomplete: to staple, the certificate of CN=Test 1 intermediate is fetched from \Q$at\E\/ca\.der, .*; append it to \Q$leaf{der}{cert}\E/,
      'which names issuer, place and file');
 like(join("\n", $httpd->staple_lines('notice')),
      qr/STP0101: \S+ staples 4 certificates/, 'issuers are not counted');

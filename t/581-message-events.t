@@ -53,7 +53,7 @@ is(told(qr/ recovered .*\[stapled,ok,\] $/), 1, '... with its state');
 $responder->tell('revoked');
 ok(wait_for(sub { told(qr/^first revoked www\.test .*revoked at/) }),
    'revoked');
-is(told(qr/ revoked .*\[revoked,critical,\] have a new one/), 1,
+is(told(qr/ revoked .*\[revoked,critical,\] get a new one/), 1,
    '... with its state and a remedy');
 is(told(qr/ revoked /), 1, '... once');
 
