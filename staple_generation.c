@@ -458,6 +458,29 @@ static apr_status_t on_end(void *data)
     return APR_SUCCESS;
 }
 
+/* What is to be made for them, after a generation of which this is kept. */
+static staple_cache_conf_t ring_for(const members_t *members,
+                                    const staple_main_conf_t *conf,
+                                    staple_cache_kept_t *before)
+{
+    staple_cache_conf_t ring;
+
+    memset(&ring, 0, sizeof(ring));
+    ring.path = conf->cache.path;
+    ring.size = conf->cache.size;
+    ring.may_grow = conf->cache_grow;
+    ring.ids = (const unsigned char (*)[STAPLE_ID_LEN])members->ids;
+    ring.about = members->about;
+    ring.ids_count = members->count;
+    ring.others = members->others;
+    ring.others_count = members->others_count;
+    ring.previous = before->ring.base ? before : NULL;
+    ring.is_restart = is_restart();
+    ring.patience = START_PATIENCE;
+    ring.on_fork = on_fork;
+    return ring;
+}
+
 apr_status_t staple_generation_make_ring(staple_cache_t **cache,
                                          const staple_cert_registry_t *registry,
                                          const staple_main_conf_t *conf,
@@ -473,23 +496,11 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     apr_status_t rv;
 
     *cache = NULL;
-    memset(&ring, 0, sizeof(ring));
-    ring.path = conf->cache.path;
-    ring.size = conf->cache.size;
-    ring.may_grow = conf->cache_grow;
     collect(&members, list, ptemp);
-    ring.ids = (const unsigned char (*)[STAPLE_ID_LEN])members.ids;
-    ring.about = members.about;
-    ring.ids_count = members.count;
-    ring.others = members.others;
-    ring.others_count = members.others_count;
-    ring.previous = before.ring.base ? &before : NULL;
-    ring.is_restart = is_restart();
-    ring.patience = START_PATIENCE;
-    ring.on_fork = on_fork;
-    if (!ring.ids_count) { /* what is kept is for a later generation */
+    if (!members.count) { /* what is kept is for a later generation */
         return APR_SUCCESS;
     }
+    ring = ring_for(&members, conf, &before);
     rv = staple_cache_create(cache, &ring, &report, p);
     staple_cache_release(&before);
     retained->kept = *cache && !rv ? *staple_cache_kept(*cache) : before;
@@ -500,7 +511,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
                               apr_pool_cleanup_null);
     (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
-    log_ring(conf, &report, ring.ids_count, s);
+    log_ring(conf, &report, members.count, s);
     report.seeded -= count_issuers(list, *cache);
     log_summary(conf, &report, staple_cert_count_stapled(registry), s, ptemp);
     return APR_SUCCESS;
