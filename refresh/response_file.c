@@ -231,6 +231,8 @@ staple_ocsp_reason_e staple_refresh_offer(task_t *task,
     if (staple_refresh_store_wanted(refresh, task->cert, &held, &response,
                                     ptemp)) {
         plan_after_file(task, &verdict, now);
+        staple_refresh_set_missing(task, !staple_refresh_is_held(
+                                             refresh, task->cert, now));
         staple_refresh_renew_since(refresh, task->cert, now);
     }
     return STAPLE_OCSP_OK;

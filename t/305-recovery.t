@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Answer;
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -45,6 +46,48 @@ for my $outage (sort keys %outages) {
     ok($httpd->stop, '... httpd stops in good order');
     $httpd->log_ok(qr/STP0302/, qr/STP0203/);
 }
+
+# What comes out of a file ends the probes for its certificate, and those of
+# another responder go on.
+my $other = Staple::Responder->new($ca);
+my $file = work_dir() . '/response';
+my @by_file = ($ca->leaf(name => 'file.test', ocsp => $responder->url),
+               $ca->leaf(name => 'other.test', ocsp => $other->url));
+my $by_file = Staple::Httpd->new(
+    log_level => 'ssl:warn staple:trace2',
+    conf      => stapling('SSLStaplingErrorCacheTimeout 600',
+                          "StapleResponseFile $file"),
+    vhosts    => [map { { cert => $_ } } @by_file]);
+
+sub probes_for
+{
+    my ($name) = @_;
+
+    return scalar(() = $by_file->error_log =~ /STP0221: \Q$name\E/g);
+}
+
+sub wait_for_probes
+{
+    my ($name, $count) = @_;
+    my $wanted = probes_for($name) + $count;
+
+    return wait_for(sub { probes_for($name) >= $wanted }, 30 * $count);
+}
+
+my $bytes = answer($responder, $by_file[0], 'validity -60 86400');
+$_->tell('http 503') for $responder, $other;
+$by_file->start;
+ok(wait_for_probes('file.test', 1), 'nothing is held: probed');
+put_file($file, $bytes);
+is(wait_for_staple($by_file, 'good', name => 'file.test')->{staple}, 'good',
+   '... and there is a response in a file');
+ok(wait_for_probes('other.test', 1), '... another responder is probed');
+my $before = probes_for('file.test');
+ok(wait_for_probes('other.test', 3), '... again and again');
+is(probes_for('file.test'), $before, '... and this one no longer');
+ok($by_file->stop, '... httpd stops in good order');
+$by_file->log_ok(qr/STP0302/, qr/STP0203/, qr/STP0209/);
+$responder->good;
 
 # One certificate that is refused by name is no outage: nobody is probed for it.
 my $httpd = Staple::Httpd->new(
