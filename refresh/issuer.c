@@ -111,11 +111,12 @@ static int try_pem(question_t *question, const unsigned char *body, long len)
 }
 
 /* A crash meanwhile is counted against the certificate. */
-static void mark(const task_t *task, int is_reading)
+static void mark(const staple_refresh_t *refresh, const staple_cert_t *cert,
+                 int is_reading)
 {
-    const staple_refresh_conf_t *conf = &task->refresh->conf;
+    const staple_refresh_conf_t *conf = &refresh->conf;
 
-    conf->mark(conf->baton, 0, is_reading ? task->cert->slot : -1);
+    conf->mark(conf->baton, 0, is_reading ? cert->slot : -1);
 }
 
 static void note_reading(void *baton, int is_reading)
@@ -123,7 +124,7 @@ static void note_reading(void *baton, int is_reading)
     const question_t *question = STAPLE_CAST(const question_t,
                                              QUESTION_MAGIC, baton);
 
-    mark(question->task, is_reading);
+    mark(question->task->refresh, question->task->cert, is_reading);
 }
 
 static staple_fetch_judgement_e find_in(void *baton,
@@ -133,10 +134,10 @@ static staple_fetch_judgement_e find_in(void *baton,
     long len = (long)answer->body_len;
     int is_found;
 
-    mark(question->task, 1);
+    note_reading(question, 1);
     is_found = try_der(question, answer->body, len)
                || try_pem(question, answer->body, len);
-    mark(question->task, 0);
+    note_reading(question, 0);
     ERR_clear_error();
     return is_found ? STAPLE_FETCH_ACCEPTED : STAPLE_FETCH_UNUSABLE;
 }
@@ -257,12 +258,22 @@ static void adopt(staple_refresh_t *refresh, staple_cert_t *cert)
                                          STAPLE_CACHE_DER_MAX, &len, &meta)) {
         return;
     }
+    mark(refresh, cert, 1);
     is_it = meta.flags & STAPLE_RULES_IS_ISSUER
             && staple_cert_adopt_issuer(cert, refresh->buf, len,
                                         refresh->pool);
+    mark(refresh, cert, 0);
     if (is_pending) {
         staple_cache_confirm(cache, slot, is_it);
     }
+}
+
+static int is_set_aside(const staple_refresh_conf_t *conf,
+                        const staple_cert_t *cert)
+{
+    int is_new;
+
+    return conf->set_aside(conf->baton, cert->slot, &is_new) > apr_time_now();
 }
 
 void staple_refresh_adopt_issuers(staple_refresh_t *refresh)
@@ -273,7 +284,8 @@ void staple_refresh_adopt_issuers(staple_refresh_t *refresh)
     for (i = 0; i < list->nelts; i++) {
         staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
-        if (cert->issuer_slot >= 0 && !cert->subject) {
+        if (cert->issuer_slot >= 0 && !cert->subject
+            && !is_set_aside(&refresh->conf, cert)) {
             adopt(refresh, cert);
         }
     }

@@ -258,7 +258,7 @@ static void find_candidates(staple_refresh_t *refresh, apr_time_t now)
     task_t *task;
 
     APR_RING_FOREACH(task, &refresh->missing, task_t, missing) {
-        if (now > task->cert->not_after) {
+        if (now > task->cert->not_after || task->is_set_aside) {
             continue;
         }
         if (task->round && !task->round->wake

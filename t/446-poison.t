@@ -18,7 +18,7 @@ plan(skip_all => 'a crash is the end under sanitizers') if $ENV{STAPLE_PRELOAD};
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my %leaf = map { $_ => $ca->leaf(name => "$_.test", ocsp => $responder->url) }
-           qw(good poison);
+           qw(down good poison);
 my $crash_on = work_dir() . '/crash-on';
 my $httpd = Staple::Httpd->new(
     conf    => stapling('StapleWarmup 0'),
@@ -30,12 +30,19 @@ my $httpd = Staple::Httpd->new(
 my $serial = pack 'H*', $leaf{poison}{serial};
 write_file($crash_on, "\x02" . chr(length $serial) . $serial);
 
+# Another certificate of this responder waits for it, so it is probed.
+$responder->tell('http 503', $leaf{down});
 $httpd->start;
 wait_for_staple($httpd, 'good', name => 'good.test');
 ok(wait_for(sub { $httpd->error_log =~ /STP0240: poison\.test/ }, 60),
    'after the third crash the certificate is set aside');
 my $log = $httpd->error_log;
 is(scalar(() = $log =~ /STP0120/g), 3, '... so there were three');
+sub probes { return scalar(() = $httpd->error_log =~ /STP0221: down/g) }
+my $probes = probes();
+ok(wait_for(sub { probes() >= $probes + 4 }, 60), 'the responder is probed');
+is(scalar(() = $httpd->error_log =~ /STP0120/g), 3, '... with nothing of its');
+$responder->tell('clear', $leaf{down});
 my $pid = $httpd->wait_for_refresher;
 is(handshake($httpd, name => 'good.test')->{staple}, 'good',
    'the other one is stapled');
