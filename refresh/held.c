@@ -113,28 +113,26 @@ static void report_revocation(staple_refresh_t *refresh,
     }
 }
 
-/* Store what was obtained unless what is held is as good; returns whether it
- * was stored. */
-int staple_refresh_store_wanted(staple_refresh_t *refresh,
-                                const staple_cert_t *cert,
-                                const held_t *held,
-                                const believed_t *response,
-                                apr_pool_t *ptemp)
+store_e staple_refresh_store_wanted(staple_refresh_t *refresh,
+                                    const staple_cert_t *cert,
+                                    const held_t *held,
+                                    const believed_t *response,
+                                    apr_pool_t *ptemp)
 {
     const staple_ocsp_verdict_t *verdict = response->verdict;
     apr_time_t now = apr_time_now();
     staple_cache_meta_t meta;
 
     if (!staple_refresh_is_improvement(cert, held, response, now)) {
-        return 0;
+        return STORE_UNWANTED;
     }
     meta = staple_rules_meta(verdict, now);
     if (staple_refresh_store(refresh, cert, response->der, response->len,
                              &meta)) {
-        return 0;
+        return STORE_NO_ROOM;
     }
     report_revocation(refresh, cert, held, verdict, ptemp);
-    return 1;
+    return STORE_DONE;
 }
 
 alarm_e staple_refresh_alarm_of(const staple_cert_t *cert, const held_t *held,

@@ -238,16 +238,22 @@ int staple_refresh_is_improvement(const staple_cert_t *cert,
                                   const held_t *held,
                                   const believed_t *response, apr_time_t now);
 
+/** What became of a believed response. */
+typedef enum {
+    STORE_UNWANTED, /* what is held is as good */
+    STORE_NO_ROOM,  /* it is better, and the ring cannot take it */
+    STORE_DONE
+} store_e;
+
 /**
  * Store a believed response if it is wanted; tell of a revocation, and of its
  * end.
- * @return whether it was stored
  */
-int staple_refresh_store_wanted(staple_refresh_t *refresh,
-                                const staple_cert_t *cert,
-                                const held_t *held,
-                                const believed_t *response,
-                                apr_pool_t *ptemp);
+store_e staple_refresh_store_wanted(staple_refresh_t *refresh,
+                                    const staple_cert_t *cert,
+                                    const held_t *held,
+                                    const believed_t *response,
+                                    apr_pool_t *ptemp);
 
 /** Publish bytes as they are, and tell if there is no room. */
 apr_status_t staple_refresh_store(staple_refresh_t *refresh,

@@ -229,7 +229,7 @@ staple_ocsp_reason_e staple_refresh_offer(task_t *task,
     response.der = der;
     response.len = len;
     if (staple_refresh_store_wanted(refresh, task->cert, &held, &response,
-                                    ptemp)) {
+                                    ptemp) == STORE_DONE) {
         plan_after_file(task, &verdict, now);
         staple_refresh_set_missing(task, !staple_refresh_is_held(
                                              refresh, task->cert, now));

@@ -33,6 +33,9 @@
 /* What a probe gets, whatever SSLStaplingResponderTimeout says. */
 #define PROBE_TIMEOUT SECONDS(2)
 
+/* So many failures in a row have the longest pause after them. */
+#define FAILING_LONG 32
+
 /* Longer ones are not kept. */
 #define VALIDATOR_MAX 128
 
@@ -177,6 +180,28 @@ static apr_time_t due_after(const round_t *round,
     return staple_rules_due(cert->policy, cert->id, &meta, answer->fresh_for);
 }
 
+/* When to ask next, and for what. What the ring had no room for is asked for
+ * again, whole, when failures usually are: room may be made meanwhile. */
+static void plan_after(const round_t *round,
+                       const staple_fetch_answer_t *answer,
+                       store_e stored, const held_t *held, apr_time_t now)
+{
+    task_t *task = round->task;
+    const staple_cert_policy_t *policy = task->cert->policy;
+    apr_interval_time_t left = staple_refresh_is_valid(held)
+                               ? held->until - now : 0;
+
+    if (stored != STORE_NO_ROOM) {
+        staple_refresh_set_due(task, due_after(round, answer, held, now));
+        return;
+    }
+    staple_refresh_forget_validators(task);
+    staple_refresh_set_due(task, now + staple_rules_backoff(
+                                           policy, task->cert->id,
+                                           FAILING_LONG, left,
+                                           answer->retry_after));
+}
+
 static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                     staple_cache_state_t *state, apr_time_t now)
 {
@@ -187,15 +212,14 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     int was_failing = state->failing > 0 || task->alarm != ALARM_NONE;
     int was_revoked = staple_refresh_is_revocation(&held);
     believed_t response = { &round->verdict, answer->body, answer->body_len };
-    int is_new;
+    store_e stored = staple_refresh_store_wanted(refresh, cert, &held,
+                                                 &response, round->pool);
+    int is_new = stored == STORE_DONE && !was_revoked; /* of that was told */
 
-    is_new = staple_refresh_store_wanted(refresh, cert, &held, &response,
-                                         round->pool)
-             && !was_revoked; /* of that was told */
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
     held = staple_refresh_read_held(refresh, cert, now);
-    staple_refresh_set_due(task, due_after(round, answer, &held, now));
+    plan_after(round, answer, stored, &held, now);
     staple_refresh_log_success(refresh->conf.server, round, answer,
                                held.until, was_failing, is_new);
     task->alarm = ALARM_NONE;

@@ -68,4 +68,33 @@ ok(wait_for(sub {
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0302/, qr/STP0203/);
 
+# What the ring has no room for is not held: nobody is asked whether that has
+# changed, and what fits is taken.
+my $tiny = Staple::Httpd->new(
+    conf   => "SSLUseStapling on
+StapleCacheGrow off
+"
+        . "SSLStaplingCache shmcb:logs/stapling_cache(16000)
+"
+        . "SSLStaplingStandardCacheTimeout 1
+"
+        . "SSLStaplingErrorCacheTimeout 1
+",
+    vhosts => [{ cert => $leaf }]);
+
+$responder->only('etag "small"');
+$tiny->start;
+is(wait_for_staple($tiny, 'good')->{staple}, 'good', 'a small ring');
+$responder->tell('big 20000 | etag "large"');
+ok($tiny->wait_for_log(qr/STP0201/), 'a response that it has no room for');
+ok(ask_more(2), '... is asked for again');
+unlike(last_head(), qr/^If-None-Match/mi, '... without its ETag');
+$held = handshake($tiny);
+is($held->{staple}, 'good', '... and what is held stays');
+$responder->tell('good');
+ok(wait_for(sub { (handshake($tiny)->{der} // '') ne $held->{der} }),
+   '... until there is one that fits');
+ok($tiny->stop, 'httpd stops in good order');
+$tiny->log_ok(qr/STP0201/);
+
 done_testing;
