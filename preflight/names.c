@@ -16,11 +16,10 @@
 
 #include <apr_network_io.h>
 #include <apr_strings.h>
-#include <apr_thread_cond.h>
-#include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 
 #include "staple_clock.h"
+#include "staple_wait.h"
 
 /* How long all look-ups may take together, and how many are made at a time. */
 #define DEADLINE apr_time_from_sec(5)
@@ -49,8 +48,7 @@ typedef struct lookups_t {
     looked_up_t *results;
     int next;           /* the target to be looked up next */
     int done;           /* how many are */
-    apr_thread_mutex_t *mutex; /* of all this */
-    apr_thread_cond_t *progress;
+    staple_wait_t *wait; /* its lock is that of all this */
 } lookups_t;
 
 /* ----- in the child ----- */
@@ -79,7 +77,7 @@ static void note_addresses(looked_up_t *result, const lookups_t *lookups,
     result->refusal = may_ask ? NULL : refusal;
 }
 
-/* Look one name up, without the mutex; the pool is this look-up's alone, and
+/* Look one name up, without the lock; the pool is this look-up's alone, and
  * stays, because its text does. */
 static void look_up(lookups_t *lookups, int i)
 {
@@ -97,11 +95,11 @@ static void look_up(lookups_t *lookups, int i)
     if (!result.error) {
         note_addresses(&result, lookups, target, address, p);
     }
-    apr_thread_mutex_lock(lookups->mutex);
+    staple_wait_lock(lookups->wait);
     lookups->results[i] = result;
     lookups->done++;
-    apr_thread_cond_signal(lookups->progress);
-    apr_thread_mutex_unlock(lookups->mutex);
+    staple_wait_wake(lookups->wait);
+    staple_wait_unlock(lookups->wait);
 }
 
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *baton)
@@ -111,9 +109,9 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *baton)
 
     (void)thread;
     for (;;) {
-        apr_thread_mutex_lock(lookups->mutex);
+        staple_wait_lock(lookups->wait);
         i = lookups->next++;
-        apr_thread_mutex_unlock(lookups->mutex);
+        staple_wait_unlock(lookups->wait);
         if (i >= lookups->targets->nelts) {
             return NULL;
         }
@@ -135,15 +133,14 @@ static apr_status_t start_threads(lookups_t *lookups, apr_pool_t *p)
     return i > 0 ? APR_SUCCESS : rv;
 }
 
-/* With the mutex. */
+/* With the lock. */
 static void wait_for_all(lookups_t *lookups)
 {
     apr_time_t until = staple_clock_now() + DEADLINE;
-    apr_interval_time_t left = DEADLINE;
 
-    while (lookups->done < lookups->targets->nelts && left > 0) {
-        apr_thread_cond_timedwait(lookups->progress, lookups->mutex, left);
-        left = until - staple_clock_now();
+    while (lookups->done < lookups->targets->nelts
+           && staple_clock_now() < until) {
+        staple_wait_until(lookups->wait, until);
     }
 }
 
@@ -173,12 +170,10 @@ static void look_up_all(FILE *out, void *baton, apr_pool_t *p)
     lookups->fetch = &report->conf->fetch;
     lookups->results = apr_pcalloc(p, (apr_size_t)count
                                       * sizeof(*lookups->results));
-    if (apr_thread_mutex_create(&lookups->mutex, APR_THREAD_MUTEX_DEFAULT, p)
-        || apr_thread_cond_create(&lookups->progress, p)
-        || start_threads(lookups, p)) {
+    if (staple_wait_make(&lookups->wait, p) || start_threads(lookups, p)) {
         return; /* each is reported as not answered */
     }
-    apr_thread_mutex_lock(lookups->mutex);
+    staple_wait_lock(lookups->wait);
     wait_for_all(lookups);
     for (i = 0; i < count; i++) {
         put_result(out, i, &lookups->results[i]);

@@ -231,13 +231,13 @@ static int looks_like_host(const char *text)
            && !strstr(text, "://") && strpbrk(text, ".:/") != NULL;
 }
 
-/* The URL that was probably meant, or NULL. */
 /* What takes back a setting of the main server. */
 static int is_none(const char *arg)
 {
     return !strcasecmp(arg, "none");
 }
 
+/* The URL that was probably meant, or NULL. */
 static const char *meant_url(const char *text, apr_pool_t *p)
 {
     const char *meant = looks_like_host(text)
