@@ -82,7 +82,7 @@ static int is_due(const item_t *item, apr_time_t now)
 {
     const staple_cert_t *cert = item->cert;
 
-    return !item->held.this_update
+    return !item->held.this_update || item->held.status != STAPLE_OCSP_GOOD
            || now >= staple_rules_due(cert->policy, cert->id,
                                       &item->held, -1);
 }
@@ -144,6 +144,21 @@ static apr_status_t write_file(const char *path, const unsigned char *der,
     return rv;
 }
 
+/* What another program has put there may say revoked. */
+static void leave_held(item_t *item)
+{
+    if (item->held.status == STAPLE_OCSP_GOOD) {
+        item->end = ITEM_FRESH;
+        item->until = staple_rules_serve_until(item->cert->policy, &item->held);
+        return;
+    }
+    item->end = ITEM_FAILED;
+    item->why = apr_pstrcat(item->pool, item->output, " says ",
+                            item->held.status == STAPLE_OCSP_REVOKED
+                            ? "revoked" : "unknown",
+                            ", and nothing newer came", NULL);
+}
+
 void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
                         const unsigned char *der, apr_size_t len)
 {
@@ -151,10 +166,9 @@ void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
     apr_time_t now = apr_time_now();
     apr_status_t rv;
 
-    item->end = ITEM_FRESH;
     if (item->held.this_update
         && !staple_rules_is_better(policy, &item->held, verdict, 0, now)) {
-        item->until = staple_rules_serve_until(policy, &item->held);
+        leave_held(item);
         return;
     }
     rv = write_file(item->output, der, len, item->pool);
@@ -223,9 +237,7 @@ static void examine(item_t *item, const staplectl_fetch_options_t *options)
         read_held(item, now);
     }
     if (item->end == ITEM_OPEN && options->keep_fresh && !is_due(item, now)) {
-        item->end = ITEM_FRESH;
-        item->until = staple_rules_serve_until(item->cert->policy,
-                                               &item->held);
+        leave_held(item);
     }
 }
 

@@ -175,6 +175,32 @@ unlink $ran;
 is($exit, 0, 'many files');
 is(read_file($ran), "700 \n", '... the hook is run with their number');
 
+# A response that another program has left, and that says revoked.
+my $held = "$dir/held";
+mkdir $held or die "$held: $!\n";
+write_file("$held/www.pem", read_file($leaf->{chain}));
+$responder->only('revoked');
+$responder->tell('validity -3600 345600');
+run('openssl', 'ocsp', '-issuer', $leaf->{issuer}, '-cert', $leaf->{cert}, '-url',
+    $responder->url, '-respout', "$held/www.pem.ocsp", '-noverify', '-no_nonce');
+ok(-s "$held/www.pem.ocsp", 'a file says revoked');
+for my $lie ('revoked', 'http 500') {
+    $responder->only($lie);
+    $count = $responder->count;
+    ($exit, $out) = fetch('--keep-fresh', $held);
+    is($exit, 2, "... which is no good response: $lie");
+    cmp_ok($responder->count, '>', $count, '... and the responder is asked');
+}
+# Signed before the revocation, so it is not newer.
+$responder->only('validity -86400 345600');
+($exit, $out) = fetch('--keep-fresh', $held);
+is($exit, 2, '... and an older one that is good does not replace it');
+like($out, qr/says revoked, and nothing newer came/, '... in words');
+$responder->only('validity');
+($exit, $out) = fetch('--keep-fresh', $held);
+is($exit, 0, '... but a newer one does') or diag $out;
+ok(is_good("$held/www.pem.ocsp", $leaf), '... which is good');
+
 # What somebody may leave in a directory of his own, for root to find: nothing
 # waits for it, follows it in a circle, or reads it all.
 my $customer = "$sites/deep/customer";
