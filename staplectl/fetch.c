@@ -22,6 +22,7 @@
 #include "staple_fetch.h"
 #include "staple_magic.h"
 #include "staple_rules.h"
+#include "staple_text.h"
 
 #define CONCURRENCY 16
 #define MAX_BODY ((apr_size_t)64 * 1024)
@@ -243,6 +244,20 @@ static question_t *questions_of(run_t *run, apr_array_header_t *items,
     return questions;
 }
 
+/* No attempt will follow.
+ * @param rv why none was made, where none was */
+static void give_up(item_t *item, apr_status_t rv)
+{
+    if (item->end != ITEM_OPEN) {
+        return;
+    }
+    item->end = ITEM_FAILED;
+    if (rv) {
+        item->why = apr_pstrcat(item->pool, "nobody can be asked: ",
+                                staple_text_error(rv, item->pool), NULL);
+    }
+}
+
 void staplectl_fetch_items(apr_array_header_t *items,
                            const staplectl_fetch_options_t *options,
                            apr_pool_t *p)
@@ -250,6 +265,7 @@ void staplectl_fetch_items(apr_array_header_t *items,
     staple_fetch_conf_t conf;
     run_t run = { NULL, options };
     question_t *questions = questions_of(&run, items, p);
+    apr_status_t rv;
     int i;
 
     memset(&conf, 0, sizeof(conf));
@@ -259,13 +275,12 @@ void staplectl_fetch_items(apr_array_header_t *items,
     conf.refusal = staple_deny_refusal;
     conf.refusal_baton = staple_deny_make(p);
     signal(SIGPIPE, SIG_IGN);
-    if (staple_fetch_create(&run.fetch, &conf, p) == APR_SUCCESS) {
+    rv = staple_fetch_create(&run.fetch, &conf, p);
+    if (rv == APR_SUCCESS) {
         ask_all(&run, questions, items->nelts);
         staple_fetch_destroy(run.fetch);
     }
     for (i = 0; i < items->nelts; i++) {
-        item_t *item = questions[i].item;
-
-        item->end = item->end == ITEM_OPEN ? ITEM_FAILED : item->end;
+        give_up(questions[i].item, rv);
     }
 }

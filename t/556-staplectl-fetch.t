@@ -121,6 +121,14 @@ like($out, qr/^www\.test: \S/m, '... and the rest is done');
 is($exit, 2, 'a place that cannot be written');
 like($out, qr/cannot be written: No such file/, '... in words');
 
+# Without a descriptor to wait with, nobody can be asked.
+($exit, $out) = run('sh', '-c', 'ulimit -n 4; exec "$@"', 'sh',
+                    build_dir() . '/staplectl/staplectl', 'fetch',
+                    $leaf->{chain}, '--output', $file);
+is($exit, 1, 'too few descriptors: what is there is valid still');
+like($out, qr/^www\.test: nobody can be asked: Too many open files; /m,
+     '... in words');
+
 # A directory.
 my $sites = "$dir/sites";
 my %site;
