@@ -137,6 +137,18 @@ staple_severity_e staplectl_severity_of(const staplectl_entry_t *entry,
     return (staple_severity_e)severity;
 }
 
+/* A server at work writes its ring's file every ten seconds, whatever happens;
+ * a restart takes less than this. */
+#define IDLE_MAX apr_time_from_sec(300)
+
+staple_severity_e staplectl_severity_of_ring(const staplectl_ring_t *ring,
+                                             apr_time_t now)
+{
+    return ring && ring->report.ring_written
+           && now - ring->report.ring_written > IDLE_MAX
+           ? STAPLE_SEVERITY_WARNING : STAPLE_SEVERITY_OK;
+}
+
 /* ----- what is said ----- */
 
 /* A "|" begins performance data, in any line; names and causes may have one. */
@@ -290,7 +302,22 @@ static const char *summary_text(const sum_t *sum,
            : apr_psprintf(p, "%d certificates, all is well", count);
 }
 
-int staplectl_check(const apr_array_header_t *entries,
+static const char *idle_text(const staplectl_ring_t *ring, apr_time_t now,
+                             apr_pool_t *p)
+{
+    if (staplectl_severity_of_ring(ring, now) == STAPLE_SEVERITY_OK) {
+        return "";
+    }
+    return apr_pstrcat(p, ring->path, " was written ",
+                       staple_words_distance_text(ring->report.ring_written,
+                                                  now, p),
+                       ", so no server renews the responses: check that httpd "
+                       "runs, and its error log for STP0123 and STP0140; ",
+                       NULL);
+}
+
+int staplectl_check(const staplectl_ring_t *ring,
+                    const apr_array_header_t *entries,
                     const staplectl_limits_t *limits, apr_time_t now,
                     apr_pool_t *p)
 {
@@ -299,6 +326,7 @@ int staplectl_check(const apr_array_header_t *entries,
     sum_t sum;
 
     memset(&sum, 0, sizeof(sum));
+    sum.worst = staplectl_severity_of_ring(ring, now);
     sum.groups = apr_array_make(p, 4, sizeof(group_t *));
     sum.by_words = apr_hash_make(p);
     for (i = 0; i < count; i++) {
@@ -306,6 +334,7 @@ int staplectl_check(const apr_array_header_t *entries,
                   now, p);
     }
     printf("STAPLE %s - ", words[sum.worst]);
+    say(idle_text(ring, now, p));
     say(summary_text(&sum, entries, now, p));
     print_performance(&sum, count, limits, now, p);
     for (i = 0; count > 1 && i < sum.groups->nelts; i++) {

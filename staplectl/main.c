@@ -459,10 +459,11 @@ static int get(staplectl_t *ctl)
 
 static int check(staplectl_t *ctl)
 {
-    int i, worst = STAPLECTL_OK;
+    int worst = (int)staplectl_severity_of_ring(ctl->ring, ctl->now), i;
 
     if (!ctl->is_json) {
-        return staplectl_check(ctl->entries, &ctl->limits, ctl->now, ctl->pool);
+        return staplectl_check(ctl->ring, ctl->entries, &ctl->limits, ctl->now,
+                               ctl->pool);
     }
     print_json(ctl, STAPLE_REPORT_RESPONSE);
     for (i = 0; i < ctl->entries->nelts; i++) {

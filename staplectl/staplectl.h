@@ -202,10 +202,18 @@ staple_severity_e staplectl_severity_of(const staplectl_entry_t *entry,
                                         const staplectl_limits_t *limits,
                                         apr_time_t now);
 
+/** How bad it is that no server has written the ring's file for minutes, so
+ * that nothing in it is renewed.
+ * @param ring NULL: the entries do not come from one */
+staple_severity_e staplectl_severity_of_ring(const staplectl_ring_t *ring,
+                                             apr_time_t now);
+
 /** Say it as a monitoring plug-in does: a line, performance data, and a line
  * for each entry that is not well.
+ * @param ring NULL: as above
  * @return the exit status */
-int staplectl_check(const apr_array_header_t *entries,
+int staplectl_check(const staplectl_ring_t *ring,
+                    const apr_array_header_t *entries,
                     const staplectl_limits_t *limits, apr_time_t now,
                     apr_pool_t *p);
 

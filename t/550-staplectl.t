@@ -108,8 +108,19 @@ for my $state ('beside the server', 'after its stop') {
     ok($httpd->stop, 'httpd stops in good order') if $state =~ /beside/;
 }
 
+# A file that no server has written for long: nobody renews what is in it.
+utime time - 600, time - 600, $ring or die "$ring: $!\n";
+my ($exit, $out) = ctl('check', 'good.test', @certs);
+is($exit, 1, 'check: a ring that no server writes is a warning');
+like($out, qr/^STAPLE WARNING - \Q$ring\E was written 10 min\b.* ago, .*; good\.test: stapled/,
+     '... in words');
+is((ctl('check', 'good.test', '--json'))[0], 1, '... with JSON, too');
+is((ctl('check'))[0], 2, '... what is critical remains so');
+is((ctl('list'))[0], 0, '... and list has it all');
+utime undef, undef, $ring or die "$ring: $!\n";
+
 # The ring's own names: the virtual hosts'.
-my ($exit, $out) = ctl('list');
+($exit, $out) = ctl('list');
 like($out, qr/^stapled +for .* good\.test:\d+ /m,
      'without certificate files the virtual hosts name');
 ($exit, $out) = ctl('show', 'good.test');
