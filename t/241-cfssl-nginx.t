@@ -130,14 +130,18 @@ for my $leaf (@by_get) {
 }
 # Debian 12's cfssl takes the slash before the base64 for a part of it.
 my @cfssl = grep { /^localhost / } @seen;
+diag(join "\n", @seen) if @seen > 8;
 if (grep { / GET \S+ 400 / } @cfssl) {
     is(scalar(grep { / GET \S+ 400 / } @cfssl), 2, 'cfssl: GET is refused');
     is(scalar(grep { m{ POST \S+ 200 /$} } @cfssl), 2, '... POST is answered');
-    is(scalar @seen, 8, 'nothing else was asked');
+    is(scalar @cfssl, 4, 'nothing else was asked');
 }
 else {
     is(scalar(grep { / GET \S+ 200 / } @cfssl), 2, 'cfssl: GET is answered');
-    is(scalar @seen, 6, 'nothing else was asked');
+    is(scalar @cfssl, 2, 'nothing else was asked');
 }
+# Not counted: what a test beside this one may send to a port that was free.
+is(scalar(grep { /^$host POST / } @seen), 0, 'openssl: nothing was posted')
+    or diag(join "\n", @seen);
 
 done_testing;
