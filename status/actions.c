@@ -103,8 +103,9 @@ static void log_action(request_rec *r, const staple_cert_t *cert,
 {
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "STP0301: %s (serial %s): "
                   "%s on the status page%s%s", cert->name, cert->serial,
-                  is_forget ? "its response is dropped" : "a new response is "
-                  "asked for", r->user ? " by " : "",
+                  is_forget ? "dropping its response was requested"
+                            : "a new response was requested",
+                  r->user ? " by " : "",
                   r->user ? staple_text_string(r->user, r->pool) : "");
 }
 

@@ -134,7 +134,7 @@ is($status->act('refresh', $id, field => { token => $old })->{status}, 403,
 is($status->act('refresh', $id)->{status}, 303, 'a page after it is not');
 
 my $which = qr/STP0301: www\.test \(serial $leaf->{serial}\)/;
-like($httpd->error_log, qr/$which: its response is dropped on the status page/,
+like($httpd->error_log, qr/$which: dropping its response was requested on the status page/,
      'the log says what was done');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:warn\]/, qr/STP0203: must\.test/);
