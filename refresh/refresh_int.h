@@ -48,6 +48,7 @@ typedef struct outage_t {
                                to wait for it; 0: none does */
     apr_time_t next_probe;
     apr_time_t not_before;  /* as the responder has asked for; 0: it has not */
+    int claimed;            /* probes in a row that other servers had claimed */
     apr_size_t turn;        /* the slot from which the next probe is taken */
     task_t *candidate;      /* for the next probe; only within a step */
     int failing;            /* certificates that are counted as failing, */

@@ -36,6 +36,10 @@
 /* So many failures in a row have the longest pause after them. */
 #define FAILING_LONG 32
 
+/* So many probes in a row are left to other servers; then one is sent whatever
+ * the share says, because whoever can write to it could claim them for ever. */
+#define CLAIMED_MAX 4
+
 /* Longer ones are not kept. */
 #define VALIDATOR_MAX 128
 
@@ -655,7 +659,10 @@ static apr_status_t ask(round_t *round)
     staple_fetch_job_t job;
     apr_status_t rv;
 
-    if (!round->probed) {
+    if (round->probed) {
+        round->probed->claimed = 0;
+    }
+    else {
         note_beginning(task);
     }
     memset(&job, 0, sizeof(job));
@@ -709,14 +716,27 @@ static void ask_or_give_up(round_t *round)
 
 /* ----- what a fleet shares ----- */
 
+/* Whether another server's claim of a probe is respected: one probe will do for
+ * all servers. */
+static int is_left_to_others(outage_t *probed)
+{
+    if (probed->claimed >= CLAIMED_MAX) {
+        return 0;
+    }
+    probed->claimed++;
+    return 1;
+}
+
 static void on_claimed(void *baton, const staple_share_answer_t *answer)
 {
     round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
 
-    if (answer->outcome == STAPLE_SHARE_TAKEN && round->probed) {
-        end_round(round); /* one probe will do for all servers */
+    int is_taken = answer->outcome == STAPLE_SHARE_TAKEN;
+
+    if (is_taken && round->probed && is_left_to_others(round->probed)) {
+        end_round(round);
     }
-    else if (answer->outcome == STAPLE_SHARE_TAKEN) {
+    else if (is_taken && !round->probed) {
         round->wake = apr_time_now() + SHARE_PAUSE;
         staple_refresh_replan(round->task);
     }

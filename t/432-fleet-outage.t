@@ -2,7 +2,7 @@
 
 # While a responder is down and nothing is held, a fleet with a share probes it
 # as one server would: each probe is claimed in the share, and what another server
-# has claimed is not probed. A server without the share beside them shows that
+# has claimed is not probed, but for one in five, as a claim may be false. A server without the share beside them shows that
 # there was time for probes. When the responder answers again, all have their
 # staples.
 
@@ -65,11 +65,15 @@ ok(wait_for(sub {
        return ($store->get($claim) // '') eq $foreign;
    }, 120), 'another server has claimed it');
 my $before = probes(@fleet);
-ok(wait_for_probes($alone, 3), '... while the server alone probes on');
-is(probes(@fleet), $before, '... nobody in the fleet probes');
+ok(wait_for(sub { probes(@fleet) > $before }, 300),
+   '... and it is probed all the same, as a claim may be false');
+my $alones = probes($alone);
+$before = probes(@fleet);
+ok(wait_for_probes($alone, 5), '... while the server alone probes on');
+cmp_ok(probes(@fleet) - $before, '<', 2 * (probes($alone) - $alones),
+       '... but most probes of the three in the fleet are left to it');
+is($store->get($claim), $foreign, '... the claim stays');
 $store->flush;
-ok(wait_for(sub { probes(@fleet) > $before }, 60),
-   '... until that claim has gone');
 
 $_->tell('http 200') for $shared, $own;
 for my $server (@fleet, $alone) {
