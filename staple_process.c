@@ -191,36 +191,82 @@ static void check_heartbeat(staple_process_t *process)
     }
 }
 
+/* Whether it has been reaped, by this or by httpd. */
+static int is_gone(pid_t pid)
+{
+    pid_t reaped = waitpid(pid, NULL, WNOHANG);
+
+    return reaped == pid || (reaped < 0 && errno == ECHILD);
+}
+
+static void forget_ended(staple_process_t *process)
+{
+    int i = 0;
+
+    while (i < process->left_count) {
+        if (is_gone(process->left[i])) {
+            process->left[i] = process->left[--process->left_count];
+        }
+        else {
+            i++;
+        }
+    }
+}
+
+/* It waits for a disk, say; it does nothing more when it wakes up. There is
+ * room for it: it would not have been forked otherwise. */
+static void leave_behind(staple_process_t *process)
+{
+    unregister_proc(process);
+    process->left[process->left_count++] = process->proc.pid;
+    process->proc.pid = 0;
+    process->restarts++;
+}
+
+/* One after another would hang as well, until the system allows no more
+ * processes, and so no children. */
+static int may_fork(staple_process_t *process)
+{
+    forget_ended(process);
+    if (process->left_count < STAPLE_PROCESS_LEFT_MAX) {
+        process->is_full = 0;
+        return 1;
+    }
+    if (!process->is_full) {
+        process->is_full = 1;
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, process->server, "STP0170: "
+                     "%d processes that refreshed OCSP responses were killed "
+                     "and cannot end, because they wait for a file system; no "
+                     "response is refreshed until one of them has ended",
+                     process->left_count);
+    }
+    return 0;
+}
+
 void staple_process_supervise(staple_process_t *process)
 {
     if (process->is_hopeless || is_server_stopping()) {
         return;
     }
     if (process->is_killed && process->proc.pid) {
-        /* It waits for a disk, say; it does nothing more when it wakes up. */
-        unregister_proc(process);
-        process->proc.pid = 0;
-        process->restarts++;
+        leave_behind(process);
     }
     if (process->proc.pid) {
         check_heartbeat(process);
     }
-    else {
+    else if (may_fork(process)) {
         fork_one(process);
     }
 }
 
 /* ----- its end ----- */
 
-/* Whether it has been reaped. */
 static int has_ended(pid_t pid, apr_interval_time_t patience)
 {
     apr_time_t end = staple_clock_now() + patience;
 
     for (;;) {
-        pid_t reaped = waitpid(pid, NULL, WNOHANG);
-
-        if (reaped == pid || (reaped < 0 && errno == ECHILD)) {
+        if (is_gone(pid)) {
             return 1;
         }
         if (staple_clock_now() >= end) {

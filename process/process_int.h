@@ -27,10 +27,14 @@
 extern "C" {
 #endif
 
-/** Exit statuses of the refresher. The MPMs stop the server on 7 and 15. */
+/** Exit statuses of the refresher. httpd stops the server on 15, and forks more
+ * slowly after 7. */
 #define EXIT_NO_BEGINNING 20 /* the work could not begin */
 #define EXIT_PRIVILEGED 21   /* privileges could not be given up */
 #define EXIT_LIMITED 22      /* somebody has changed its limits */
+
+/** So many refreshers that were killed may be left behind. */
+#define STAPLE_PROCESS_LEFT_MAX 3
 
 /** How many threads may have a mark. */
 #define STAPLE_PROCESS_MARKS 64
@@ -79,6 +83,10 @@ struct staple_process_t {
     unsigned failing;        /* deaths in a row without a heartbeat */
     int is_killed;           /* proc got SIGKILL and has not been reaped */
     int is_hopeless;         /* another one would fare no better */
+    pid_t left[STAPLE_PROCESS_LEFT_MAX]; /* that were killed and have not ended:
+                                they wait for a disk */
+    int left_count;
+    int is_full;             /* so none is forked, and that was told */
     int has_crashed;         /* at least once, at some mark */
     suspect_t suspects[STAPLE_PROCESS_MARKS];
 

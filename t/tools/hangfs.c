@@ -7,8 +7,10 @@
  *     hangfs DIRECTORY
  *
  * mounts it there, prints "ready", and obeys lines on standard input: "hang"
- * (no request is answered from here on) and "go" (those that wait, and all
- * others, are). Each is confirmed by "ok". The end of the input unmounts it.
+ * (no request is answered from here on, and whoever waits can be killed),
+ * "hold" (the same, but each request is under way, so not even SIGKILL ends who
+ * waits) and "go" (those that wait, and all others, are answered). Each is
+ * confirmed by "ok". The end of the input unmounts it.
  * Where it cannot be mounted, that is said and the exit status is 77.
  *
  * Requests are answered one after another; what they need of the protocol is in
@@ -373,7 +375,33 @@ static void answer(const struct fuse_in_header *in)
 
 /* ----- its life ----- */
 
-static int take_request(void)
+enum mode { GO, HANG, HOLD };
+
+#define HELD_MAX 64
+
+/* Requests that were read and wait for "go", as blocks of malloc. */
+static struct fuse_in_header *held[HELD_MAX];
+static int held_count;
+
+static void hold(const struct fuse_in_header *in, size_t len)
+{
+    if (held_count < HELD_MAX && (held[held_count] = malloc(len)) != NULL) {
+        memcpy(held[held_count++], in, len);
+    }
+}
+
+static void answer_held(void)
+{
+    int i;
+
+    for (i = 0; i < held_count; i++) {
+        answer(held[i]);
+        free(held[i]);
+    }
+    held_count = 0;
+}
+
+static int take_request(enum mode mode)
 {
     static union {
         struct fuse_in_header head;
@@ -381,7 +409,10 @@ static int take_request(void)
     } in;
     ssize_t n = read(device, in.bytes, sizeof(in.bytes));
 
-    if (n >= (ssize_t)sizeof(in.head)) {
+    if (n >= (ssize_t)sizeof(in.head) && mode == HOLD) {
+        hold(&in.head, (size_t)n);
+    }
+    else if (n >= (ssize_t)sizeof(in.head)) {
         answer(&in.head);
     }
     return n > 0 || errno == EINTR || errno == ENOENT || errno == EAGAIN;
@@ -400,7 +431,7 @@ static int attach(const char *directory)
 }
 
 /* @return false: the input has ended */
-static int take_command(int *is_hanging)
+static int take_command(enum mode *mode)
 {
     char line[16];
     ssize_t n = read(STDIN_FILENO, line, sizeof(line));
@@ -408,7 +439,15 @@ static int take_command(int *is_hanging)
     if (n <= 0) {
         return 0;
     }
-    *is_hanging = line[0] == 'h';
+    if (line[0] == 'g') {
+        *mode = GO;
+    }
+    else {
+        *mode = line[1] == 'o' ? HOLD : HANG;
+    }
+    if (*mode == GO) {
+        answer_held();
+    }
     puts("ok");
     return 1;
 }
@@ -416,7 +455,8 @@ static int take_command(int *is_hanging)
 int main(int argc, char **argv)
 {
     struct pollfd polled[2] = { { STDIN_FILENO, POLLIN, 0 } };
-    int is_hanging = 0, goes_on = 1;
+    enum mode mode = GO;
+    int goes_on = 1;
 
     if (argc != 2 || attach(argv[1])) {
         perror("hangfs: cannot mount");
@@ -426,12 +466,12 @@ int main(int argc, char **argv)
     puts("ready");
     polled[1].fd = device;
     polled[1].events = POLLIN;
-    while (goes_on && poll(polled, is_hanging ? 1 : 2, -1) > 0) {
+    while (goes_on && poll(polled, mode == HANG ? 1 : 2, -1) > 0) {
         if (polled[0].revents) {
-            goes_on = take_command(&is_hanging);
+            goes_on = take_command(&mode);
         }
         else if (polled[1].revents) {
-            goes_on = take_request();
+            goes_on = take_request(mode);
         }
     }
     umount2(argv[1], MNT_DETACH);
