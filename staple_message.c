@@ -310,23 +310,31 @@ static void report_end(const staple_message_t *message, const notice_t *notice,
     message->conf.ended(message->conf.baton, &end);
 }
 
-/* Whether the program has ended; collects it, so that no zombie stays. */
+/* Whether the program is collected, by this or by somebody else, so that no
+ * zombie stays. Not apr_proc_wait, which tells of one that is stopped as of one
+ * that is not there. */
+static int collect(const notice_t *notice, int options, int *status)
+{
+    pid_t reaped;
+
+    *status = 0;
+    do {
+        reaped = waitpid(notice->process.pid, status, options);
+    } while (reaped < 0 && errno == EINTR);
+    return reaped != 0;
+}
+
+/* Whether the program has ended. */
 static int has_ended(notice_t *notice, staple_message_end_e *what,
                      int *exit_status)
 {
-    apr_exit_why_e why = APR_PROC_EXIT;
-    apr_status_t rv = apr_proc_wait(&notice->process, exit_status, &why,
-                                    APR_NOWAIT);
+    int status;
 
-    if (rv == APR_CHILD_NOTDONE) {
+    if (!collect(notice, WNOHANG, &status)) {
         return 0;
     }
-    if (rv != APR_CHILD_DONE) { /* somebody else has collected it */
-        *exit_status = 0;
-    }
-    else if (why != APR_PROC_EXIT) {
-        *exit_status += 128;
-    }
+    *exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+                                       : WEXITSTATUS(status);
     *what = *exit_status ? STAPLE_MESSAGE_FAILED : STAPLE_MESSAGE_DONE;
     if (notice->kill_stage != NOT_SIGNALLED) {
         *what = STAPLE_MESSAGE_LATE;
@@ -415,17 +423,17 @@ static void signal_all(staple_message_t *message)
     }
 }
 
-static void collect_all(staple_message_t *message, apr_wait_how_e how)
+static void collect_all(staple_message_t *message, int options)
 {
     notice_t **at = &message->running;
+    int ignored;
 
     while (*at) {
-        if (apr_proc_wait(&(*at)->process, NULL, NULL, how)
-            == APR_CHILD_NOTDONE) {
-            at = &(*at)->next;
+        if (collect(*at, options, &ignored)) {
+            unlink_at(at);
         }
         else {
-            unlink_at(at);
+            at = &(*at)->next;
         }
     }
 }
@@ -435,12 +443,12 @@ void staple_message_destroy(staple_message_t *message)
     apr_time_t end = staple_clock_now() + END_PATIENCE;
 
     signal_all(message);
-    collect_all(message, APR_NOWAIT);
+    collect_all(message, WNOHANG);
     while (message->running && staple_clock_now() < end) {
         apr_sleep(END_PAUSE);
-        collect_all(message, APR_NOWAIT);
+        collect_all(message, WNOHANG);
     }
     signal_all(message);
-    collect_all(message, APR_WAIT);
+    collect_all(message, 0);
     apr_pool_destroy(message->pool);
 }

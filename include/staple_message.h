@@ -112,8 +112,8 @@ apr_status_t staple_message_send(staple_message_t *message,
                                  const staple_message_note_t *note);
 
 /**
- * Collect what has ended, end what takes too long, start what waits. Never
- * blocks.
+ * Collect what has ended, end what takes too long, start what waits. Waits for
+ * nothing but the exec of what is started.
  * @return how many are running or waiting
  */
 int staple_message_run(staple_message_t *message);

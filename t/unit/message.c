@@ -198,6 +198,8 @@ static void test_ends(void)
         { "sleep 60", STAPLE_MESSAGE_LATE, 128 + SIGTERM, "too slow" },
         { "sleep 60 & sleep 60", STAPLE_MESSAGE_LATE, 128 + SIGTERM,
           "too slow, with children" },
+        { "kill -STOP $$; sleep 60", STAPLE_MESSAGE_LATE, 128 + SIGKILL,
+          "stopped" },
         { "trap '' TERM; while :; do sleep 0.1; done", STAPLE_MESSAGE_LATE,
           128 + SIGKILL, "too slow and deaf" },
     };
