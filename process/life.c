@@ -263,12 +263,11 @@ static int leave_limited(staple_process_t *process)
     return EXIT_LIMITED;
 }
 
-static int work_until_end(staple_process_t *process)
+static int work_until_end(staple_process_t *process,
+                          const struct rlimit born[LIMITS])
 {
-    struct rlimit born[LIMITS];
     int status = 0;
 
-    read_limits(born);
     while (!status && !staple_process_is_ending(process)) {
         staple_process_beat(process);
         status = process->work.step(process->work.baton);
@@ -305,8 +304,10 @@ static int become_user(staple_process_t *process)
 
 void staple_process_live(staple_process_t *process)
 {
+    struct rlimit born[LIMITS];
     int status;
 
+    read_limits(born); /* while no other process of User may lower them */
     set_name();
     set_signals();
     ap_close_listeners();
@@ -319,7 +320,7 @@ void staple_process_live(staple_process_t *process)
         status = begin_work(process);
     }
     if (!status) {
-        status = work_until_end(process);
+        status = work_until_end(process, born);
     }
     _exit(status);
 }
