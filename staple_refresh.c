@@ -13,8 +13,10 @@
  * (refresh/response_file.c, refresh/response_directory.c). What comes before,
  * and what children wait for, is refresh/start.c.
  *
- * The tasks live as long as the process. Nothing here blocks: the fetch engine
- * is given a slice of time, and so is the share.
+ * The tasks live as long as the process. Nothing here waits for a responder or
+ * for the share: each is given a slice of time. What lies in files is read
+ * here, so a file system that hangs keeps everything waiting; then the parent
+ * ends the process.
  */
 
 #include "refresh/refresh_int.h"

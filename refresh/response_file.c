@@ -148,7 +148,6 @@ apr_status_t staple_refresh_read_file(const char *path,
 
 /* ----- what is done with it ----- */
 
-/* There is nobody to ask: the file was looked at and has nothing newer. */
 /* Nothing is left: seldom; otherwise as the end draws near. */
 static apr_interval_time_t pause_for(apr_interval_time_t left)
 {
@@ -158,6 +157,7 @@ static apr_interval_time_t pause_for(apr_interval_time_t left)
     return left / 4 > FILE_PAUSE ? left / 4 : FILE_PAUSE;
 }
 
+/* There is nobody to ask: the file was looked at and has nothing newer. */
 void staple_refresh_remind(task_t *task, apr_time_t now)
 {
     staple_refresh_t *refresh = task->refresh;
