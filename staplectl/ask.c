@@ -10,6 +10,7 @@
  */
 
 #include "staplectl.h"
+#include "staple_clock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -167,7 +168,7 @@ int staplectl_await(const staplectl_request_t *request,
                     const apr_array_header_t *entries,
                     const staplectl_certs_t *certs, apr_pool_t *p)
 {
-    apr_time_t until = request->since + request->wait;
+    apr_time_t until = staple_clock_now() + request->wait;
     const char *wrong;
     int status = STAPLECTL_UNKNOWN, is_over;
     staplectl_ring_t *ring;
@@ -179,7 +180,7 @@ int staplectl_await(const staplectl_request_t *request,
         apr_pool_clear(p_look);
         wrong = staplectl_ring_load(&ring, request->ring_path, certs,
                                     apr_time_now(), p_look);
-        is_over = apr_time_now() >= until
+        is_over = staple_clock_now() >= until
                   || (!wrong && are_answered(ring, entries, request->since));
     } while (!is_over);
     if (wrong) {

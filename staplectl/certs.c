@@ -8,10 +8,8 @@
 #include "staplectl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <apr_errno.h>
@@ -91,32 +89,15 @@ const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
     return read_all(certs, path, BIO_new_file(path, "r"));
 }
 
-/* What is opened is asked what it is, not the path, which may lead to something
- * else by then. */
-static FILE *open_small(const char *path, apr_off_t max)
-{
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    struct stat info;
-    FILE *file = NULL;
-
-    if (fd < 0) {
-        return NULL;
-    }
-    if (!fstat(fd, &info) && S_ISREG(info.st_mode) && info.st_size <= max) {
-        file = fdopen(fd, "r");
-    }
-    if (!file) {
-        close(fd);
-        errno = EINVAL;
-    }
-    return file;
-}
-
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
                                        const char *path, apr_off_t max)
 {
-    FILE *file = open_small(path, max);
+    int fd = staplectl_open_regular(path, max);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
 
+    if (!file && fd >= 0) {
+        close(fd);
+    }
     return read_all(certs, path, file ? BIO_new_fp(file, BIO_CLOSE) : NULL);
 }
 

@@ -311,9 +311,9 @@ static const char *idle_text(const staplectl_ring_t *ring, apr_time_t now,
     return apr_pstrcat(p, ring->path, " was written ",
                        staple_words_distance_text(ring->report.ring_written,
                                                   now, p),
-                       ", so no server renews the responses: check that httpd "
-                       "runs, and its error log for STP0123 and STP0140; ",
-                       NULL);
+                       ", so no server writes it: httpd or its refresher does "
+                       "not run, or it writes another file, or none (STP0105, "
+                       "STP0123 and STP0140 in its error log); ", NULL);
 }
 
 int staplectl_check(const staplectl_ring_t *ring,

@@ -18,6 +18,7 @@
 
 #include <apr_strings.h>
 
+#include "staple_clock.h"
 #include "staple_deny.h"
 #include "staple_fetch.h"
 #include "staple_magic.h"
@@ -50,7 +51,7 @@ typedef struct question_t {
     int is_judged;            /* in this attempt */
     int is_asking;
     apr_uint32_t failing;
-    apr_time_t due;
+    apr_time_t due; /* of the clock that never jumps */
     staple_ocsp_verdict_t verdict;
 } question_t;
 
@@ -128,7 +129,7 @@ static void plan_again(question_t *question,
     staple_cert_policy_t policy = *cert->policy;
 
     policy.retry_cap = RETRY_CAP;
-    question->due = apr_time_now()
+    question->due = staple_clock_now()
                     + staple_rules_backoff(&policy, cert->id,
                                            ++question->failing, 0,
                                            answer->retry_after);
@@ -212,7 +213,7 @@ static apr_time_t begin_due(question_t *questions, int count, apr_time_t now)
  * least, and an attempt that has begun ends. */
 static void ask_all(run_t *run, question_t *questions, int count)
 {
-    apr_time_t now = apr_time_now(), until = now + run->options->wait;
+    apr_time_t now = staple_clock_now(), until = now + run->options->wait;
     apr_time_t next = begin_due(questions, count, now);
 
     while (staple_fetch_busy(run->fetch)
@@ -223,7 +224,7 @@ static void ask_all(run_t *run, question_t *questions, int count)
         else {
             apr_sleep(SLICE);
         }
-        now = apr_time_now();
+        now = staple_clock_now();
         next = begin_due(questions, count, now < until ? now : 0);
     }
 }

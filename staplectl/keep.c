@@ -9,8 +9,8 @@
  * server may read it at any moment.
  *
  * Root may do this in the directories of others, who may put anything there,
- * and exchange it at any moment. So a file is asked what it is, and given its
- * mode, by the descriptor, and nothing is opened that would make us wait.
+ * and exchange it at any moment. So a file is given its mode by the descriptor,
+ * and nothing is opened that is not regular (staplectl/regular.c).
  */
 
 #include "keep.h"
@@ -63,14 +63,12 @@ static void read_held(item_t *item, apr_time_t now)
     apr_finfo_t info;
     apr_size_t len = STAPLE_CACHE_DER_MAX;
     unsigned char *der = apr_palloc(item->pool, len);
+    int fd = staplectl_open_regular(item->output, (apr_off_t)len);
 
-    if (apr_file_open(&file, item->output,
-                      APR_READ | APR_BINARY | APR_FOPEN_NONBLOCK, 0,
-                      item->pool)) {
+    if (fd < 0 || apr_os_file_put(&file, &fd, APR_READ, item->pool)) {
         return;
     }
-    if (!apr_file_info_get(&info, APR_FINFO_MTIME | APR_FINFO_TYPE, file)
-        && info.filetype == APR_REG
+    if (!apr_file_info_get(&info, APR_FINFO_MTIME, file)
         && apr_file_read_full(file, der, len, &len) == APR_EOF && len
         && staple_rules_is_believed(item->cert, der, len, now, &verdict)) {
         note_held(item, &verdict, info.mtime);

@@ -73,14 +73,22 @@ typedef struct staplectl_certs_t staplectl_certs_t;
 staplectl_certs_t *staplectl_certs_make(apr_pool_t *p);
 
 /**
+ * Open a file for reading that anybody may have put there, or may exchange:
+ * only a regular one of at most so many bytes. Nothing else is opened, and
+ * nothing waits.
+ * @return a descriptor; -1: errno says why, EINVAL: it is no such file
+ */
+int staplectl_open_regular(const char *path, apr_off_t max);
+
+/**
  * Add all certificates of a PEM file. Those of authorities serve as issuers,
  * whatever file they are in.
  * @return NULL, or what is wrong, for the user
  */
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path);
 
-/** The same of a file that anybody may have put there, or may exchange: only
- * if it is a regular one of at most so many bytes; nothing waits for it. */
+/** The same of a file that anybody may have put there, as
+ * staplectl_open_regular opens it. */
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
                                        const char *path, apr_off_t max);
 
