@@ -438,12 +438,12 @@ static void look_up(staple_fetch_t *fetch, exchange_t *ex)
     site_t *site = ex->site;
     apr_status_t rv;
 
-    ex->is_fresh = 1;
     if (site->is_looked_up) {
+        ex->is_fresh = 1;
         return;
     }
     rv = staple_fetch_dns_start(fetch->dns, site->host, site);
-    site->is_looked_up = rv == APR_SUCCESS;
+    site->is_looked_up = ex->is_fresh = rv == APR_SUCCESS;
     if (rv != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(rv)) {
         staple_fetch_note_failure(ex, NULL, STAPLE_FETCH_SYSTEM,
                                   "no thread could be started to resolve %s",

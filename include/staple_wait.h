@@ -41,7 +41,8 @@ void staple_wait_unlock(staple_wait_t *wait);
  */
 void staple_wait_until(staple_wait_t *wait, apr_time_t until);
 
-/** Wake all who wait. With the lock held or not. */
+/** Wake all who wait. Without the lock, who has just looked and is about to
+ * wait may miss it, and waits until its moment. */
 void staple_wait_wake(staple_wait_t *wait);
 
 #ifdef __cplusplus

@@ -63,9 +63,9 @@ static const entry_t outcomes[] = {
         "responder's http:// URL" } },
     { STAPLE_FETCH_DENIED, "address_denied",
       { CONFIGURATION,
-        "the responder's address may not be asked: StapleDenyResponder, or "
-        "what it denies by default; if it may be, name the responder in "
-        "SSLStaplingForceURL" } },
+        "if the responder's address may be asked, take it out of "
+        "StapleDenyResponder; where it is denied by default, name the "
+        "responder in SSLStaplingForceURL" } },
     { STAPLE_FETCH_NO_NAME, "name_not_resolved",
       { "the name service",
         "run: getent hosts {name}; if that prints nothing, check "

@@ -39,9 +39,17 @@ static apr_interval_time_t ahead_of(clockid_t clock)
     }
 }
 
+/* 32 bits, with a time_t of 64. */
+#ifdef SYS_clock_gettime64
+#define CLOCK_GETTIME (sizeof(time_t) > sizeof(long) ? SYS_clock_gettime64 \
+                                                     : SYS_clock_gettime)
+#else
+#define CLOCK_GETTIME SYS_clock_gettime
+#endif
+
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
-    int rv = (int)syscall(SYS_clock_gettime, clock, now);
+    int rv = (int)syscall(CLOCK_GETTIME, clock, now);
     apr_time_t usec = apr_time_from_sec(now->tv_sec) + now->tv_nsec / 1000
                       + ahead_of(clock);
 

@@ -134,7 +134,7 @@ void test_half(void)
     }
     if (dig(&hole, "127.0.0.1", half.port)) {
         result = fetch_url(apr_psprintf(pool, "http://eyes.test:%d/",
-                                        half.port), 2 * SECOND);
+                                        half.port), 6 * SECOND);
         ok(result.outcome == STAPLE_FETCH_TIMEOUT
            && strstr(result.reason, "(42 bytes came)"),
            "half an answer, then another address: so many bytes came");
@@ -247,7 +247,7 @@ void test_deaf_later(void)
     ok(count_good(many, 64) == 64 && server.connections > 4,
        "several connections are kept");
     server.manner = DEAF;
-    submit(fetch, url_of(server.port, "/"), &first, 3 * SECOND);
+    submit(fetch, url_of(server.port, "/"), &first, 15 * SECOND);
     run(fetch);
     is_int(first.outcome, STAPLE_FETCH_OK, "one of them is not heard");
     server.requests = 0;
