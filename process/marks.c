@@ -18,6 +18,7 @@
  */
 
 #include "process_int.h"
+#include "staple_clock.h"
 
 #include <signal.h>
 
@@ -77,7 +78,7 @@ void staple_process_count_crash(staple_process_t *process, int status)
 
         if (suspect) {
             suspect->crashes++;
-            suspect->last = apr_time_now();
+            suspect->last = staple_clock_now();
             process->has_crashed = 1;
         }
     }
@@ -118,7 +119,8 @@ apr_time_t staple_process_set_aside(const staple_process_t *process, int slot,
 
         if (suspect->crashes >= CRASHES_MAX && suspect->slot == slot) {
             *is_new = !suspect->is_told;
-            return suspect->last + SET_ASIDE_SPAN;
+            return apr_time_now() + suspect->last + SET_ASIDE_SPAN
+                   - staple_clock_now();
         }
     }
     return 0;

@@ -57,7 +57,7 @@ _Static_assert(sizeof(board_t) == 2 * 8 + (4 + STAPLE_PROCESS_MARKS) * 4,
 typedef struct suspect_t {
     int slot;
     unsigned crashes; /* 0: the record is free */
-    apr_time_t last;  /* when the last one was */
+    apr_time_t last;  /* when the last one was, by the steady clock */
     int is_told;      /* a refresher has logged that it is set aside */
 } suspect_t;
 

@@ -74,10 +74,12 @@ apr_status_t staple_refresh_store(staple_refresh_t *refresh,
 {
     apr_status_t rv = staple_cache_store(refresh->conf.cache, cert->slot, der,
                                          len, meta);
+    task_t *task = &refresh->tasks[cert->slot];
 
-    if (rv) {
+    if (rv && !task->is_without_room) {
         staple_refresh_log_no_room(refresh->conf.server, cert, rv);
     }
+    task->is_without_room = rv != APR_SUCCESS;
     return rv;
 }
 

@@ -268,14 +268,6 @@ static void adopt(staple_refresh_t *refresh, staple_cert_t *cert)
     }
 }
 
-static int is_set_aside(const staple_refresh_conf_t *conf,
-                        const staple_cert_t *cert)
-{
-    int is_new;
-
-    return conf->set_aside(conf->baton, cert->slot, &is_new) > apr_time_now();
-}
-
 void staple_refresh_adopt_issuers(staple_refresh_t *refresh)
 {
     const apr_array_header_t *list = staple_cert_list(refresh->conf.registry);
@@ -285,7 +277,7 @@ void staple_refresh_adopt_issuers(staple_refresh_t *refresh)
         staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
         if (cert->issuer_slot >= 0 && !cert->subject
-            && !is_set_aside(&refresh->conf, cert)) {
+            && !staple_refresh_is_set_aside(&refresh->conf, cert)) {
             adopt(refresh, cert);
         }
     }

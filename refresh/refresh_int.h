@@ -72,6 +72,7 @@ struct task_t {
     char *last_modified; /* them, of malloc; NULL: none */
     int is_missing;     /* no valid response is held, as of the last look;
                            changed by staple_refresh_set_missing only */
+    int is_without_room; /* its last response did not fit, and that was told */
     APR_RING_ENTRY(task_t) missing; /* in the refresh's, if it is */
     apr_time_t failing_since; /* when the first of the failures in a row was
                            noted; 0: the last attempt succeeded */
@@ -291,6 +292,10 @@ void staple_refresh_renew_since(staple_refresh_t *refresh,
 /** Judge what was taken over from a ring file, on as many threads as there are
  * processors, must-staple certificates first. */
 void staple_refresh_confirm(const staple_refresh_t *refresh);
+
+/** Whether refreshers have crashed at a certificate's bytes. Any thread. */
+int staple_refresh_is_set_aside(const staple_refresh_conf_t *conf,
+                                const staple_cert_t *cert);
 
 /* ----- refresh/round.c ----- */
 

@@ -50,6 +50,7 @@ typedef struct look_t {
     staple_refresh_t *refresh;
     apr_time_t since;  /* what did not change since then was read before */
     apr_size_t room;   /* how many files more are read */
+    int is_full;       /* there was one more */
 } look_t;
 
 /* ----- what is warned about ----- */
@@ -187,7 +188,11 @@ static apr_status_t take_entry(look_t *look, const char *name,
     if (rv) {
         return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
     }
-    if (info.ctime >= look->since && look->room) {
+    if (info.ctime < look->since) {
+        return APR_SUCCESS;
+    }
+    look->is_full = !look->room;
+    if (!look->is_full) {
         look->room--;
         take_file(look, &info, path, ptemp);
     }
@@ -202,7 +207,7 @@ static apr_status_t take_files(look_t *look, apr_dir_t *dir, apr_pool_t *p_file)
     apr_status_t worst = APR_SUCCESS, rv = APR_SUCCESS;
     apr_finfo_t info;
 
-    while (look->room && !conf->is_ending(conf->baton)
+    while (!look->is_full && !conf->is_ending(conf->baton)
            && !(rv = apr_dir_read(&info, APR_FINFO_NAME, dir))) {
         if (is_name_wanted(info.name)) {
             rv = take_entry(look, info.name, p_file);
@@ -211,7 +216,7 @@ static apr_status_t take_files(look_t *look, apr_dir_t *dir, apr_pool_t *p_file)
         }
         conf->beat(conf->baton);
     }
-    if (!look->room) {
+    if (look->is_full) {
         refuse_directory(look->refresh, "has more new files than can be of "
                          "use; the rest is not read");
     }
@@ -255,7 +260,7 @@ static void note_look(staple_refresh_t *refresh, apr_status_t rv,
     if (rv && !directory->is_refused) {
         refuse_directory(refresh,
                          apr_pstrcat(ptemp, "cannot be read as a directory by "
-                                     "the server's children: ",
+                                     "the refresher: ",
                                      apr_strerror(rv, text, sizeof(text)),
                                      NULL));
     }
@@ -292,6 +297,7 @@ void staple_refresh_look_at_directory(staple_refresh_t *refresh,
         || now - before.mtime < TICK) {
         look.refresh = refresh;
         look.since = since_when(directory, &before);
+        look.is_full = 0;
         look.room = FILES_MAX + FILES_PER_CERT * refresh->count;
         note_look(refresh, look_into(&look, p), now, p);
     }

@@ -36,6 +36,9 @@
 /* So many failures in a row have the longest pause after them. */
 #define FAILING_LONG 32
 
+/* Between requests for what the ring has no room for. */
+#define NO_ROOM_PAUSE SECONDS(3600)
+
 /* So many probes in a row are left to other servers; then one is sent whatever
  * the share says, because whoever can write to it could claim them for ever. */
 #define CLAIMED_MAX 4
@@ -185,24 +188,23 @@ static apr_time_t due_after(const round_t *round,
 }
 
 /* When to ask next, and for what. What the ring had no room for is asked for
- * again, whole, when failures usually are: room may be made meanwhile. */
+ * again, whole, once an hour: seldom is room made without a restart. */
 static void plan_after(const round_t *round,
                        const staple_fetch_answer_t *answer,
                        store_e stored, const held_t *held, apr_time_t now)
 {
     task_t *task = round->task;
-    const staple_cert_policy_t *policy = task->cert->policy;
-    apr_interval_time_t left = staple_refresh_is_valid(held)
-                               ? held->until - now : 0;
+    staple_cert_policy_t policy = *task->cert->policy;
 
     if (stored != STORE_NO_ROOM) {
         staple_refresh_set_due(task, due_after(round, answer, held, now));
         return;
     }
     staple_refresh_forget_validators(task);
+    policy.retry_cap = NO_ROOM_PAUSE;
     staple_refresh_set_due(task, now + staple_rules_backoff(
-                                           policy, task->cert->id,
-                                           FAILING_LONG, left,
+                                           &policy, task->cert->id,
+                                           FAILING_LONG, 0,
                                            answer->retry_after));
 }
 
@@ -752,7 +754,7 @@ static void claim(round_t *round)
     apr_interval_time_t span = cert->policy->timeout + SECONDS(1);
 
     if (round->probed) {
-        span = staple_rules_probe_interval(round->started
+        span = staple_rules_probe_interval(apr_time_now()
                                            - round->probed->since);
     }
     if (staple_share_claim(round->task->refresh->conf.share, cert->id, span,

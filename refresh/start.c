@@ -106,11 +106,12 @@ static void *APR_THREAD_FUNC confirm_some(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-static int is_set_aside(const staple_refresh_conf_t *conf, int slot)
+int staple_refresh_is_set_aside(const staple_refresh_conf_t *conf,
+                                const staple_cert_t *cert)
 {
     int is_new;
 
-    return conf->set_aside(conf->baton, slot, &is_new) > apr_time_now();
+    return conf->set_aside(conf->baton, cert->slot, &is_new) > apr_time_now();
 }
 
 /* Those that are must-staple, or the others; one that is set aside stays
@@ -126,7 +127,7 @@ static void collect_pending(work_t *work, int are_must_staple)
 
         if (cert->slot >= 0 && cert->is_must_staple == are_must_staple
             && is_pending(conf->cache, cert)
-            && !is_set_aside(conf, cert->slot)) {
+            && !staple_refresh_is_set_aside(conf, cert)) {
             work->certs[work->count++] = cert;
         }
     }
