@@ -23,6 +23,7 @@
 
 #include <apr_file_info.h>
 #include <apr_file_io.h>
+#include <apr_hash.h>
 #include <apr_lib.h>
 #include <apr_portable.h>
 #include <apr_strings.h>
@@ -372,18 +373,19 @@ static void walk_into(walk_t *walk, const char *path, int depth)
     }
 }
 
-static const char *find_collision(const apr_array_header_t *items)
+static const char *find_collision(const apr_array_header_t *items,
+                                  apr_pool_t *p)
 {
-    int i, k;
+    apr_hash_t *outputs = apr_hash_make(p);
+    int i;
 
     for (i = 0; i < items->nelts; i++) {
         const char *output = APR_ARRAY_IDX(items, i, item_t *)->output;
 
-        for (k = 0; k < i; k++) {
-            if (!strcmp(output, APR_ARRAY_IDX(items, k, item_t *)->output)) {
-                return output;
-            }
+        if (apr_hash_get(outputs, output, APR_HASH_KEY_STRING)) {
+            return output;
         }
+        apr_hash_set(outputs, output, APR_HASH_KEY_STRING, output);
     }
     return NULL;
 }
@@ -520,7 +522,7 @@ int staplectl_fetch(const apr_array_header_t *paths,
     if (options->keep_fresh) {
         walk_into(&walk, options->keep_fresh, 0);
     }
-    collision = find_collision(items);
+    collision = find_collision(items, p);
     if (collision) {
         fprintf(stderr, "staplectl: several responses would be written to %s; "
                 "leave --output away, and each goes beside its certificate\n",
