@@ -15,8 +15,8 @@
  *
  * The tasks live as long as the process. Nothing here waits for a responder or
  * for the share: each is given a slice of time. What lies in files is read
- * here, so a file system that hangs keeps everything waiting; then the parent
- * ends the process.
+ * here, when another thread has found that their file systems answer
+ * (refresh/file_check.c).
  */
 
 #include "refresh/refresh_int.h"
@@ -401,6 +401,16 @@ static void give_back_memory(staple_refresh_t *refresh)
     }
 }
 
+static void look_at_files(staple_refresh_t *refresh, apr_time_t now)
+{
+    if ((staple_refresh_are_files_due(refresh, now)
+         || staple_refresh_is_directory_due(refresh, now))
+        && staple_refresh_do_files_answer(refresh)) {
+        staple_refresh_look_at_files(refresh, now);
+        staple_refresh_look_at_directory(refresh, now);
+    }
+}
+
 /* One slice; returns whether there is more to wait for. */
 static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
 {
@@ -409,8 +419,7 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
 
     check_clock(refresh, now);
     handle_requests(refresh, now);
-    staple_refresh_look_at_files(refresh, now);
-    staple_refresh_look_at_directory(refresh, now);
+    look_at_files(refresh, now);
     send_off(refresh, now);
     refresh->conf.looked(refresh->conf.baton);
     if (refresh->message) {
@@ -435,6 +444,7 @@ static void begin_all(staple_refresh_t *refresh)
     staple_refresh_adopt_issuers(refresh);
     staple_refresh_confirm(refresh);
     plan_all(refresh);
+    staple_refresh_begin_file_checks(refresh);
 }
 
 static int is_ending(const staple_refresh_t *refresh)

@@ -507,6 +507,20 @@ void staple_refresh_log_clock(server_rec *s, apr_interval_time_t jump)
                  apr_time_sec(jump));
 }
 
+void staple_refresh_log_file_systems(server_rec *s, int do_answer)
+{
+    if (do_answer) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0272: the file "
+                     "systems of StapleResponseFile and "
+                     "StapleResponseDirectory answer again");
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0273: a file system of "
+                 "StapleResponseFile or StapleResponseDirectory does not "
+                 "answer; responses that are put there are not taken until it "
+                 "does, and responders are asked as ever");
+}
+
 void staple_refresh_file_log(server_rec *s, const response_file_t *file,
                              const char *reason)
 {

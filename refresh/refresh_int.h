@@ -147,6 +147,9 @@ typedef struct response_directory_t {
     int unsaid;           /* files that there was no warning left for */
 } response_directory_t;
 
+/** The thread that tries the administrator's files first. */
+typedef struct staple_refresh_file_check_t file_check_t;
+
 #define REFRESH_MAGIC 0x52454652u
 
 /** The refresh of a generation. */
@@ -177,6 +180,7 @@ struct staple_refresh_t {
     staple_message_t *message;  /* NULL: nobody is to be told */
     apr_time_t files_due;       /* when to look at them */
     response_directory_t directory;
+    file_check_t *file_check;   /* NULL: there are none, or no thread for it */
     staple_share_state_t share_told; /* what the ring has of the share's */
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
@@ -450,6 +454,10 @@ void staple_refresh_log_unsaid(server_rec *s, const char *path, int count);
 void staple_refresh_log_not_read(server_rec *s, const char *path,
                                  const char *reason);
 
+/** The file systems of what the administrator has put there do not answer, or
+ * do so again. */
+void staple_refresh_log_file_systems(server_rec *s, int do_answer);
+
 /** The file was looked at and holds nothing of use. */
 void staple_refresh_file_log(server_rec *s, const response_file_t *file,
                              const char *reason);
@@ -483,6 +491,10 @@ void staple_refresh_forget_files(staple_refresh_t *refresh);
 /** Take over what has changed in files, if it is time to look. */
 void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now);
 
+/** Whether it is time to look at them. */
+int staple_refresh_are_files_due(const staple_refresh_t *refresh,
+                                 apr_time_t now);
+
 /** A task without a responder is due: tell that its file has nothing newer. */
 void staple_refresh_remind(task_t *task, apr_time_t now);
 
@@ -492,6 +504,22 @@ void staple_refresh_remind(task_t *task, apr_time_t now);
  * it is time to look. */
 void staple_refresh_look_at_directory(staple_refresh_t *refresh,
                                       apr_time_t now);
+
+/** Whether it is time to look into it. */
+int staple_refresh_is_directory_due(const staple_refresh_t *refresh,
+                                    apr_time_t now);
+
+/* ----- refresh/file_check.c ----- */
+
+/** Start the thread, when all files are known. */
+void staple_refresh_begin_file_checks(staple_refresh_t *refresh);
+
+/**
+ * Whether the file systems of what the administrator has put there answer at
+ * this moment, so that the first thread may look at it. Waits two seconds at
+ * most, and once only while they do not.
+ */
+int staple_refresh_do_files_answer(staple_refresh_t *refresh);
 
 #ifdef __cplusplus
 }

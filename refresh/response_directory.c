@@ -279,6 +279,12 @@ static apr_time_t since_when(const response_directory_t *directory,
                                              : directory->looked - TICK;
 }
 
+int staple_refresh_is_directory_due(const staple_refresh_t *refresh,
+                                    apr_time_t now)
+{
+    return refresh->directory.self.path && now >= refresh->directory.due;
+}
+
 void staple_refresh_look_at_directory(staple_refresh_t *refresh,
                                       apr_time_t now)
 {
@@ -288,7 +294,7 @@ void staple_refresh_look_at_directory(staple_refresh_t *refresh,
     look_t look;
     apr_pool_t *p;
 
-    if (!before.path || now < directory->due) {
+    if (!staple_refresh_is_directory_due(refresh, now)) {
         return;
     }
     begin_minute(refresh, now);

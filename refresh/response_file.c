@@ -294,12 +294,18 @@ void staple_refresh_forget_files(staple_refresh_t *refresh)
     }
 }
 
+int staple_refresh_are_files_due(const staple_refresh_t *refresh,
+                                 apr_time_t now)
+{
+    return refresh->files->nelts && now >= refresh->files_due;
+}
+
 void staple_refresh_look_at_files(staple_refresh_t *refresh, apr_time_t now)
 {
     apr_pool_t *p;
     int i;
 
-    if (!refresh->files->nelts || now < refresh->files_due) {
+    if (!staple_refresh_are_files_due(refresh, now)) {
         return;
     }
     refresh->files_due = now + FILE_PAUSE;

@@ -124,38 +124,63 @@ ok(wait_for(sub { has_newer($latest) }, 30), '... which has the responses');
 tell_disk('hang');
 ok($httpd->stop, 'it hangs: httpd stops in good order');
 tell_disk('go');
-# ----- the file that a response comes from -----
-
-# Each refresher hangs as soon as it looks at the file, and cannot be killed: so
-# there is an end to them.
-my $by_file = Staple::Httpd->new(
-    log_level => 'info staple:trace2',
-    conf   => stapling("StapleResponseFile $mount/response"),
-    vhosts => [{ cert => $leaf }]);
-my $refreshers = sub { scalar(() = $by_file->error_log =~ /STP0125/g) };
-
-$by_file->start;
-$before = wait_for_staple($by_file, 'good')->{der};
-tell_disk('hold');
-ok($by_file->wait_for_log(qr/STP0170: 3 processes/, 120),
-   'refreshers that hang and cannot be killed: there is an end to them');
-my $count = $refreshers->();
-my $seen = () = $by_file->error_log =~ /hook: monitor/g;
-ok(wait_for(sub { (() = $by_file->error_log =~ /hook: monitor/g) >= $seen + 3 },
-            60), '... the parent watches on');
-is($refreshers->(), $count, '... and no more are forked');
-is(handshake($by_file)->{der}, $before, '... handshakes are stapled');
-tell_disk('go');
-ok(wait_for(sub { $refreshers->() > $count }, 60),
-   'it answers again: another one begins');
-ok($by_file->stop, 'httpd stops in good order');
-$by_file->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/,
-                 qr/STP012[016]/, qr/STP0170/, qr/STP0209/);
 
 # A refresher that was killed and waits for the disk is left behind, and comes
 # home later; until then the old file is its own.
 $httpd->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/, qr/STP012[016]/,
                qr/STP0143.*in use by another server/, qr/STP0320/);
+
+# ----- the file that a response comes from -----
+
+# A thread waits for it, which nothing can end; responders are asked as ever.
+my $by_file = Staple::Httpd->new(
+    log_level => 'info staple:trace2',
+    conf   => stapling("StapleResponseFile $mount/response",
+                       "StapleResponseDirectory $mount",
+                       'SSLStaplingStandardCacheTimeout 1'),
+    vhosts => [{ cert => $leaf }]);
+
+sub is_renewing_by
+{
+    my ($server) = @_;
+    my $old = handshake($server)->{der};
+
+    return defined $old
+        && wait_for(sub { (handshake($server)->{der} // $old) ne $old });
+}
+
+$by_file->start;
+wait_for_staple($by_file, 'good');
+tell_disk('hold');
+ok($by_file->wait_for_log(qr/STP0273/, 30), 'the log says what hangs');
+my $born = $by_file->refresher;
+ok(is_renewing_by($by_file), '... and responses are renewed');
+is($by_file->refresher, $born, '... by the same refresher');
+is(scalar(() = $by_file->error_log =~ /STP0273/g), 1, '... and it is said once');
+
+# Refreshers that are killed meanwhile cannot end: so there is an end to them.
+my $refreshers = sub { scalar(() = $by_file->error_log =~ /STP0125/g) };
+for my $nth (1 .. 3) {
+    my $one = $by_file->refresher;
+    kill 'STOP', $one;
+    ok($nth == 3 ? $by_file->wait_for_log(qr/STP0170: 3 processes/, 60)
+                 : $by_file->wait_for_refresher($one, 60),
+       "number $nth is killed, and cannot end");
+    ok($nth == 3 || is_renewing_by($by_file), '... and responses are renewed');
+}
+my $count = $refreshers->();
+my $seen = () = $by_file->error_log =~ /hook: monitor/g;
+ok(wait_for(sub { (() = $by_file->error_log =~ /hook: monitor/g) >= $seen + 3 },
+            60), 'the parent watches on');
+is($refreshers->(), $count, '... and no more are forked');
+is(handshake($by_file)->{staple}, 'good', '... handshakes are stapled');
+tell_disk('go');
+ok(wait_for(sub { $refreshers->() > $count }, 60),
+   'it answers again: another one begins');
+ok(is_renewing_by($by_file), '... and responses are renewed');
+ok($by_file->stop, 'httpd stops in good order');
+$by_file->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/,
+                 qr/STP012[016]/, qr/STP0170/, qr/STP0209/, qr/STP027[13]/);
 
 # ----- a server that had no ring so far -----
 
