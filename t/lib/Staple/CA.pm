@@ -85,7 +85,7 @@ sub issuer { return @{ $_[0]{intermediate} }{qw(cert key)} }
 #   must_staple  with the TLS feature status_request
 #   self_signed  by itself instead of the intermediate
 #   ext          more lines of extensions
-#   days         how long it is valid                        (90)
+#   days         how long it is valid; 0: it ends when it is made (90)
 #   csr          file of a request: its subject and key; `key` is undef then
 #   serial       upper case hex                              (the next one)
 # Returns a hash: name, cert, key, chain (leaf and intermediate in one file),
