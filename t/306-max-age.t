@@ -50,7 +50,8 @@ like($httpd->error_log, qr/STP0222.*11 days old.*ask the CA/,
 # staplectl says of a ring what the page says, and of a handshake what came.
 sub ctl { return run(build_dir() . '/staplectl/staplectl', @_) }
 my @ring = ('--ring', $httpd->dir . '/logs/stapling_cache');
-my ($exit, $out) = ctl('list', @ring);
+my ($exit, $out);
+wait_for(sub { (undef, $out) = ctl('list', @ring); $out !~ /^waiting/m });
 like($out, qr/^too_old .*usual\.test/m, 'staplectl list: too old');
 like($out, qr/^stapled .*must\.test/m, '... and stapled, for a must-staple one');
 is((ctl('check', 'must.test', @ring))[0], 0, '... which is well');
