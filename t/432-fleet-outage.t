@@ -2,9 +2,9 @@
 
 # While a responder is down and nothing is held, a fleet with a share probes it
 # as one server would: each probe is claimed in the share, and what another server
-# has claimed is not probed, but for one in five, as a claim may be false. A server without the share beside them shows that
-# there was time for probes. When the responder answers again, all have their
-# staples.
+# has claimed is not probed, but for one in five, as a claim may be false. A
+# server without the share beside them shows that there was time for probes. When
+# the responder answers again, all have their staples.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
