@@ -110,6 +110,9 @@ ok(wait_for(sub {
 }, 30), 'other.test: revoked');
 ok(run_example(), 'the server is reloaded');
 my $next = wait_for_issued('other.test', 2);
+# With a window that holds, mod_md would go on renewing, and a child that ends
+# while it asks the CA has lost its OpenSSL, and may crash.
+write_file("$windows/other.test.conf", "# MDRenewWindow\n");
 $httpd->graceful;
 is(wait_for_staple($httpd, 'good', name => 'other.test')->{serial}, $next,
    'somebody else reloads it, and the new one is in service');
@@ -117,11 +120,8 @@ ok(wait_for(sub { !run_example() }, 60), 'the example comes to an end');
 ok(!-e "$windows/other.test.conf", 'mod_md has its usual window again');
 
 is(join(' ', $acme->issued('www.test')), "$first $second", 'one renewal');
-# With the window in place mod_md goes on renewing.
-like(join(' ', $acme->issued('other.test')), qr/^$other $next\b/, '... for each');
+is(join(' ', $acme->issued('other.test')), "$other $next", '... for each');
 ok($httpd->stop, 'httpd stops in good order');
-# A child that ends while its mod_md asks the CA has lost its OpenSSL: it can make
-# no key and sign nothing any more, and mod_md says so in many words.
-$httpd->log_ok(qr/STP0202/, qr/\[md:(?:warn|error)\]/);
+$httpd->log_ok(qr/STP0202/);
 
 done_testing;
