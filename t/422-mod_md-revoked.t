@@ -59,6 +59,15 @@ sub run_example
     return 1;
 }
 
+# Whether the file of the ring has it.
+sub says_revoked
+{
+    my ($serial) = @_;
+    my ($exit, $out) = run("$bin/staplectl", 'check', '--ring', $ring, $serial);
+
+    return $out =~ /the CA revoked it/;
+}
+
 sub wait_for_issued
 {
     my ($name, $count) = @_;
@@ -82,10 +91,7 @@ ok(!run_example(), 'nothing is revoked, and nothing done');
 
 $responder->tell('revoked 60 1', { serial => $first });
 is(wait_for_staple($httpd, 'revoked')->{staple}, 'revoked', 'www.test: revoked');
-ok(wait_for(sub {
-    my ($exit, $out) = run("$bin/staplectl", 'check', '--ring', $ring, $first);
-    return $out =~ /the CA revoked it/;
-}, 30), 'the file of the ring says so, too');
+ok(wait_for(sub { says_revoked($first) }, 30), 'the file of the ring says so, too');
 
 ok(run_example(), 'the server is reloaded');
 my $second = wait_for_issued('www.test', 2);
@@ -104,10 +110,7 @@ is(handshake($httpd, name => 'other.test')->{serial}, $other,
 
 # Something else reloads the server when mod_md has the new certificate.
 $responder->tell('revoked 60 1', { serial => $other });
-ok(wait_for(sub {
-    my ($exit, $out) = run("$bin/staplectl", 'check', '--ring', $ring, $other);
-    return $out =~ /the CA revoked it/;
-}, 30), 'other.test: revoked');
+ok(wait_for(sub { says_revoked($other) }, 30), 'other.test: revoked');
 ok(run_example(), 'the server is reloaded');
 my $next = wait_for_issued('other.test', 2);
 # With a window that holds, mod_md would go on renewing, and a child that ends
