@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * A lock and a condition, see include/staple_wait.h for the contract.
+ * A lock and a condition, and a thread that waits so, see include/staple_wait.h
+ * for the contract.
  *
  * The one idea: POSIX lets a condition have the clock that never jumps
  * (pthread_condattr_setclock). macOS has no such call, but one that waits for a
@@ -11,6 +12,7 @@
 #include "staple_wait.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 #include "staple_clock.h"
@@ -126,4 +128,25 @@ void staple_wait_until(staple_wait_t *wait, apr_time_t until)
 void staple_wait_wake(staple_wait_t *wait)
 {
     pthread_cond_broadcast(&wait->changed);
+}
+
+apr_status_t staple_wait_start(apr_thread_start_t run, void *baton,
+                               apr_pool_t *p)
+{
+    sigset_t all, before;
+    apr_thread_t *thread;
+    apr_threadattr_t *attr;
+    apr_status_t rv = apr_threadattr_create(&attr, p);
+
+    if (!rv) {
+        rv = apr_threadattr_detach_set(attr, 1);
+    }
+    if (rv) {
+        return rv;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rv = apr_thread_create(&thread, attr, run, baton, p);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rv;
 }

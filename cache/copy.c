@@ -25,7 +25,6 @@
 #include "staple_wait.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/stat.h>
@@ -686,27 +685,6 @@ static void *APR_THREAD_FUNC copy_on(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* Signals are for the thread that was there before. */
-static apr_status_t start_thread(copy_t *copy, apr_pool_t *p)
-{
-    sigset_t all, before;
-    apr_thread_t *thread;
-    apr_threadattr_t *attr;
-    apr_status_t rv = apr_threadattr_create(&attr, p);
-
-    if (!rv) {
-        rv = apr_threadattr_detach_set(attr, 1);
-    }
-    if (rv) {
-        return rv;
-    }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = apr_thread_create(&thread, attr, copy_on, copy, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
-}
-
 apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
                                         staple_cache_copied_fn *report_to,
                                         void *baton, apr_pool_t *p)
@@ -724,7 +702,7 @@ apr_status_t staple_cache_begin_copying(staple_cache_t *cache,
     rv = staple_wait_make(&copy->wait, p);
     if (!rv) {
         cache->copy = copy; /* first: changes are noted from here on */
-        rv = start_thread(copy, p);
+        rv = staple_wait_start(copy_on, copy, p);
     }
     if (rv) {
         cache->copy = NULL;

@@ -9,10 +9,12 @@
  * date: when the wall clock is set back by an hour, they wait an hour longer.
  *
  * One object is one lock (pthread_mutex_t) with one condition. Any thread of
- * the process may use it; it is not for several processes.
+ * the process may use it; it is not for several processes. And the start of a
+ * thread that waits so.
  */
 
 #include <apr_pools.h>
+#include <apr_thread_proc.h>
 #include <apr_time.h>
 
 #ifdef __cplusplus
@@ -44,6 +46,14 @@ void staple_wait_until(staple_wait_t *wait, apr_time_t until);
 /** Wake all who wait. Without the lock, who has just looked and is about to
  * wait may miss it, and waits until its moment. */
 void staple_wait_wake(staple_wait_t *wait);
+
+/**
+ * Start a thread for which nobody waits at its end, and to which no signal
+ * comes: those are for the first thread.
+ * @param p what it is made of; no thread may be there any more when this ends
+ */
+apr_status_t staple_wait_start(apr_thread_start_t run, void *baton,
+                               apr_pool_t *p);
 
 #ifdef __cplusplus
 }

@@ -15,11 +15,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 #include <sys/stat.h>
-
-#include <apr_thread_proc.h>
 
 #include "staple_clock.h"
 #include "staple_magic.h"
@@ -95,27 +92,6 @@ static void *APR_THREAD_FUNC check_on(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* Signals are the first thread's. */
-static apr_status_t start_thread(file_check_t *check, apr_pool_t *p)
-{
-    apr_threadattr_t *attr;
-    apr_thread_t *thread;
-    sigset_t all, before;
-    apr_status_t rv = apr_threadattr_create(&attr, p);
-
-    if (!rv) {
-        rv = apr_threadattr_detach_set(attr, 1);
-    }
-    if (rv) {
-        return rv;
-    }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = apr_thread_create(&thread, attr, check_on, check, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
-}
-
 /* ----- in the first thread ----- */
 
 static const char **paths_of(const staple_refresh_t *refresh)
@@ -141,7 +117,7 @@ void staple_refresh_begin_file_checks(staple_refresh_t *refresh)
     check->paths = paths_of(refresh);
     if (*check->paths
         && !staple_wait_make(&check->wait, refresh->pool)
-        && !start_thread(check, refresh->pool)) {
+        && !staple_wait_start(check_on, check, refresh->pool)) {
         refresh->file_check = check;
     }
 }
