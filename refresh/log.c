@@ -518,7 +518,7 @@ void staple_refresh_log_file_systems(server_rec *s, int do_answer)
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0273: a file system of "
                  "StapleResponseFile or StapleResponseDirectory does not "
                  "answer; responses that are put there are not taken until it "
-                 "does, and responders are asked as ever");
+                 "does, and responders are asked as usual");
 }
 
 void staple_refresh_file_log(server_rec *s, const response_file_t *file,

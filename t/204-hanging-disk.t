@@ -132,7 +132,7 @@ $httpd->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/, qr/STP012[016]/,
 
 # ----- the file that a response comes from -----
 
-# A thread waits for it, which nothing can end; responders are asked as ever.
+# A thread waits for it, which nothing can end; responders are asked as usual.
 my $by_file = Staple::Httpd->new(
     log_level => 'info staple:trace2',
     conf   => stapling("StapleResponseFile $mount/response",
