@@ -9,6 +9,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Status;
 
 use constant DAY => 86400;
 
@@ -81,14 +82,22 @@ sub is_no_flood
 }
 
 # It is asked nothing while the other certificate is asked for three times.
+# True, unless it was asked for a reason.
 sub is_left_alone
 {
-    my ($what) = @_;
+    my ($what, $is_reason) = @_;
     my ($before, $others) = ($responder->count, $other->count);
 
     ok(wait_for(sub { $other->count >= $others + 3 }, 30),
        "$what: another certificate is asked for");
-    is($responder->count, $before, '... and this one is not');
+    SKIP: {
+        skip 'asked for a reason', 1
+            if $responder->count > $before && $is_reason
+            && wait_for($is_reason, 10);
+        is($responder->count, $before, '... and this one is not');
+        return 1;
+    }
+    return 0;
 }
 
 # --- a wrong clock from the start ---
@@ -171,7 +180,7 @@ $responder->tell('http 200');
 # --- another server of the fleet asks, and the clock is set back ---
 
 SKIP: {
-    skip 'no redis-server with its socache here', 4
+    skip 'no redis-server with its socache here', 8
         if !Staple::Store->program('redis')
         || !has_httpd_module('socache_redis');
     my $store = Staple::Store->new('redis');
@@ -179,12 +188,15 @@ SKIP: {
 
     $httpd = Staple::Httpd->new(
         modules => ['socache_redis'],
-        conf    => stapling('StapleShare ' . $store->spec,
-                            'SSLStaplingResponderTimeout 600'),
+        ports   => 2,
+        conf    => status_conf() . "\n"
+            . stapling('StapleShare ' . $store->spec,
+                       'SSLStaplingResponderTimeout 600'),
         vhosts  => [{ cert => $leaf }]);
     $responder->tell('slow 600000');
     $httpd->start;
     ok(wait_for($claim), 'what a server asks for is claimed');
+    my $late = Staple::Status->new($httpd)->late_share;
     ok($httpd->stop, 'httpd stops in good order');
     $store->set($claim->(), "STPC1\0\0\0" . "\xff" x 16);
     $responder->tell('prompt');
@@ -192,14 +204,19 @@ SKIP: {
         { cert => $often, conf => 'SSLStaplingStandardCacheTimeout 1' };
     $httpd->write_conf;
     $httpd->start;
-    is_left_alone('another server has the claim');
-    set_clock(-1 / 12);
-    ok($httpd->wait_for_log(qr/STP0208/), '... the clock is set back');
-    $before = $responder->count;
-    $store->flush;
-    ok(wait_for(sub { $responder->count > $before }, 30),
-       '... without the claim, it is asked for');
-    set_clock(0);
+    my $is_claimed = is_left_alone(
+        'another server has the claim',
+        sub { Staple::Status->new($httpd)->late_share > $late });
+    SKIP: {
+        skip 'the store took longer than 300 ms', 2 if !$is_claimed;
+        set_clock(-1 / 12);
+        ok($httpd->wait_for_log(qr/STP0208/), '... the clock is set back');
+        $before = $responder->count;
+        $store->flush;
+        ok(wait_for(sub { $responder->count > $before }, 30),
+           '... without the claim, it is asked for');
+        set_clock(0);
+    }
     ok($httpd->stop, 'httpd stops in good order');
     $httpd->log_ok(qr/STP0302/, qr/STP0203/);
     $store->end;

@@ -52,11 +52,7 @@ sub late
 {
     my $late = 0;
 
-    for my $server (@_) {
-        my $share = Staple::Status->new($server)->json->{share}{numbers};
-
-        $late += $share->{unanswered} + $share->{errors};
-    }
+    $late += Staple::Status->new($_)->late_share for @_;
     return $late;
 }
 

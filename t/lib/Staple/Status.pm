@@ -71,6 +71,15 @@ sub json
         $self->page(defined $query ? "json&$query" : 'json'));
 }
 
+# How often the share took longer to answer than it is waited for (300 ms), or
+# answered with an error: each time, the server goes on without it.
+sub late_share
+{
+    my $share = $_[0]->json->{share}{numbers};
+
+    return $share->{unanswered} + $share->{errors};
+}
+
 # A certificate by its name, out of ?json.
 sub cert
 {
