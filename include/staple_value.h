@@ -55,7 +55,7 @@ typedef struct staple_value_span_t {
 } staple_value_span_t;
 
 /**
- * A time: seconds, or a number with ms, s, min or h.
+ * A time: seconds, or a number with ms, s, min, h or d.
  *
  * A lenient one is read as mod_ssl does where it is something else: the digits
  * at its beginning are seconds ("60x" is 60). One without digits, or below the
@@ -73,7 +73,7 @@ staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,
 
 /**
  * StapleMaxAge and StapleRevokedRecheck: "off", or a time from an hour to ten
- * years, which may be days ("10d") as well.
+ * years.
  * @param age in microseconds, or STAPLE_VALUE_AGE_OFF
  */
 staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,

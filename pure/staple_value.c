@@ -115,7 +115,7 @@ static apr_interval_time_t read_span(const char *arg)
     } units[] = {
         { "", APR_USEC_PER_SEC }, { "s", APR_USEC_PER_SEC }, { "ms", 1000 },
         { "mi", 60 * APR_USEC_PER_SEC }, { "min", 60 * APR_USEC_PER_SEC },
-        { "h", 3600 * APR_USEC_PER_SEC }
+        { "h", 3600 * APR_USEC_PER_SEC }, { "d", 86400 * APR_USEC_PER_SEC }
     };
     apr_size_t digits = strspn(arg, "0123456789");
     apr_int64_t number = digits && digits < 16 ? apr_atoi64(arg) : -1;
@@ -172,23 +172,12 @@ staple_value_e staple_value_span(apr_interval_time_t *span, const char *arg,
     }
     if (!rule->is_lenient || is_negative(arg)) {
         *words = apr_pstrcat(p, wrong, "; write seconds (60) or a number with "
-                             "ms, s, min or h (5min)", NULL);
+                             "ms, s, min, h or d (5min)", NULL);
         return STAPLE_VALUE_REFUSED;
     }
     *words = apr_pstrcat(p, wrong, "; ", replacement(span, arg, least, p),
                          NULL);
     return STAPLE_VALUE_REPLACED;
-}
-
-/* A number of days, in microseconds; -1: it is none. */
-static apr_interval_time_t read_days(const char *arg)
-{
-    apr_size_t digits = strspn(arg, "0123456789");
-
-    if (!digits || digits > 4 || strcasecmp(arg + digits, "d")) {
-        return -1;
-    }
-    return apr_time_from_sec(apr_atoi64(arg) * 86400);
 }
 
 staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,
@@ -198,16 +187,13 @@ staple_value_e staple_value_age(apr_interval_time_t *age, const char *arg,
         *age = STAPLE_VALUE_AGE_OFF;
         return STAPLE_VALUE_TAKEN;
     }
-    *age = read_days(arg);
-    if (*age < 0) {
-        *age = read_span(arg);
-    }
-    if (*age >= apr_time_from_sec(3600) && *age <= SPAN_MAX) {
+    *age = read_span(arg);
+    if (*age >= apr_time_from_sec(3600)) {
         return STAPLE_VALUE_TAKEN;
     }
     *words = apr_psprintf(p, "'%s' is neither off nor a time between 1h and "
-                          "ten years; write a number with s, min or h, or "
-                          "days (10d)", arg);
+                          "ten years; write a number with s, min, h or d "
+                          "(10d)", arg);
     return STAPLE_VALUE_REFUSED;
 }
 

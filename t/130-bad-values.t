@@ -115,7 +115,7 @@ for ((map { my $d = $_; map { ["$d $_->[0]", $_->[1]] }
 my $ring = 'SSLStaplingCache "shmcb:logs/stapling_cache(128000)"';
 for my $line (
     (map { my $d = $_; map { "$d $_" } qw(on off On OFF) } @flags),
-    (map { my $d = $_; map { "$d $_" } qw(1 10s 500ms 5min 1h 3600) } @spans),
+    (map { my $d = $_; map { "$d $_" } qw(1 10s 500ms 5min 1h 2d 3600) } @spans),
     'SSLStaplingResponseTimeSkew 0', 'SSLStaplingErrorCacheTimeout 0',
     'SSLStaplingForceURL http://ocsp.test', 'SSLStaplingForceURL http://[::1]/',
     'SSLStaplingForceURL http://ocsp.test:8080/a/b?c=d',
