@@ -295,6 +295,15 @@ for my $page (@pages) {
               short($page) . ': every file named is there');
 }
 
+# t/chroots runs the commands of these two, word by word.
+for my $heading ('1. Install', 'How do I undo it') {
+    my ($section) = read_file("$top/docs/quickstart.md")
+        =~ /^(## \Q$heading\E.*?)(?=^## |\z)/ms;
+
+    is(() = $section =~ /^\*\*Debian and Ubuntu.*?\n```sh\n.*?\n```\n/msg, 1,
+       "the quick start, $heading: one block for Debian");
+}
+
 my $manual = read_file("$top/docs/man/mod_staple.8");
 for my $name (read_file("$top/docs/directives.md") =~ /^## (S\w+)$/gm) {
     like($manual, qr/^\.B[IR] $name\b/m, "$name is in the manual page");
