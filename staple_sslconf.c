@@ -23,7 +23,6 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "staple_x509.h"
@@ -214,7 +213,7 @@ static void read_all(chain_t *stack, const char *path)
     BIO *bio = path ? BIO_new_file(path, "r") : NULL;
     X509 *x;
 
-    while (bio && (x = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL))) {
+    while (bio && (x = staple_x509_next(bio))) {
         if (!sk_X509_push(stack, x)) {
             X509_free(x);
             break;

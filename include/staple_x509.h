@@ -13,6 +13,7 @@
 #include <apr_pools.h>
 
 #include <openssl/asn1.h>
+#include <openssl/bio.h>
 #include <openssl/x509.h>
 
 #ifdef __cplusplus
@@ -94,6 +95,14 @@ X509 *staple_x509_find_issuer(const STACK_OF(X509) *among, X509 *leaf);
 
 /** Whether a certificate names an OCSP responder. */
 int staple_x509_has_responder(X509 *x);
+
+/**
+ * The next certificate of PEM text (RFC 7468). Whoever wrote the text may say
+ * of one that it is encrypted: nobody is asked for a passphrase, and it cannot
+ * be read.
+ * @return to be freed with X509_free; NULL: there is none, or it cannot be read
+ */
+X509 *staple_x509_next(BIO *pem);
 
 /** The PEM of a certificate and, behind it, of its issuer's; NULL where OpenSSL
  * has no memory. */

@@ -251,6 +251,21 @@ X509 *staple_x509_find_issuer(const STACK_OF(X509) *among, X509 *leaf)
     return NULL;
 }
 
+/* OpenSSL's own would ask at the terminal, and wait. */
+static int no_passphrase(char *buffer, int size, int is_writing, void *baton)
+{
+    (void)buffer;
+    (void)size;
+    (void)is_writing;
+    (void)baton;
+    return -1;
+}
+
+X509 *staple_x509_next(BIO *pem)
+{
+    return PEM_read_bio_X509_AUX(pem, NULL, no_passphrase, NULL);
+}
+
 const char *staple_x509_pem(X509 *leaf, X509 *issuer, apr_pool_t *p)
 {
     BIO *bio = BIO_new(BIO_s_mem());

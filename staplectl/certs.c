@@ -16,7 +16,6 @@
 #include <apr_strings.h>
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "staple_x509.h"
@@ -72,7 +71,7 @@ static const char *read_all(staplectl_certs_t *certs, const char *path,
         return apr_psprintf(certs->pool, "%s: cannot be read: %s", path,
                             strerror(errno));
     }
-    while ((x = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL))) {
+    while ((x = staple_x509_next(bio))) {
         staplectl_certs_add(certs, x);
         X509_free(x);
     }

@@ -101,4 +101,15 @@ like($said, qr/file +pkcs11:token=x;object=y\n +note +it is on a token/,
      'a certificate on a token: a note');
 unlike($said, qr/no PEM certificate|!!/, '... and no trouble');
 
+# ----- an issuer that says that it is encrypted -----
+
+my $encrypted = write_file('encrypted.pem', read_file($lonely->{issuer})
+    =~ s/(?<=CERTIFICATE-----\n)(?=.)/Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,@{[ '00' x 16 ]}\n\n/r);
+$httpd = Staple::Httpd->new(
+    conf   => stapling(),
+    vhosts => [{ cert => $lonely, conf => "SSLCertificateChainFile $encrypted" }]);
+($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+like($said, qr/issuer's certificate is missing/, 'an issuer that cannot be read');
+unlike($said, qr/pass ?phrase/i, '... and nobody is asked for a passphrase');
+
 done_testing;

@@ -1,0 +1,55 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+
+# Nothing that a customer leaves in a directory keeps the responses of others
+# from being renewed there by staplectl fetch --keep-fresh.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Staple;
+use Staple::Work qw(build_dir work_dir);
+
+use POSIX ();
+
+my $ca = Staple::CA->new;
+my $responder = Staple::Responder->new($ca);
+my $leaf = $ca->leaf(name => 'good.test', ocsp => $responder->url);
+my $staplectl = build_dir() . '/staplectl/staplectl';
+
+# A directory with one good site; returns its path and that of the site.
+sub directory
+{
+    my ($name) = @_;
+    my $dir = work_dir() . "/$name";
+
+    return ($dir, write_file("$dir/good.pem", read_file($leaf->{chain})));
+}
+
+# What would wait is ended by timeout(1), with status 124.
+sub keep_fresh
+{
+    my ($dir, @args) = @_;
+
+    return run('timeout', 60, $staplectl, 'fetch', '--timeout', 5,
+               '--keep-fresh', $dir, @args);
+}
+
+# A certificate that says that it is encrypted: nobody is asked for a passphrase,
+# neither at a terminal nor at standard input, where nothing ever comes.
+{
+    my ($dir, $good) = directory('encrypted');
+    my $pipe = "$dir/stdin";
+    my $encrypted = read_file($leaf->{cert})
+        =~ s/^(-----BEGIN CERTIFICATE-----\n)/$1Proc-Type: 4,ENCRYPTED\n/mr
+        =~ s/(ENCRYPTED\n)/$1DEK-Info: AES-256-CBC,@{[ '00' x 16 ]}\n\n/r;
+
+    write_file("$dir/encrypted.pem", $encrypted);
+    POSIX::mkfifo($pipe, 0600) or die "mkfifo: $!\n";
+    my ($exit, $out) = run('setsid', '-w', 'timeout', 60, 'sh', '-c',
+                           'exec "$@" <>"$0"', $pipe, $staplectl, 'fetch',
+                           '--keep-fresh', $dir);
+    is($exit, 0, 'a certificate that says that it is encrypted') or diag $out;
+    unlike($out, qr/pass ?phrase/i, '... nobody is asked for a passphrase');
+    ok(-s "$good.ocsp", '... and the other response is there');
+}
+
+done_testing();
