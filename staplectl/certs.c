@@ -8,9 +8,7 @@
 #include "staplectl.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <apr_errno.h>
 #include <apr_strings.h>
@@ -89,15 +87,14 @@ const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
 }
 
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
-                                       const char *path, apr_off_t max)
+                                       const char *path, apr_size_t max)
 {
-    int fd = staplectl_open_regular(path, max);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    unsigned char *bytes = apr_palloc(certs->pool, max + 1);
+    apr_time_t changed;
+    apr_ssize_t len = staplectl_read_regular(path, bytes, max + 1, &changed);
 
-    if (!file && fd >= 0) {
-        close(fd);
-    }
-    return read_all(certs, path, file ? BIO_new_fp(file, BIO_CLOSE) : NULL);
+    return read_all(certs, path,
+                    len < 0 ? NULL : BIO_new_mem_buf(bytes, (int)len));
 }
 
 /* The registry wants an issuer; where there is none the leaf stands in, for

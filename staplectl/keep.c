@@ -38,7 +38,7 @@
 #define DEPTH_MAX 4
 
 /* No certificate with its chain is larger. */
-#define CERTIFICATE_MAX ((apr_off_t)1024 * 1024)
+#define CERTIFICATE_MAX ((apr_size_t)1024 * 1024)
 
 /* No longer is what a hook gets in a variable: Linux runs nothing with one of
  * 128 KiB. */
@@ -59,22 +59,16 @@ static void note_held(item_t *item, const staple_ocsp_verdict_t *verdict,
  * none. */
 static void read_held(item_t *item, apr_time_t now)
 {
+    static unsigned char der[STAPLE_CACHE_DER_MAX + 1];
     staple_ocsp_verdict_t verdict;
-    apr_file_t *file;
-    apr_finfo_t info;
-    apr_size_t len = STAPLE_CACHE_DER_MAX;
-    unsigned char *der = apr_palloc(item->pool, len);
-    int fd = staplectl_open_regular(item->output, (apr_off_t)len);
+    apr_time_t changed;
+    apr_ssize_t len = staplectl_read_regular(item->output, der, sizeof(der),
+                                             &changed);
 
-    if (fd < 0 || apr_os_file_put(&file, &fd, APR_READ, item->pool)) {
-        return;
+    if (len > 0 && staple_rules_is_believed(item->cert, der, (apr_size_t)len,
+                                            now, &verdict)) {
+        note_held(item, &verdict, changed);
     }
-    if (!apr_file_info_get(&info, APR_FINFO_MTIME, file)
-        && apr_file_read_full(file, der, len, &len) == APR_EOF && len
-        && staple_rules_is_believed(item->cert, der, len, now, &verdict)) {
-        note_held(item, &verdict, info.mtime);
-    }
-    apr_file_close(file);
 }
 
 static int is_due(const item_t *item, apr_time_t now)

@@ -9,6 +9,7 @@
  *
  *   staplectl/main.c   options and commands
  *   staplectl/certs.c  certificate files, to name and to judge by
+ *   staplectl/regular.c  a file of others is read with care
  *   staplectl/find.c   where the ring is, if nobody says so
  *   staplectl/ring.c   a ring file becomes entries
  *   staplectl/tls.c    a handshake with a server becomes an entry
@@ -73,12 +74,14 @@ typedef struct staplectl_certs_t staplectl_certs_t;
 staplectl_certs_t *staplectl_certs_make(apr_pool_t *p);
 
 /**
- * Open a file for reading that anybody may have put there, or may exchange:
- * only a regular one of at most so many bytes. Nothing else is opened, and
- * nothing waits.
- * @return a descriptor; -1: errno says why, EINVAL: it is no such file
+ * Read a file that anybody may have put there, or may exchange: only a regular
+ * one of fewer than so many bytes. Nothing else is opened, and nothing waits.
+ * @param bytes room for that many
+ * @param changed when it was written to
+ * @return its length; -1: errno says why, EINVAL: it is no such file
  */
-int staplectl_open_regular(const char *path, apr_off_t max);
+apr_ssize_t staplectl_read_regular(const char *path, unsigned char *bytes,
+                                   apr_size_t room, apr_time_t *changed);
 
 /**
  * Add all certificates of a PEM file. Those of authorities serve as issuers,
@@ -87,10 +90,10 @@ int staplectl_open_regular(const char *path, apr_off_t max);
  */
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path);
 
-/** The same of a file that anybody may have put there, as
- * staplectl_open_regular opens it. */
+/** The same of a file of at most so many bytes that anybody may have put
+ * there, as staplectl_read_regular reads it. */
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
-                                       const char *path, apr_off_t max);
+                                       const char *path, apr_size_t max);
 
 /** Add one certificate; it is referenced. */
 void staplectl_certs_add(staplectl_certs_t *certs, X509 *x);

@@ -6,7 +6,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
-use Staple::Work qw(build_dir work_dir);
+use Staple::Work qw(build_dir work_dir is_running spawn
+                    stop_process);
 
 use POSIX ();
 
@@ -50,6 +51,38 @@ sub keep_fresh
     is($exit, 0, 'a certificate that says that it is encrypted') or diag $out;
     unlike($out, qr/pass ?phrase/i, '... nobody is asked for a passphrase');
     ok(-s "$good.ocsp", '... and the other response is there');
+}
+
+# A file that grows while it is read is not read to its end.
+SKIP: {
+    skip 'needs /proc', 3 if !-d "/proc/$$/fdinfo";
+    my ($dir, $good) = directory('growing');
+    my $file = write_file(work_dir() . '/grows.pem',
+                          read_file($leaf->{issuer}) x 1_000);
+    my $size = -s $file;
+    my $end = time + 60;
+    my $read = 0;
+
+    symlink $file, "$dir/grows$_.pem" or die "$!\n" for 1 .. 10;
+    my $pid = spawn(name => 'staplectl', log => work_dir() . '/growing.log',
+                    cmd => [$staplectl, 'fetch', '--keep-fresh', $dir]);
+    open my $out, '>>', $file or die "$file: $!\n";
+    $out->autoflush;
+    while (is_running($pid) && time < $end) {
+        my ($fd) = grep { (readlink($_) // '') eq $file } glob "/proc/$pid/fd/*";
+
+        if (!$fd) {
+            truncate $file, $size or die "$file: $!\n";
+            next;
+        }
+        print $out 'no certificate' . "\n" x 100_000 if -s $file < 10_000_000;
+        my ($at) = read_file($fd =~ s{/fd/}{/fdinfo/}r) =~ /^pos:\s*(\d+)/;
+        $read = $at if $at && $at > $read;
+    }
+    is(stop_process($pid), 0, 'a file that grows')
+        or diag read_file(work_dir() . '/growing.log');
+    cmp_ok($read, '<=', 1_048_577, '... is not read to its end');
+    ok(-s "$good.ocsp", '... the response of another site is there');
 }
 
 done_testing();
