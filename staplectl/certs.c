@@ -23,7 +23,6 @@ struct staplectl_certs_t {
     STACK_OF(X509) *all;
     X509 *server;               /* of all, what a server showed; NULL: none */
     apr_array_header_t *leaves; /* staplectl_leaf_t */
-    staple_cert_registry_t *registry;
 };
 
 static apr_status_t free_all(void *all)
@@ -40,7 +39,6 @@ staplectl_certs_t *staplectl_certs_make(apr_pool_t *p)
     certs->all = sk_X509_new_null();
     apr_pool_cleanup_register(p, certs->all, free_all, apr_pool_cleanup_null);
     certs->leaves = apr_array_make(p, 4, sizeof(staplectl_leaf_t));
-    certs->registry = staple_cert_registry_make(p);
     return certs;
 }
 
@@ -99,40 +97,81 @@ const char *staplectl_certs_load_small(staplectl_certs_t *certs,
 
 /* The registry wants an issuer; where there is none the leaf stands in, for
  * what is said of the leaf alone. Nothing is judged then. */
-static const char *add_leaf(staplectl_certs_t *certs, X509 *leaf)
+static const char *describe(staple_cert_registry_t *registry,
+                            const staplectl_leaf_t *pair,
+                            const staple_cert_t **cert, apr_pool_t *p,
+                            apr_pool_t *ptemp)
 {
-    apr_pool_t *p = certs->pool;
-    staplectl_leaf_t *added = apr_array_push(certs->leaves);
+    X509 *behind = pair->issuer ? pair->issuer : pair->leaf;
     unsigned char id[EVP_MAX_MD_SIZE];
     const char *reason = "it cannot be read";
     staple_cert_use_t use = { .id = (const char *)id,
                               .id_len = STAPLE_ID_SSL_LEN, .host = "",
                               .policy = staplectl_usual_policy(p) };
 
-    added->leaf = leaf;
-    added->issuer = staple_x509_find_issuer(certs->all, leaf);
-    use.pem = staple_x509_pem(leaf, added->issuer ? added->issuer : leaf, p);
-    if (use.pem && X509_digest(leaf, EVP_sha1(), id, NULL)) {
-        added->cert = staple_cert_add(certs->registry, &use, &reason);
+    use.pem = staple_x509_pem(pair->leaf, behind, ptemp);
+    if (use.pem && X509_digest(pair->leaf, EVP_sha1(), id, NULL)) {
+        *cert = staple_cert_add(registry, &use, &reason);
     }
-    if (!added->cert) {
-        return apr_pstrcat(p, "a certificate cannot be used: ", reason, NULL);
+    return *cert ? NULL : apr_pstrcat(ptemp, "a certificate cannot be used: ",
+                                      reason, NULL);
+}
+
+static staplectl_leaf_t pair_of(const staplectl_certs_t *certs, X509 *leaf)
+{
+    staplectl_leaf_t pair = { leaf, staple_x509_find_issuer(certs->all, leaf),
+                              NULL };
+
+    return pair;
+}
+
+static int is_leaf(const staplectl_certs_t *certs, X509 *x)
+{
+    return x == certs->server || !X509_check_ca(x);
+}
+
+/* The index of the first one from i on; past the end: there is none. */
+static int next_leaf(const staplectl_certs_t *certs, int i)
+{
+    while (i < sk_X509_num(certs->all)
+           && !is_leaf(certs, sk_X509_value(certs->all, i))) {
+        i++;
     }
-    return NULL;
+    return i;
 }
 
 const char *staplectl_certs_finish(staplectl_certs_t *certs)
 {
+    apr_pool_t *p = certs->pool;
+    staple_cert_registry_t *registry = staple_cert_registry_make(p);
     const char *wrong = NULL;
-    int i;
+    int i = next_leaf(certs, 0);
 
-    for (i = 0; !wrong && i < sk_X509_num(certs->all); i++) {
-        X509 *x = sk_X509_value(certs->all, i);
+    for (; !wrong && i < sk_X509_num(certs->all); i = next_leaf(certs, i + 1)) {
+        staplectl_leaf_t *added = apr_array_push(certs->leaves);
 
-        if (x == certs->server || !X509_check_ca(x)) {
-            wrong = add_leaf(certs, x);
-        }
+        *added = pair_of(certs, sk_X509_value(certs->all, i));
+        wrong = describe(registry, added, &added->cert, p, p);
     }
+    return wrong;
+}
+
+const char *staplectl_certs_first(const staplectl_certs_t *certs,
+                                  const staple_cert_t **cert, apr_pool_t *p)
+{
+    staple_cert_registry_t *registry;
+    staplectl_leaf_t pair;
+    const char *wrong;
+    int i = next_leaf(certs, 0);
+
+    *cert = NULL;
+    if (i == sk_X509_num(certs->all)) {
+        return "there is no certificate of a server in it";
+    }
+    registry = staple_cert_registry_make(p);
+    pair = pair_of(certs, sk_X509_value(certs->all, i));
+    wrong = describe(registry, &pair, cert, p, certs->pool);
+    staple_cert_registry_finish(registry);
     return wrong;
 }
 

@@ -182,48 +182,57 @@ static void end_item(item_t *item, item_end_e end, const char *why)
     item->why = why;
 }
 
-/* @return NULL: it is in none of the files */
-static const staplectl_leaf_t *leaf_of(item_t *item, const char *issuer)
+static const char *load(staplectl_certs_t *certs, const item_t *item,
+                        const char *issuer)
 {
-    staplectl_certs_t *certs = staplectl_certs_make(item->pool);
-    const apr_array_header_t *leaves = staplectl_certs_leaves(certs);
+    const char *wrong
+        = item->is_found
+          ? staplectl_certs_load_small(certs, item->path, CERTIFICATE_MAX)
+          : staplectl_certs_load(certs, item->path);
 
-    item->why = item->is_found
-                ? staplectl_certs_load_small(certs, item->path, CERTIFICATE_MAX)
-                : staplectl_certs_load(certs, item->path);
-    if (!item->why && issuer) {
-        item->why = staplectl_certs_load(certs, issuer);
+    return wrong || !issuer ? wrong : staplectl_certs_load(certs, issuer);
+}
+
+/* Somebody's files may hold many large certificates, and there may be many such
+ * files: of each only a record of one certificate is kept. */
+static void describe(item_t *item, const char *issuer)
+{
+    staplectl_certs_t *certs;
+    apr_pool_t *scratch;
+    const char *wrong;
+
+    apr_pool_create(&scratch, item->pool);
+    certs = staplectl_certs_make(scratch);
+    wrong = load(certs, item, issuer);
+    if (!wrong) {
+        wrong = staplectl_certs_first(certs, &item->cert, item->pool);
     }
-    if (!item->why) {
-        item->why = staplectl_certs_finish(certs);
-    }
-    if (!item->why && !leaves->nelts) {
-        item->why = "there is no certificate of a server in it";
-    }
-    return item->why ? NULL : &APR_ARRAY_IDX(leaves, 0, staplectl_leaf_t);
+    item->why = apr_pstrdup(item->pool, wrong);
+    apr_pool_destroy(scratch);
 }
 
 static void examine(item_t *item, const staplectl_fetch_options_t *options)
 {
-    const staplectl_leaf_t *leaf = leaf_of(item, options->issuer);
+    const staple_cert_t *cert;
     apr_time_t now = apr_time_now();
 
-    if (!leaf) {
+    describe(item, options->issuer);
+    cert = item->cert;
+    if (!cert) {
         item->end = ITEM_UNREADABLE;
         return;
     }
-    item->cert = leaf->cert;
-    if (leaf->cert->scope == STAPLE_CERT_NO_ISSUER
-        || (leaf->cert->scope == STAPLE_CERT_APPLIES && !leaf->issuer)) {
+    if (cert->scope == STAPLE_CERT_NO_ISSUER
+        || (cert->scope == STAPLE_CERT_APPLIES && !cert->subject)) {
         end_item(item, ITEM_UNREADABLE, "the certificate of its issuer is "
                  "needed; put it into the same file, or name its file with "
                  "--issuer");
     }
-    else if (leaf->cert->scope != STAPLE_CERT_APPLIES) {
-        end_item(item, leaf->cert->is_must_staple ? ITEM_FAILED : ITEM_NONE,
-                 staple_cert_scope_text(leaf->cert->scope));
+    else if (cert->scope != STAPLE_CERT_APPLIES) {
+        end_item(item, cert->is_must_staple ? ITEM_FAILED : ITEM_NONE,
+                 staple_cert_scope_text(cert->scope));
     }
-    else if (now > leaf->cert->not_after) {
+    else if (now > cert->not_after) {
         end_item(item, ITEM_FAILED, "the certificate has expired");
     }
     else {
@@ -257,11 +266,14 @@ static item_t *make_item(const char *path,
                          const staplectl_fetch_options_t *options,
                          apr_pool_t *p)
 {
-    item_t *item = apr_pcalloc(p, sizeof(*item));
+    apr_pool_t *own;
+    item_t *item;
 
-    apr_pool_create(&item->pool, p);
-    item->path = apr_pstrdup(p, path);
-    item->output = output_of(path, options->output, p);
+    apr_pool_create(&own, p);
+    item = apr_pcalloc(own, sizeof(*item));
+    item->pool = own;
+    item->path = apr_pstrdup(own, path);
+    item->output = output_of(path, options->output, own);
     return item;
 }
 
@@ -307,9 +319,11 @@ static void add_found(walk_t *walk, const char *path)
 
     item->is_found = 1;
     examine(item, walk->options);
-    if (item->end != ITEM_UNREADABLE && item->end != ITEM_NONE) {
-        APR_ARRAY_PUSH(walk->items, item_t *) = item;
+    if (item->end == ITEM_UNREADABLE || item->end == ITEM_NONE) {
+        apr_pool_destroy(item->pool);
+        return;
     }
+    APR_ARRAY_PUSH(walk->items, item_t *) = item;
 }
 
 static void walk_into(walk_t *walk, const char *path, int depth);
@@ -337,34 +351,45 @@ static void say_unread(walk_t *walk, const char *path, apr_status_t rv)
     walk->status = STAPLECTL_UNKNOWN;
 }
 
+/* What an entry takes is given back before the next one: there may be many. */
+static apr_status_t read_entries(walk_t *walk, apr_dir_t *dir, const char *path,
+                                 int depth, apr_pool_t *p)
+{
+    apr_finfo_t entry;
+    apr_pool_t *scratch;
+    apr_status_t rv;
+
+    apr_pool_create(&scratch, p);
+    while (!(rv = apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_TYPE, dir))
+           || APR_STATUS_IS_INCOMPLETE(rv)) {
+        if (!rv) {
+            look_at(walk, &entry, apr_pstrcat(scratch, path, "/", entry.name,
+                                              NULL), depth);
+            apr_pool_clear(scratch);
+        }
+    }
+    return rv;
+}
+
 /* What is removed meanwhile, a file or a directory, is not missed. */
 static void walk_into(walk_t *walk, const char *path, int depth)
 {
-    apr_finfo_t entry;
-    apr_dir_t *dir;
+    apr_dir_t *dir = NULL;
+    apr_pool_t *p;
     apr_status_t rv;
 
     if (depth > DEPTH_MAX) {
         return;
     }
-    rv = apr_dir_open(&dir, path, walk->pool);
-    if (rv) {
-        if (!depth || !APR_STATUS_IS_ENOENT(rv)) {
-            say_unread(walk, path, rv);
-        }
-        return;
+    apr_pool_create(&p, walk->pool);
+    rv = apr_dir_open(&dir, path, p);
+    if (!rv) {
+        rv = read_entries(walk, dir, path, depth, p);
     }
-    while (!(rv = apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_TYPE, dir))
-           || APR_STATUS_IS_INCOMPLETE(rv)) {
-        if (!rv) {
-            look_at(walk, &entry, apr_pstrcat(walk->pool, path, "/", entry.name,
-                                              NULL), depth);
-        }
-    }
-    apr_dir_close(dir);
-    if (!APR_STATUS_IS_ENOENT(rv)) {
+    if (!APR_STATUS_IS_ENOENT(rv) || (!dir && !depth)) {
         say_unread(walk, path, rv);
     }
+    apr_pool_destroy(p);
 }
 
 static const char *find_collision(const apr_array_header_t *items,

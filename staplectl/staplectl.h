@@ -105,6 +105,15 @@ void staplectl_certs_add_server(staplectl_certs_t *certs, X509 *x);
 /** All files are loaded: find each certificate's issuer. */
 const char *staplectl_certs_finish(staplectl_certs_t *certs);
 
+/**
+ * Instead of that, where only one certificate matters: describe the first one
+ * of a server, whose issuer is searched among all.
+ * @param p where the record lives, which is all that is kept: certs may end
+ * @return NULL, or what is wrong, for the user, as long as certs lives
+ */
+const char *staplectl_certs_first(const staplectl_certs_t *certs,
+                                  const staple_cert_t **cert, apr_pool_t *p);
+
 /** A certificate of a server, out of a file or a handshake. */
 typedef struct staplectl_leaf_t {
     X509 *leaf;

@@ -53,6 +53,36 @@ sub keep_fresh
     ok(-s "$good.ocsp", '... and the other response is there');
 }
 
+# Many links to files of 1 MB: with certificates of authorities only, about which
+# nobody is to be asked, and with a site's before them, whose response is there.
+SKIP: {
+    skip 'a runtime of sanitizers wants more memory than there is', 4
+        if read_file(build_dir() . '/Makefile') =~ /^STAPLE_CFLAGS =.*-fsanitize/m;
+    my ($dir, $good) = directory('many');
+    my $large = work_dir() . '/large.pem';
+    my ($status, $said)
+        = run('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes',
+              '-subj', '/CN=large', '-addext', 'nsComment=' . 'x' x 20_000,
+              '-keyout', work_dir() . '/large.key', '-out', $large);
+    my $bundle = read_file($large) x 35;
+    my $site = write_file(work_dir() . '/site.pem',
+                          read_file($leaf->{chain}) . $bundle);
+
+    is($status, 0, 'a large certificate of an authority') or diag $said;
+    is((run($staplectl, 'fetch', $site))[0], 0, '... behind that of a site');
+    write_file(work_dir() . '/bundle.pem', $bundle);
+    for my $i (1 .. 300) {
+        symlink work_dir() . '/bundle.pem', "$dir/bundle$i.pem" or die "$!\n";
+        symlink $site, "$dir/site$i.pem" or die "$!\n";
+        link "$site.ocsp", "$dir/site$i.pem.ocsp" or die "$!\n";
+    }
+    my ($exit, $out) = run('sh', '-c', 'ulimit -v 400000; exec "$@"', 'sh',
+                           'timeout', 120, $staplectl, 'fetch',
+                           '--keep-fresh', $dir);
+    is($exit, 0, '... and 600 links to it') or diag substr $out, -1000;
+    ok(-s "$good.ocsp", '... the response of another site is there');
+}
+
 # A file that grows while it is read is not read to its end.
 SKIP: {
     skip 'needs /proc', 3 if !-d "/proc/$$/fdinfo";
