@@ -211,6 +211,22 @@ static void describe(item_t *item, const char *issuer)
     apr_pool_destroy(scratch);
 }
 
+/* Why there is nothing to ask. */
+static const char *why_not(const staple_cert_t *cert)
+{
+    return cert->scope == STAPLE_CERT_WRONG_ISSUER
+           ? "the issuer in the chain did not sign this certificate: there may "
+             "be two CAs of that name, so look at what follows it in its file "
+             "and at that of --issuer"
+           : staple_cert_scope_text(cert->scope);
+}
+
+/* Whether it should have a response, but cannot. */
+static int is_bad(const staple_cert_t *cert)
+{
+    return cert->is_must_staple || staple_cert_is_faulty(cert);
+}
+
 static void examine(item_t *item, const staplectl_fetch_options_t *options)
 {
     const staple_cert_t *cert;
@@ -229,8 +245,7 @@ static void examine(item_t *item, const staplectl_fetch_options_t *options)
                  "--issuer");
     }
     else if (cert->scope != STAPLE_CERT_APPLIES) {
-        end_item(item, cert->is_must_staple ? ITEM_FAILED : ITEM_NONE,
-                 staple_cert_scope_text(cert->scope));
+        end_item(item, is_bad(cert) ? ITEM_FAILED : ITEM_NONE, why_not(cert));
     }
     else if (now > cert->not_after) {
         end_item(item, ITEM_FAILED, "the certificate has expired");
