@@ -87,11 +87,18 @@ const char *staple_x509_string_text(const ASN1_STRING *string, apr_pool_t *p);
 
 /**
  * The certificate that a leaf's issuer has, told by names and key identifiers;
- * no signature is checked.
+ * no signature is checked. Of several the first, which mod_ssl takes.
  * @param among what is searched; the leaf itself is passed over
  * @return one of them, not referenced; NULL: it is not among them
  */
 X509 *staple_x509_find_issuer(const STACK_OF(X509) *among, X509 *leaf);
+
+/**
+ * The same, but of several the one whose key signed the leaf, if it is among
+ * the first eight: a CA may have two keys under one name, and not every leaf
+ * has a key identifier. Where there is only one, its signature is not checked.
+ */
+X509 *staple_x509_find_signer(const STACK_OF(X509) *among, X509 *leaf);
 
 /** Whether a certificate names an OCSP responder. */
 int staple_x509_has_responder(X509 *x);

@@ -19,6 +19,7 @@
 #include <openssl/asn1t.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -33,6 +34,10 @@
 
 /* The TLS extension number of status_request (RFC 6066 8, RFC 7633 6). */
 #define TLS_FEATURE_STATUS_REQUEST 5
+
+/* How many issuers of one name are tried: each costs the check of a signature,
+ * and whoever made the certificates chose their number and their keys. */
+#define SIGNERS_MAX 8
 
 /* ----- a certificate without its key ----- */
 
@@ -237,18 +242,52 @@ const char *staple_x509_string_text(const ASN1_STRING *string, apr_pool_t *p)
                    : NULL;
 }
 
+static int may_be_issuer(X509 *x, X509 *leaf)
+{
+    return x != leaf && X509_check_issued(x, leaf) == X509_V_OK;
+}
+
+/* The index of the first one from i on; past the end: there is none. */
+static int next_issuer(const STACK_OF(X509) *among, X509 *leaf, int i)
+{
+    while (i < sk_X509_num(among)
+           && !may_be_issuer(sk_X509_value(among, i), leaf)) {
+        i++;
+    }
+    return i;
+}
+
 X509 *staple_x509_find_issuer(const STACK_OF(X509) *among, X509 *leaf)
 {
-    int i;
+    return sk_X509_value(among, next_issuer(among, leaf, 0));
+}
 
-    for (i = 0; i < sk_X509_num(among); i++) {
-        X509 *x = sk_X509_value(among, i);
+static int has_signed(X509 *issuer, X509 *leaf)
+{
+    EVP_PKEY *key = X509_get0_pubkey(issuer);
+    int it_has;
 
-        if (x != leaf && X509_check_issued(x, leaf) == X509_V_OK) {
-            return x;
-        }
+    ERR_set_mark();
+    it_has = key && X509_verify(leaf, key) == 1;
+    ERR_pop_to_mark();
+    return it_has;
+}
+
+X509 *staple_x509_find_signer(const STACK_OF(X509) *among, X509 *leaf)
+{
+    int first = next_issuer(among, leaf, 0);
+    int i = first, tried = 0;
+
+    if (next_issuer(among, leaf, first + 1) >= sk_X509_num(among)) {
+        return sk_X509_value(among, first);
     }
-    return NULL;
+    for (; i < sk_X509_num(among) && tried < SIGNERS_MAX; tried++) {
+        if (has_signed(sk_X509_value(among, i), leaf)) {
+            return sk_X509_value(among, i);
+        }
+        i = next_issuer(among, leaf, i + 1);
+    }
+    return sk_X509_value(among, first);
 }
 
 /* OpenSSL's own would ask at the terminal, and wait. */

@@ -119,7 +119,7 @@ static const char *describe(staple_cert_registry_t *registry,
 
 static staplectl_leaf_t pair_of(const staplectl_certs_t *certs, X509 *leaf)
 {
-    staplectl_leaf_t pair = { leaf, staple_x509_find_issuer(certs->all, leaf),
+    staplectl_leaf_t pair = { leaf, staple_x509_find_signer(certs->all, leaf),
                               NULL };
 
     return pair;

@@ -111,13 +111,20 @@ is((fetch($leaf->{cert}, '--issuer', $leaf->{issuer}, '--output', $file))[0], 0,
    '... with --issuer it can');
 # Two CAs of one name, as after a change of keys, and no key identifier.
 my ($right, $wrong) = map { Staple::CA->new(name => 'Twin') } 1 .. 2;
-my $twin = $right->leaf(name => 'twin.test', ocsp => $responder->url,
+my $other = Staple::Responder->new($right);
+my $twin = $right->leaf(name => 'twin.test', ocsp => $other->url,
                         ext  => "authorityKeyIdentifier=none\n");
 ($exit, $out) = fetch($twin->{cert}, '--issuer', ($wrong->issuer)[0]);
 is($exit, 2, 'an issuer that did not sign the certificate');
 like($out, qr/^twin\.test: .*did not sign this certificate.*--issuer$/m,
      '... in words');
 unlike($out, qr/needed/, '... not that none is needed');
+my $twins = write_file("$dir/twins.pem", join '', map { read_file(($_->issuer)[0]) }
+                       $wrong, $right);
+is((fetch($twin->{cert}, '--issuer', $twins, '--output', "$dir/twin"))[0], 0,
+   'of two issuers of one name the one that signed it is taken');
+ok(-s "$dir/twin", '... and asked about');
+unlink "$dir/twin";
 is((fetch("$dir/gone.pem"))[0], 3, 'a file that is not there');
 is((fetch())[0], 3, 'no file');
 ($exit, $out) = fetch('--keep-fresh', "$dir/gone", $leaf->{chain}, '--output',

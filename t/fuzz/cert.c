@@ -162,6 +162,7 @@ static void find_issuer(X509 *x)
     require(among && sk_X509_push(among, x) && sk_X509_push(among, ca.cert));
     found = staple_x509_find_issuer(among, x);
     require(!found || found == ca.cert);
+    require(staple_x509_find_signer(among, x) == found);
     if (found) {
         add(staple_x509_pem(x, found, scratch));
     }
