@@ -426,13 +426,19 @@ static const char *find_collision(const apr_array_header_t *items,
 
 /* ----- what is said of it ----- */
 
+/* What is wrong with a file is said of the file: several may hold certificates
+ * of one name. */
+static const char *subject_of(const item_t *item)
+{
+    return item->end == ITEM_UNREADABLE ? item->path : item->cert->name;
+}
+
 /* A line about a certificate. Names in it are anybody's, so what a terminal
  * would obey is replaced. */
 static void put(FILE *out, const item_t *item, const char *text)
 {
-    const char *line = apr_pstrcat(item->pool, item->cert ? item->cert->name
-                                                          : item->path,
-                                   ": ", text, NULL);
+    const char *line = apr_pstrcat(item->pool, subject_of(item), ": ", text,
+                                   NULL);
 
     fprintf(out, "%s\n", staple_text_string(line, item->pool));
 }

@@ -106,7 +106,7 @@ my $must = $ca->leaf(name => 'must.test', must_staple => 1);
 is($exit, 2, 'no responder and must-staple: none can be had');
 ($exit, $out) = fetch($leaf->{cert});
 is($exit, 3, 'without the issuer nothing can be asked');
-like($out, qr/--issuer/, '... and it is said how');
+like($out, qr/^\Q$leaf->{cert}\E: .*--issuer/m, '... it is said of which file, and how');
 is((fetch($leaf->{cert}, '--issuer', $leaf->{issuer}, '--output', $file))[0], 0,
    '... with --issuer it can');
 # Two CAs of one name, as after a change of keys, and no key identifier.
