@@ -292,13 +292,37 @@ static item_t *make_item(const char *path,
     return item;
 }
 
-static void add_named(apr_array_header_t *items, const char *path,
-                      const staplectl_fetch_options_t *options, apr_pool_t *p)
-{
-    item_t *item = make_item(path, options, p);
+/* What is named and what is found in directories becomes items. */
+typedef struct walk_t {
+    apr_array_header_t *items; /* item_t * */
+    apr_hash_t *by_path;       /* the same */
+    const staplectl_fetch_options_t *options;
+    int status;                /* staplectl_exit_e */
+    apr_pool_t *pool;
+} walk_t;
 
-    examine(item, options);
-    APR_ARRAY_PUSH(items, item_t *) = item;
+static void push_item(walk_t *walk, item_t *item)
+{
+    APR_ARRAY_PUSH(walk->items, item_t *) = item;
+    apr_hash_set(walk->by_path, item->path, APR_HASH_KEY_STRING, item);
+}
+
+/* A file that is named twice, or named and found, is one item. */
+static int is_known(const walk_t *walk, const char *path)
+{
+    return apr_hash_get(walk->by_path, path, APR_HASH_KEY_STRING) != NULL;
+}
+
+static void add_named(walk_t *walk, const char *path)
+{
+    item_t *item;
+
+    if (is_known(walk, path)) {
+        return;
+    }
+    item = make_item(path, walk->options, walk->pool);
+    examine(item, walk->options);
+    push_item(walk, item);
 }
 
 static int is_pem_name(const char *name)
@@ -318,27 +342,23 @@ static int has_control(const char *name)
     return *name != '\0';
 }
 
-/* A walk through a directory, and what came of it. */
-typedef struct walk_t {
-    apr_array_header_t *items; /* item_t * */
-    const staplectl_fetch_options_t *options;
-    int status;                /* staplectl_exit_e */
-    apr_pool_t *pool;
-} walk_t;
-
 /* Keys, chains and the like lie there, too: what has no certificate of a server
  * with its issuer is passed over. */
 static void add_found(walk_t *walk, const char *path)
 {
-    item_t *item = make_item(path, walk->options, walk->pool);
+    item_t *item;
 
+    if (is_known(walk, path)) {
+        return;
+    }
+    item = make_item(path, walk->options, walk->pool);
     item->is_found = 1;
     examine(item, walk->options);
     if (item->end == ITEM_UNREADABLE || item->end == ITEM_NONE) {
         apr_pool_destroy(item->pool);
         return;
     }
-    APR_ARRAY_PUSH(walk->items, item_t *) = item;
+    push_item(walk, item);
 }
 
 static void walk_into(walk_t *walk, const char *path, int depth);
@@ -407,21 +427,45 @@ static void walk_into(walk_t *walk, const char *path, int depth)
     apr_pool_destroy(p);
 }
 
-static const char *find_collision(const apr_array_header_t *items,
-                                  apr_pool_t *p)
+static int has_response(const item_t *item)
+{
+    return item->end == ITEM_OPEN || item->end == ITEM_FRESH;
+}
+
+static void note_collision(item_t *item, const item_t *other)
+{
+    if (has_response(item)) {
+        end_item(item, ITEM_COLLIDING,
+                 apr_psprintf(item->pool, "%s would get the response of %s, "
+                              "too, so neither was fetched; leave --output "
+                              "away, and each goes beside its certificate",
+                              item->output, other->path));
+    }
+}
+
+/* Of two responses for one file none is written: whichever came last would
+ * stay there. All others are fetched, whoever put the second one there. */
+static void end_collisions(const apr_array_header_t *items, apr_pool_t *p)
 {
     apr_hash_t *outputs = apr_hash_make(p);
     int i;
 
     for (i = 0; i < items->nelts; i++) {
-        const char *output = APR_ARRAY_IDX(items, i, item_t *)->output;
+        item_t *item = APR_ARRAY_IDX(items, i, item_t *);
+        item_t *other = apr_hash_get(outputs, item->output,
+                                     APR_HASH_KEY_STRING);
 
-        if (apr_hash_get(outputs, output, APR_HASH_KEY_STRING)) {
-            return output;
+        if (!has_response(item)) {
+            continue;
         }
-        apr_hash_set(outputs, output, APR_HASH_KEY_STRING, output);
+        if (other) {
+            note_collision(other, item);
+            note_collision(item, other);
+        }
+        else {
+            apr_hash_set(outputs, item->output, APR_HASH_KEY_STRING, item);
+        }
     }
-    return NULL;
 }
 
 /* ----- what is said of it ----- */
@@ -430,7 +474,8 @@ static const char *find_collision(const apr_array_header_t *items,
  * of one name. */
 static const char *subject_of(const item_t *item)
 {
-    return item->end == ITEM_UNREADABLE ? item->path : item->cert->name;
+    return item->end == ITEM_UNREADABLE || item->end == ITEM_COLLIDING
+           ? item->path : item->cert->name;
 }
 
 /* A line about a certificate. Names in it are anybody's, so what a terminal
@@ -492,6 +537,7 @@ static int say(const item_t *item)
                                       " cannot be written: ", item->why, NULL));
         return STAPLECTL_CRITICAL;
     case ITEM_UNREADABLE:
+    case ITEM_COLLIDING:
         put(stderr, item, item->why);
         return STAPLECTL_UNKNOWN;
     default:
@@ -552,23 +598,16 @@ int staplectl_fetch(const apr_array_header_t *paths,
                     const staplectl_fetch_options_t *options, apr_pool_t *p)
 {
     apr_array_header_t *items = apr_array_make(p, 4, sizeof(item_t *));
-    walk_t walk = { items, options, STAPLECTL_OK, p };
-    const char *collision;
+    walk_t walk = { items, apr_hash_make(p), options, STAPLECTL_OK, p };
     int i, status;
 
     for (i = 0; i < paths->nelts; i++) {
-        add_named(items, APR_ARRAY_IDX(paths, i, const char *), options, p);
+        add_named(&walk, APR_ARRAY_IDX(paths, i, const char *));
     }
     if (options->keep_fresh) {
         walk_into(&walk, options->keep_fresh, 0);
     }
-    collision = find_collision(items, p);
-    if (collision) {
-        fprintf(stderr, "staplectl: several responses would be written to %s; "
-                "leave --output away, and each goes beside its certificate\n",
-                staple_text_string(collision, p));
-        return STAPLECTL_UNKNOWN;
-    }
+    end_collisions(items, p);
     staplectl_fetch_items(items, options, p);
     status = walk.status;
     for (i = 0; i < items->nelts; i++) {

@@ -25,6 +25,7 @@ typedef enum {
                         yet */
     ITEM_NONE,       /* OCSP does not apply to it, and no client minds */
     ITEM_UNREADABLE, /* it cannot be asked about */
+    ITEM_COLLIDING,  /* the response of another would go to the same file */
     ITEM_REVOKED,    /* the responder says revoked; nothing was written */
     ITEM_UNWRITTEN,  /* a response was fetched and cannot be written */
     ITEM_FAILED      /* none was to be had */

@@ -313,7 +313,26 @@ SKIP: {
     like(read_file("$dir/said"), qr{/open/closed cannot be read: Permission},
          '... in words');
 }
-like((fetch("$sites/a.pem", "$sites/b.pem", '--output', "$dir/one"))[1],
-     qr/several responses/, 'two responses do not go into one file');
+# Two that would go into one file, as a customer may have it whose file is named
+# like that of another.
+my $one = "$dir/one";
+mkdir $_ or die "$_: $!\n" for $one, map { "$one/$_" } qw(in in/x in/y out);
+write_file("$one/in/x/cert.pem", read_file($site{a}{chain}));
+write_file("$one/in/y/cert.pem", read_file($site{b}{chain}));
+write_file("$one/in/y/other.pem", read_file($leaf->{chain}));
+my @one = ('--keep-fresh', "$one/in", '--output', "$one/out");
+($exit, $out) = fetch(@one);
+is($exit, 3, 'two responses do not go into one file');
+like($out, qr{^\Q$one\E/in/$$_[0]/cert\.pem: .*\Q$one\E/in/$$_[1]/cert\.pem.*--output}m,
+     "... both are named: $$_[0]") for ['x', 'y'], ['y', 'x'];
+is(files("$one/out"), 'other.pem.ocsp', '... and the third one is fetched');
+write_file("$one/in/y/cert.pem", read_file($none->{chain}));
+is((fetch(@one))[0], 0, 'one that has no response is in nobody\'s way');
+is(files("$one/out"), 'cert.pem.ocsp other.pem.ocsp', '... nor is it written');
+
+# The same file twice is one.
+($exit, $out) = fetch(("$one/in/x/cert.pem") x 2);
+is($exit, 0, 'a file that is named twice');
+is($out =~ s/^\S.*\n//r, '', '... is fetched once');
 
 done_testing();
