@@ -55,6 +55,11 @@ void staple_deny_trust(staple_deny_t *deny, const char *host,
 const char *staple_deny_refusal(const void *deny, const char *host,
                                 const char *address, apr_uint16_t port);
 
+/** The same for a program that reads no directives: why, but not how it can be
+ * allowed. */
+const char *staple_deny_reason(const void *deny, const char *host,
+                               const char *address, apr_uint16_t port);
+
 #ifdef __cplusplus
 }
 #endif

@@ -35,12 +35,31 @@
 #define ACCEPTED "none, loopback, private, link-local, an address, or a " \
                  "network such as 10.0.0.0/8 or fc00::/7"
 
-#define BY_DIRECTIVE "is denied by the configuration (StapleDenyResponder)"
+/* Why an address may not be asked: phrases that follow it. */
+typedef struct refusal_t {
+    const char *what;        /* why */
+    const char *with_advice; /* the same, and how it can be allowed */
+} refusal_t;
 
-/* Without the directive, and how it is allowed all the same. */
-#define BY_DEFAULT(what) what ", so a URI of a certificate may not lead " \
-    "there: if it is a responder, name it in SSLStaplingForceURL, or write " \
-    "StapleDenyResponder none"
+#define SO ", so a URI of a certificate may not lead there"
+#define ADVICE ": if it is a responder, name it in SSLStaplingForceURL, or " \
+               "write StapleDenyResponder none"
+
+/* Without a directive. */
+#define BY_DEFAULT(what) { what SO, what SO ADVICE }
+
+#define WITHOUT_ADVICE(what) { what, what }
+
+static const refusal_t
+    not_understood = WITHOUT_ADVICE("is not understood"),
+    by_directive = WITHOUT_ADVICE("is denied by the configuration "
+                                  "(StapleDenyResponder)"),
+    link_local = BY_DEFAULT("is link-local"),
+    metadata = BY_DEFAULT("is a cloud's metadata service"),
+    multicast = BY_DEFAULT("is multicast"),
+    broadcast = BY_DEFAULT("is broadcast"),
+    no_address = BY_DEFAULT("is no address"),
+    other_port = BY_DEFAULT("has a port of another protocol");
 
 typedef struct network_t {
     unsigned char bytes[BYTES];
@@ -60,9 +79,14 @@ struct staple_deny_t {
 };
 
 typedef struct named_network_t {
-    const char *name; /* a word of the directive, or what to say of it */
+    const char *name; /* a word of the directive */
     const char *network;
 } named_network_t;
+
+typedef struct refused_network_t {
+    const refusal_t *refusal;
+    const char *network;
+} refused_network_t;
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
@@ -95,29 +119,27 @@ static const named_network_t words[] = {
     { "link-local", "fe80::/10" }
 };
 
-#define METADATA BY_DEFAULT("is a cloud's metadata service")
-
 /* What can never be a responder of a CA. The metadata services of most clouds
  * are at a link-local address; these are the others, which cloud-init and the
  * clouds' own libraries name. */
-static const named_network_t default_networks[] = {
-    { BY_DEFAULT("is link-local"), "169.254.0.0/16" },
-    { BY_DEFAULT("is link-local"), "fe80::/10" },
-    { METADATA, "168.63.129.16" },      /* Azure */
-    { METADATA, "192.0.0.192" },        /* Oracle, of old */
-    { METADATA, "fd00:c1::a9fe:a9fe" }, /* Oracle */
-    { METADATA, "fd00:ec2::254" },      /* Amazon */
-    { METADATA, "fd00:ec2::23" },       /* Amazon, credentials of pods */
-    { METADATA, "fd20:ce::254" },       /* Google */
-    { METADATA, "100.100.100.200" },    /* Alibaba */
-    { METADATA, "fd00:100::100:200" },  /* Alibaba */
-    { METADATA, "fd00:a9fe:a9fe::1" },  /* Akamai */
-    { METADATA, "fd00:42::42" },        /* Scaleway */
-    { BY_DEFAULT("is multicast"), "224.0.0.0/4" },
-    { BY_DEFAULT("is multicast"), "ff00::/8" },
-    { BY_DEFAULT("is broadcast"), "255.255.255.255" },
-    { BY_DEFAULT("is no address"), "0.0.0.0" },
-    { BY_DEFAULT("is no address"), "::" }
+static const refused_network_t default_networks[] = {
+    { &link_local, "169.254.0.0/16" },
+    { &link_local, "fe80::/10" },
+    { &metadata, "168.63.129.16" },      /* Azure */
+    { &metadata, "192.0.0.192" },        /* Oracle, of old */
+    { &metadata, "fd00:c1::a9fe:a9fe" }, /* Oracle */
+    { &metadata, "fd00:ec2::254" },      /* Amazon */
+    { &metadata, "fd00:ec2::23" },       /* Amazon, credentials of pods */
+    { &metadata, "fd20:ce::254" },       /* Google */
+    { &metadata, "100.100.100.200" },    /* Alibaba */
+    { &metadata, "fd00:100::100:200" },  /* Alibaba */
+    { &metadata, "fd00:a9fe:a9fe::1" },  /* Akamai */
+    { &metadata, "fd00:42::42" },        /* Scaleway */
+    { &multicast, "224.0.0.0/4" },
+    { &multicast, "ff00::/8" },
+    { &broadcast, "255.255.255.255" },
+    { &no_address, "0.0.0.0" },
+    { &no_address, "::" }
 };
 
 /* The ports of other protocols that browsers do not connect to (WHATWG Fetch,
@@ -356,8 +378,9 @@ void staple_deny_trust(staple_deny_t *deny, const char *host,
                  APR_HASH_KEY_STRING, deny);
 }
 
-const char *staple_deny_refusal(const void *list, const char *host,
-                                const char *address, apr_uint16_t port)
+/* @return NULL: it may be asked */
+static const refusal_t *find_refusal(const void *list, const char *host,
+                                     const char *address, apr_uint16_t port)
 {
     const staple_deny_t *deny = STAPLE_CAST(const staple_deny_t, DENY_MAGIC,
                                             list);
@@ -365,20 +388,35 @@ const char *staple_deny_refusal(const void *list, const char *host,
     int found;
 
     if (!staple_address_read(bytes, address)) {
-        return "is not understood";
+        return &not_understood;
     }
     if (find_any(deny->networks, bytes) >= 0) {
-        return BY_DIRECTIVE;
+        return &by_directive;
     }
     if (deny->is_none || is_trusted(deny, host, port)) {
         return NULL;
     }
     found = find_any(deny->defaults, bytes);
     if (found >= 0) {
-        return default_networks[found].name;
+        return default_networks[found].refusal;
     }
-    return is_default_port(port)
-           ? BY_DEFAULT("has a port of another protocol") : NULL;
+    return is_default_port(port) ? &other_port : NULL;
+}
+
+const char *staple_deny_refusal(const void *list, const char *host,
+                                const char *address, apr_uint16_t port)
+{
+    const refusal_t *refusal = find_refusal(list, host, address, port);
+
+    return refusal ? refusal->with_advice : NULL;
+}
+
+const char *staple_deny_reason(const void *list, const char *host,
+                               const char *address, apr_uint16_t port)
+{
+    const refusal_t *refusal = find_refusal(list, host, address, port);
+
+    return refusal ? refusal->what : NULL;
 }
 
 staple_deny_t *staple_deny_make(apr_pool_t *p)

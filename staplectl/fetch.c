@@ -273,7 +273,7 @@ void staplectl_fetch_items(apr_array_header_t *items,
     conf.concurrency = CONCURRENCY;
     conf.max_body = MAX_BODY;
     conf.user_agent = "staplectl/" STAPLE_VERSION;
-    conf.refusal = staple_deny_refusal;
+    conf.refusal = staple_deny_reason;
     conf.refusal_baton = staple_deny_make(p);
     signal(SIGPIPE, SIG_IGN);
     rv = staple_fetch_create(&run.fetch, &conf, p);

@@ -98,6 +98,14 @@ is($?, 0, '... again, until there is a response');
 ok(is_good("$dir/waited", $leaf), '... which is good');
 is(read_file($ran), "1\n$dir/waited\n", '... and the hook knows where');
 
+# What can be no responder is not asked, and no directive of httpd's allows it.
+my $denied = $ca->leaf(name => 'denied.test', ocsp => 'http://127.0.0.1:6000/');
+($exit, $out) = fetch($denied->{chain});
+is($exit, 2, 'a responder at a port of another protocol');
+like($out, qr/^denied\.test: .*port 6000, has a port of another protocol, so a URI/m,
+     '... is not asked');
+unlike($out, qr/SSLStaplingForceURL|StapleDenyResponder/, '... without more advice');
+
 # What needs none, and what has none although it should.
 my $none = $ca->leaf(name => 'none.test');
 is((fetch($none->{chain}))[0], 0, 'no responder: none is needed');

@@ -86,6 +86,11 @@ static void test_deny_defaults(void)
     ok(why && strstr(why, "SSLStaplingForceURL")
        && strstr(why, "StapleDenyResponder none"),
        "it is said how it is allowed: %s", why ? why : "");
+    why = staple_deny_reason(deny, "a.test", "169.254.169.254", 80);
+    ok(why && !strstr(why, "SSLStaplingForceURL"), "... or not: %s",
+       why ? why : "");
+    ok(!staple_deny_reason(deny, "a.test", "192.0.2.1", 80),
+       "... and nothing of what may be asked");
     ok(refused(deny, "a.test", "192.0.2.1", 6379)
        && refused(deny, "a.test", "192.0.2.1", 25)
        && refused(deny, "a.test", "192.0.2.1", 11211),
