@@ -12,7 +12,6 @@
 
 #include "keep.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -275,7 +274,6 @@ void staplectl_fetch_items(apr_array_header_t *items,
     conf.user_agent = "staplectl/" STAPLE_VERSION;
     conf.refusal = staple_deny_reason;
     conf.refusal_baton = staple_deny_make(p);
-    signal(SIGPIPE, SIG_IGN);
     rv = staple_fetch_create(&run.fetch, &conf, p);
     if (rv == APR_SUCCESS) {
         ask_all(&run, questions, items->nelts);

@@ -16,6 +16,7 @@
 #include "keep.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -571,9 +572,22 @@ static void tell_hook(const apr_array_header_t *files, apr_pool_t *p)
     setenv("STAPLE_FILES", strlen(list) <= FILES_MAX ? list : "", 1);
 }
 
+typedef void on_signal_t(int);
+
+/* A command gets SIGPIPE as this program got it: what it runs may rely on it to
+ * end a pipeline. */
+static int run_command(const char *command, on_signal_t *before)
+{
+    on_signal_t *ours = signal(SIGPIPE, before);
+    int status = system(command);
+
+    signal(SIGPIPE, ours);
+    return status;
+}
+
 /* Only where something new was written. */
-static int run_hook(const char *hook, const apr_array_header_t *items,
-                    apr_pool_t *p)
+static int run_hook(const char *hook, on_signal_t *before,
+                    const apr_array_header_t *items, apr_pool_t *p)
 {
     const apr_array_header_t *files = written_files(items, p);
 
@@ -582,7 +596,7 @@ static int run_hook(const char *hook, const apr_array_header_t *items,
     }
     tell_hook(files, p);
     fflush(stdout);
-    if (system(hook) == 0) {
+    if (run_command(hook, before) == 0) {
         return STAPLECTL_OK;
     }
     fprintf(stderr, "staplectl: the command of --post-hook failed\n");
@@ -599,6 +613,7 @@ int staplectl_fetch(const apr_array_header_t *paths,
 {
     apr_array_header_t *items = apr_array_make(p, 4, sizeof(item_t *));
     walk_t walk = { items, apr_hash_make(p), options, STAPLECTL_OK, p };
+    on_signal_t *before = signal(SIGPIPE, SIG_IGN);
     int i, status;
 
     for (i = 0; i < paths->nelts; i++) {
@@ -614,5 +629,6 @@ int staplectl_fetch(const apr_array_header_t *paths,
         status = worse(status, say(APR_ARRAY_IDX(items, i, item_t *)));
     }
     return options->post_hook
-           ? worse(status, run_hook(options->post_hook, items, p)) : status;
+           ? worse(status, run_hook(options->post_hook, before, items, p))
+           : status;
 }

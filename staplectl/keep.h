@@ -49,7 +49,8 @@ typedef struct item_t {
 void staplectl_keep_put(item_t *item, const staple_ocsp_verdict_t *verdict,
                         const unsigned char *der, apr_size_t len);
 
-/** Ask for each of items, item_t *, that is open; none is afterwards. */
+/** Ask for each of items, item_t *, that is open; none is afterwards. The
+ * caller ignores SIGPIPE meanwhile. */
 void staplectl_fetch_items(apr_array_header_t *items,
                            const staplectl_fetch_options_t *options,
                            apr_pool_t *p);
