@@ -178,7 +178,6 @@ static void plan_all(staple_refresh_t *refresh)
     refresh->overdue = apr_hash_make(refresh->pool);
     refresh->files = apr_array_make(refresh->pool, 1,
                                     sizeof(response_file_t));
-    refresh->files_due = 0;
     refresh->wall = now;
     refresh->mono = staple_clock_now();
     for (i = 0; i < list->nelts; i++) {
@@ -197,6 +196,8 @@ static void plan_all(staple_refresh_t *refresh)
         staple_refresh_add_files(refresh, cert);
         staple_refresh_renew_since(refresh, cert, now);
     }
+    refresh->has_looked = !refresh->files->nelts
+                          && !refresh->directory.self.path;
 }
 
 /* Due times are moments of the wall clock, because a response's are. When the
@@ -401,6 +402,7 @@ static void give_back_memory(staple_refresh_t *refresh)
     }
 }
 
+/* What lies there comes first, where its file system answers. */
 static void look_at_files(staple_refresh_t *refresh, apr_time_t now)
 {
     if ((staple_refresh_are_files_due(refresh, now)
@@ -408,6 +410,7 @@ static void look_at_files(staple_refresh_t *refresh, apr_time_t now)
         && staple_refresh_do_files_answer(refresh)) {
         staple_refresh_look_at_files(refresh, now);
         staple_refresh_look_at_directory(refresh, now);
+        refresh->has_looked = 1;
     }
 }
 
@@ -421,7 +424,9 @@ static int step_once(staple_refresh_t *refresh, apr_interval_time_t span)
     handle_requests(refresh, now);
     look_at_files(refresh, now);
     send_off(refresh, now);
-    refresh->conf.looked(refresh->conf.baton);
+    if (refresh->has_looked) {
+        refresh->conf.looked(refresh->conf.baton);
+    }
     if (refresh->message) {
         staple_message_run(refresh->message);
     }

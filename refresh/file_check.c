@@ -6,9 +6,10 @@
  * and the first thread has responders to ask.
  *
  * The one idea: a thread of its own does first what the first thread is about
- * to do, opens each file and reads of it. Where that does not end in time,
- * nothing is looked at until it does; it is the thread that waits. The process
- * ends without it.
+ * to do, opens each file and reads of it. The first thread waits a moment for
+ * it, and looks at the files in the step after its end, however late that is.
+ * Nobody joins the thread; but where a signal does not wake it, the process is
+ * not gone before the file system answers.
  */
 
 #include "refresh_int.h"
@@ -22,8 +23,13 @@
 #include "staple_magic.h"
 #include "staple_wait.h"
 
-/* How long the first thread waits for a check, once. */
-#define PATIENCE SECONDS(2)
+/* How long the first thread waits for a check, once: longer for the first one,
+ * since what lies in files is to be known before anybody is asked. */
+#define FIRST_PATIENCE apr_time_from_msec(500)
+#define PATIENCE apr_time_from_msec(20)
+
+/* After how long it is said that a file system does not answer. */
+#define LATE SECONDS(2)
 
 #define FILE_CHECK_MAGIC 0x46434845u
 
@@ -33,7 +39,11 @@ struct staple_refresh_file_check_t {
     staple_wait_t *wait; /* guards what follows */
     int asked;          /* checks that were asked for, and */
     int done;           /* those that have ended */
-    int is_late;        /* that was told; of the first thread alone */
+
+    /* Of the first thread alone. */
+    apr_time_t began;   /* the last check */
+    int is_under_way;   /* it was not seen to end yet */
+    int is_late;        /* that was told */
 };
 
 /* ----- in the thread ----- */
@@ -122,34 +132,60 @@ void staple_refresh_begin_file_checks(staple_refresh_t *refresh)
     }
 }
 
-/* Ask for a check, and wait a moment for its end; if the one before is still
- * under way, not even that. */
-static int has_answered(file_check_t *check)
+/* Also until the process is told to end. */
+static void wait_a_moment(const file_check_t *check,
+                          const staple_refresh_conf_t *conf)
 {
-    apr_time_t until = staple_clock_now() + PATIENCE;
-    int has_ended;
+    apr_time_t until = check->began
+                       + (check->asked == 1 ? FIRST_PATIENCE : PATIENCE);
+    apr_time_t now;
 
-    staple_wait_lock(check->wait);
-    if (check->done == check->asked) {
-        check->asked++;
-        staple_wait_wake(check->wait);
-        while (check->done != check->asked && staple_clock_now() < until) {
-            staple_wait_until(check->wait, until);
-        }
+    while (check->done != check->asked && !conf->is_ending(conf->baton)
+           && (now = staple_clock_now()) < until) {
+        staple_wait_until(check->wait, until - now < PATIENCE
+                                       ? until : now + PATIENCE);
     }
-    has_ended = check->done == check->asked;
+}
+
+/* Whether a check has ended; if none is under way, one is asked for. */
+static int has_ended(file_check_t *check, const staple_refresh_conf_t *conf)
+{
+    staple_wait_lock(check->wait);
+    if (!check->is_under_way) {
+        check->asked++;
+        check->began = staple_clock_now();
+        staple_wait_wake(check->wait);
+        wait_a_moment(check, conf);
+    }
+    check->is_under_way = check->done != check->asked;
     staple_wait_unlock(check->wait);
-    return has_ended;
+    return !check->is_under_way;
+}
+
+/* It is over when a check ends in time: on a file system that is always slow,
+ * each one is late and ends. */
+static void tell(file_check_t *check, server_rec *s)
+{
+    int is_late = staple_clock_now() - check->began > LATE;
+
+    if (check->is_late != is_late && (is_late || !check->is_under_way)) {
+        check->is_late = is_late;
+        staple_refresh_log_file_systems(s, !is_late);
+    }
 }
 
 int staple_refresh_do_files_answer(staple_refresh_t *refresh)
 {
     file_check_t *check = refresh->file_check;
-    int has_ended = !check || has_answered(check);
+    int do_answer = !check || has_ended(check, &refresh->conf);
 
-    if (check && check->is_late != !has_ended) {
-        check->is_late = !has_ended;
-        staple_refresh_log_file_systems(refresh->conf.server, has_ended);
+    if (check) {
+        tell(check, refresh->conf.server);
     }
-    return has_ended;
+    return do_answer;
+}
+
+int staple_refresh_are_files_late(const staple_refresh_t *refresh)
+{
+    return refresh->file_check && refresh->file_check->is_late;
 }

@@ -397,15 +397,18 @@ void staple_refresh_log_reminder(server_rec *s, const task_t *task,
 {
     const staple_cert_t *cert = task->cert;
     int level = level_of(alarm, task);
+    int is_late = staple_refresh_are_files_late(task->refresh);
+    const char *fault = is_late ? "cannot be read, because its file system "
+                                  "does not answer" : "has nothing newer";
     const char *service = service_text(cert, held, ptemp);
 
     ap_log_error(APLOG_MARK, level, 0, site_of(cert, s),
                  "STP0207: %s (%s): "
-                 "StapleResponseFile is its only source and has nothing newer; "
-                 "%s; put a newer response there", cert->name,
-                 hosts_text(cert, ptemp), service);
+                 "StapleResponseFile is its only source and %s; "
+                 "%s%s", cert->name, hosts_text(cert, ptemp), fault, service,
+                 is_late ? "" : "; put a newer response there");
     notify_alarm(task, NULL, alarm,
-                 apr_pstrcat(ptemp, "StapleResponseFile has nothing newer; ",
+                 apr_pstrcat(ptemp, "StapleResponseFile ", fault, "; ",
                              service, NULL), ptemp);
 }
 

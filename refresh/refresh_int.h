@@ -181,6 +181,7 @@ struct staple_refresh_t {
     apr_time_t files_due;       /* when to look at them */
     response_directory_t directory;
     file_check_t *file_check;   /* NULL: there are none, or no thread for it */
+    int has_looked;             /* at all that lies in files, if any does */
     staple_share_state_t share_told; /* what the ring has of the share's */
     apr_time_t wall, mono;      /* the clocks at the last step */
     unsigned char *buf;         /* room for any response */
@@ -515,11 +516,15 @@ int staple_refresh_is_directory_due(const staple_refresh_t *refresh,
 void staple_refresh_begin_file_checks(staple_refresh_t *refresh);
 
 /**
- * Whether the file systems of what the administrator has put there answer at
- * this moment, so that the first thread may look at it. Waits two seconds at
- * most, and once only while they do not.
+ * Whether the file systems of what the administrator has put there have just
+ * answered, so that the first thread may look at it now. If they do not at
+ * once, waits a moment (20 ms; half a second the first time), and once only
+ * until they do.
  */
 int staple_refresh_do_files_answer(staple_refresh_t *refresh);
+
+/** Whether they have not answered for two seconds, or took that long last. */
+int staple_refresh_are_files_late(const staple_refresh_t *refresh);
 
 #ifdef __cplusplus
 }

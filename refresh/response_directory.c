@@ -19,9 +19,11 @@
  */
 
 #include "refresh_int.h"
+
 #include "staple_clock.h"
 #include "staple_text.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <apr_file_info.h>
@@ -151,18 +153,29 @@ static void offer_to_all(staple_refresh_t *refresh, const unsigned char *der,
     }
 }
 
-static void take_file(const look_t *look, const apr_finfo_t *info,
-                      const char *path, apr_pool_t *ptemp)
+/* Whether a file may be readable the next time, without any change to it. */
+static int is_shortage(apr_status_t rv)
+{
+    return APR_STATUS_IS_EMFILE(rv) || APR_STATUS_IS_ENFILE(rv)
+           || APR_STATUS_IS_ENOMEM(rv) || rv == EIO || rv == ESTALE;
+}
+
+/* An error: it is to be read again. */
+static apr_status_t take_file(const look_t *look, const apr_finfo_t *info,
+                              const char *path, apr_pool_t *ptemp)
 {
     const unsigned char *der;
     const char *reason;
     apr_size_t len;
+    apr_status_t rv = staple_refresh_read_file(path, &der, &len, &reason,
+                                               ptemp);
 
-    if (staple_refresh_read_file(path, &der, &len, &reason, ptemp)) {
+    if (rv) {
         refuse_file(look, info, path, reason, ptemp);
-        return;
+        return is_shortage(rv) ? rv : APR_SUCCESS;
     }
     offer_to_all(look->refresh, der, len, ptemp);
+    return APR_SUCCESS;
 }
 
 /* ----- the directory ----- */
@@ -192,11 +205,11 @@ static apr_status_t take_entry(look_t *look, const char *name,
         return APR_SUCCESS;
     }
     look->is_full = !look->room;
-    if (!look->is_full) {
-        look->room--;
-        take_file(look, &info, path, ptemp);
+    if (look->is_full) {
+        return APR_SUCCESS;
     }
-    return APR_SUCCESS;
+    look->room--;
+    return take_file(look, &info, path, ptemp);
 }
 
 /* Take all that came since then, or that is there; returns what has kept any of
@@ -259,8 +272,8 @@ static void note_look(staple_refresh_t *refresh, apr_status_t rv,
     }
     if (rv && !directory->is_refused) {
         refuse_directory(refresh,
-                         apr_pstrcat(ptemp, "cannot be read as a directory by "
-                                     "the refresher: ",
+                         apr_pstrcat(ptemp, "cannot be read whole by the "
+                                     "refresher: ",
                                      apr_strerror(rv, text, sizeof(text)),
                                      NULL));
     }

@@ -157,7 +157,7 @@ static apr_interval_time_t pause_for(apr_interval_time_t left)
     return left / 4 > FILE_PAUSE ? left / 4 : FILE_PAUSE;
 }
 
-/* There is nobody to ask: the file was looked at and has nothing newer. */
+/* There is nobody to ask, and what lies in files has nothing newer. */
 void staple_refresh_remind(task_t *task, apr_time_t now)
 {
     staple_refresh_t *refresh = task->refresh;
@@ -167,6 +167,10 @@ void staple_refresh_remind(task_t *task, apr_time_t now)
                                ? held.until - now : 0;
     apr_pool_t *p;
 
+    if (!refresh->has_looked && !staple_refresh_are_files_late(refresh)) {
+        staple_refresh_set_due(task, now + FILE_PAUSE);
+        return;
+    }
     apr_pool_create(&p, refresh->pool);
     staple_refresh_log_reminder(refresh->conf.server, task, &held, alarm, p);
     apr_pool_destroy(p);
@@ -238,6 +242,22 @@ staple_ocsp_reason_e staple_refresh_offer(task_t *task,
     return STAPLE_OCSP_OK;
 }
 
+/* Whether a certificate that names the file waits for its issuer, without which
+ * nothing can be verified; once it has come, the file is read again. */
+static int is_early(const staple_refresh_t *refresh, const char *path)
+{
+    apr_size_t i;
+
+    for (i = 0; i < refresh->count; i++) {
+        const staple_cert_t *cert = refresh->tasks[i].cert;
+
+        if (cert && !cert->subject && uses_file(cert, path)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* To every certificate of a virtual host that names the file; the CertID
  * finds the one that is meant. */
 static void offer_to_all(staple_refresh_t *refresh, response_file_t *file,
@@ -250,7 +270,7 @@ static void offer_to_all(staple_refresh_t *refresh, response_file_t *file,
     for (i = 0; i < refresh->count; i++) {
         task_t *task = &refresh->tasks[i];
 
-        if (task->cert && !task->is_set_aside
+        if (task->cert && task->cert->subject && !task->is_set_aside
             && uses_file(task->cert, file->path)) {
             staple_ocsp_reason_e this_one
                 = staple_refresh_offer(task, der, len, ptemp);
@@ -260,7 +280,7 @@ static void offer_to_all(staple_refresh_t *refresh, response_file_t *file,
             }
         }
     }
-    if (reason != STAPLE_OCSP_OK) {
+    if (reason != STAPLE_OCSP_OK && !is_early(refresh, file->path)) {
         staple_refresh_file_log(refresh->conf.server, file,
                                 apr_pstrcat(ptemp, "holds a response that ",
                                             staple_ocsp_reason_text(reason),

@@ -8,42 +8,16 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
-use Staple::Work qw(build_dir work_dir);
+use Staple::Disk;
+use Staple::Work qw(build_dir);
 
-use IPC::Open2 qw(open2);
-
-plan skip_all => 'only root can mount' if $> != 0;
-
-my $mount = work_dir() . '/mount';
-mkdir $mount or die "$mount: $!";
-my $pid = open2(my $from, my $to, build_dir() . '/t/tools/hangfs', $mount);
-my $is_mounted = (readline($from) // '') eq "ready\n";
-
-END {
-    my $status = $?;
-
-    if ($pid) {
-        close $to;
-        waitpid $pid, 0;
-    }
-    $? = $status;
-}
-
-plan skip_all => 'there is no FUSE here' if !$is_mounted;
-
-# Have it hang, or go on.
-sub tell_disk
-{
-    my ($what) = @_;
-
-    syswrite $to, "$what\n";
-    is(scalar readline $from, "ok\n", "the file system: $what");
-}
+my $disk = Staple::Disk->new
+    or plan skip_all => 'only root can mount, where there is FUSE';
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my $leaf = $ca->leaf(ocsp => $responder->url);
-my $ring = "$mount/ring";
+my $ring = $disk->path . '/ring';
 my $httpd = Staple::Httpd->new(
     log_level => 'info staple:trace2',
     conf => "SSLUseStapling on\nSSLStaplingCache shmcb:$ring(128000)\n"
@@ -75,7 +49,7 @@ $httpd->start;
 my $first = wait_for_staple($httpd, 'good')->{der};
 ok(wait_for(sub { has_newer('') }), 'the file has a response');
 my $visitors = Staple::Visitors->new($ca, [$httpd]);
-tell_disk('hang');
+$disk->tell('hang');
 
 my $before = handshake($httpd)->{der};
 ok(wait_for(sub { (handshake($httpd)->{der} // $before) ne $before }),
@@ -90,7 +64,7 @@ ok(wait_for(sub { (handshake($httpd)->{der} // $before) ne $before }),
    'which renews responses, too');
 is(join("\n", $visitors->stop->odd), '', 'no handshake missed its staple');
 
-tell_disk('go');
+$disk->tell('go');
 ok(wait_for(sub { has_newer($first) }, 30), 'then the file is put right');
 
 # ----- nobody knows of it yet -----
@@ -104,7 +78,7 @@ sub is_renewing
         && wait_for(sub { (handshake($httpd)->{der} // $old) ne $old });
 }
 
-tell_disk('hang');
+$disk->tell('hang');
 ok($httpd->graceful, 'a graceful restart in the first moment of a hang');
 ok(is_renewing(), '... and responses are renewed');
 my @children = $httpd->children;
@@ -117,85 +91,34 @@ ok($httpd->wait_for_log(qr/STP0320.*does not answer/, 30),
 ok($httpd->restart, 'a restart while it hangs');
 ok(is_renewing(), '... and responses are renewed');
 my $latest = handshake($httpd)->{der};
-tell_disk('go');
+$disk->tell('go');
 ok($httpd->wait_for_log(qr/STP0144/, 30), 'it goes on: there is a file');
 ok(wait_for(sub { has_newer($latest) }, 30), '... which has the responses');
 
-tell_disk('hang');
+$disk->tell('hang');
 ok($httpd->stop, 'it hangs: httpd stops in good order');
-tell_disk('go');
+$disk->tell('go');
 
 # A refresher that was killed and waits for the disk is left behind, and comes
 # home later; until then the old file is its own.
 $httpd->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/, qr/STP012[016]/,
                qr/STP0143.*in use by another server/, qr/STP0320/);
 
-# ----- the file that a response comes from -----
-
-# A thread waits for it, which nothing can end; responders are asked as usual.
-my $by_file = Staple::Httpd->new(
-    log_level => 'info staple:trace2',
-    conf   => stapling("StapleResponseFile $mount/response",
-                       "StapleResponseDirectory $mount",
-                       'SSLStaplingStandardCacheTimeout 1'),
-    vhosts => [{ cert => $leaf }]);
-
-sub is_renewing_by
-{
-    my ($server) = @_;
-    my $old = handshake($server)->{der};
-
-    return defined $old
-        && wait_for(sub { (handshake($server)->{der} // $old) ne $old });
-}
-
-$by_file->start;
-wait_for_staple($by_file, 'good');
-tell_disk('hold');
-ok($by_file->wait_for_log(qr/STP0273/, 30), 'the log says what hangs');
-my $born = $by_file->refresher;
-ok(is_renewing_by($by_file), '... and responses are renewed');
-is($by_file->refresher, $born, '... by the same refresher');
-is(scalar(() = $by_file->error_log =~ /STP0273/g), 1, '... and it is said once');
-
-# Refreshers that are killed meanwhile cannot end: so there is an end to them.
-my $refreshers = sub { scalar(() = $by_file->error_log =~ /STP0125/g) };
-for my $nth (1 .. 3) {
-    my $one = $by_file->refresher;
-    kill 'STOP', $one;
-    ok($nth == 3 ? $by_file->wait_for_log(qr/STP0170: 3 processes/, 60)
-                 : $by_file->wait_for_refresher($one, 60),
-       "number $nth is killed, and cannot end");
-    ok($nth == 3 || is_renewing_by($by_file), '... and responses are renewed');
-}
-my $count = $refreshers->();
-my $seen = () = $by_file->error_log =~ /hook: monitor/g;
-ok(wait_for(sub { (() = $by_file->error_log =~ /hook: monitor/g) >= $seen + 3 },
-            60), 'the parent watches on');
-is($refreshers->(), $count, '... and no more are forked');
-is(handshake($by_file)->{staple}, 'good', '... handshakes are stapled');
-tell_disk('go');
-ok(wait_for(sub { $refreshers->() > $count }, 60),
-   'it answers again: another one begins');
-ok(is_renewing_by($by_file), '... and responses are renewed');
-ok($by_file->stop, 'httpd stops in good order');
-$by_file->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/,
-                 qr/STP012[016]/, qr/STP0170/, qr/STP0209/, qr/STP027[13]/);
-
 # ----- a server that had no ring so far -----
 
+my $bare_ring = $disk->path . '/bare';
 my $bare = Staple::Httpd->new(
-    conf => "SSLUseStapling off\nSSLStaplingCache shmcb:$mount/bare(128000)\n",
+    conf => "SSLUseStapling off\nSSLStaplingCache shmcb:$bare_ring(128000)\n",
     vhosts => [{ cert => $leaf }]);
-write_file("$mount/bare", '');
+write_file($bare_ring, '');
 $bare->start;
 is(handshake($bare)->{staple}, 'none', 'nothing is stapled');
-tell_disk('hang');
+$disk->tell('hang');
 $bare->{conf} =~ s/SSLUseStapling off/SSLUseStapling on/;
 $bare->write_conf;
 ok($bare->graceful, 'from now on it is: the restart does not wait for the disk');
 is(wait_for_staple($bare, 'good')->{staple}, 'good', '... and it is stapled');
-tell_disk('go');
+$disk->tell('go');
 ok($bare->wait_for_log(qr/STP0144/, 30), 'the disk goes on: there is a file');
 ok($bare->stop, 'httpd stops in good order');
 $bare->log_ok(qr/STP0104.*is empty; it was renamed/, qr/STP0320/);

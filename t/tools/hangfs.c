@@ -9,9 +9,10 @@
  * mounts it there, prints "ready", and obeys lines on standard input: "hang"
  * (no request is answered from here on, and whoever waits can be killed),
  * "hold" (the same, but each request is under way, so not even SIGKILL ends who
- * waits) and "go" (those that wait, and all others, are answered). Each is
- * confirmed by "ok". The end of the input unmounts it.
- * Where it cannot be mounted, that is said and the exit status is 77.
+ * waits), "slow N" (whoever opens a file waits so many milliseconds), "fail"
+ * (who opens one gets EIO) and "go" (those that wait, and all others, are
+ * answered at once). Each is confirmed by "ok". The end of the input unmounts
+ * it. Where it cannot be mounted, that is said and the exit status is 77.
  *
  * Requests are answered one after another; what they need of the protocol is in
  * linux/fuse.h. Every name is asked for each time, and no page is cached, so
@@ -49,7 +50,10 @@ typedef struct file_t {
 
 static file_t files[FILES_MAX];
 static unsigned files_count;
+static struct fuse_attr root; /* of the directory: when it changed */
 static int device;
+static int open_msec;  /* how long it takes to open a file */
+static int open_error; /* 0, or what comes of it */
 
 /* ----- files ----- */
 
@@ -87,7 +91,7 @@ static void attributes(struct fuse_attr *attr, uint64_t node)
         *attr = file->attr;
         return;
     }
-    memset(attr, 0, sizeof(*attr));
+    *attr = root;
     attr->ino = FUSE_ROOT_ID;
     attr->mode = S_IFDIR | 0755;
     attr->nlink = 2;
@@ -108,6 +112,7 @@ static file_t *make(const char *name, uint32_t mode,
     file->attr.uid = in->uid;
     file->attr.gid = in->gid;
     touch(&file->attr);
+    touch(&root);
     return file;
 }
 
@@ -180,6 +185,13 @@ static void reply_open(const struct fuse_in_header *in)
 {
     struct fuse_open_out out;
 
+    if (in->opcode == FUSE_OPEN) {
+        poll(NULL, 0, open_msec);
+        if (open_error) {
+            reply(in, open_error, NULL, 0);
+            return;
+        }
+    }
     memset(&out, 0, sizeof(out));
     out.open_flags = in->opcode == FUSE_OPEN ? FOPEN_DIRECT_IO : 0;
     reply(in, 0, &out, sizeof(out));
@@ -256,6 +268,7 @@ static void on_unlink(const struct fuse_in_header *in, const char *name)
     if (file) {
         file->name[0] = '\0';
         file->attr.nlink = 0;
+        touch(&root);
     }
     reply(in, file ? 0 : -ENOENT, NULL, 0);
 }
@@ -271,6 +284,8 @@ static void on_rename(const struct fuse_in_header *in, const char *from)
     }
     if (file) {
         snprintf(file->name, sizeof(file->name), "%s", to);
+        touch(&file->attr);
+        touch(&root);
     }
     reply(in, file ? 0 : -ENOENT, NULL, 0);
 }
@@ -430,21 +445,27 @@ static int attach(const char *directory)
                                MS_NOSUID | MS_NODEV, options);
 }
 
+static enum mode mode_of(const char *line)
+{
+    if (!strncmp(line, "ha", 2)) {
+        return HANG;
+    }
+    return strncmp(line, "ho", 2) ? GO : HOLD;
+}
+
 /* @return false: the input has ended */
 static int take_command(enum mode *mode)
 {
     char line[16];
-    ssize_t n = read(STDIN_FILENO, line, sizeof(line));
+    ssize_t n = read(STDIN_FILENO, line, sizeof(line) - 1);
 
     if (n <= 0) {
         return 0;
     }
-    if (line[0] == 'g') {
-        *mode = GO;
-    }
-    else {
-        *mode = line[1] == 'o' ? HOLD : HANG;
-    }
+    line[n] = '\0';
+    *mode = mode_of(line);
+    open_msec = strncmp(line, "slow ", 5) ? 0 : atoi(line + 5);
+    open_error = strncmp(line, "fail", 4) ? 0 : -EIO;
     if (*mode == GO) {
         answer_held();
     }
