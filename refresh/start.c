@@ -202,20 +202,38 @@ void staple_refresh_confirm(const staple_refresh_t *refresh)
 
 /* ----- what children wait for ----- */
 
-/* Whether nothing is held for a certificate, and somebody is yet to try: nobody
- * asks about an expired one (RFC 9919 4.2), and where there is no responder,
- * nothing comes but what lies in files. */
-static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
-                      const staple_refresh_warmup_t *warmup, apr_time_t since)
+/* What has ended, as a restart may find it in memory, is not. */
+static int is_servable(const staple_cache_t *cache, const staple_cert_t *cert,
+                       apr_time_t now)
 {
-    staple_cache_state_t state;
+    staple_cache_meta_t meta;
     unsigned char none[1];
     apr_size_t len;
 
-    if (cert->slot < 0 || apr_time_now() > cert->not_after
-        || (!cert->urls->nelts && warmup->has_looked)
-        || staple_cache_read(cache, cert->slot, none, 0, &len, NULL)
-           != APR_NOTFOUND) {
+    return staple_cache_read(cache, cert->slot, none, 0, &len, &meta)
+           != APR_NOTFOUND
+           && !(meta.flags & STAPLE_RULES_IS_ERROR)
+           && staple_rules_may_serve(cert->policy, &meta, now);
+}
+
+/* Where there is no responder, nothing comes but what lies in files; that may
+ * have been looked at in vain, if the issuer is to be fetched first. */
+static int comes_from_files(const staple_cert_t *cert)
+{
+    return !cert->urls->nelts && cert->issuer_slot < 0;
+}
+
+/* Whether nothing can be served for a certificate, and somebody is yet to try:
+ * nobody asks about an expired one (RFC 9919 4.2). */
+static int is_awaited(const staple_cache_t *cache, const staple_cert_t *cert,
+                      const staple_refresh_warmup_t *warmup, apr_time_t since)
+{
+    apr_time_t now = apr_time_now();
+    staple_cache_state_t state;
+
+    if (cert->slot < 0 || now > cert->not_after
+        || (comes_from_files(cert) && warmup->has_looked)
+        || is_servable(cache, cert, now)) {
         return 0;
     }
     staple_cache_state(cache, cert->slot, &state);

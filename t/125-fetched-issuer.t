@@ -7,6 +7,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Answer;
 use Staple::Status;
 
 my $ca = Staple::CA->new;
@@ -105,6 +106,23 @@ is(asked($_), 1, "$_ was not fetched again") for sort values %form;
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok($noise);
 $responder->tell('clear');
+
+# A response in a file can only be verified when the issuer has come.
+my $filed = $ca->leaf(name => 'filed.test', must_staple => 1,
+                      ext => "authorityInfoAccess=caIssuers;URI:$at/ca.pem\n");
+$httpd = Staple::Httpd->new(
+    conf   => stapling('StapleMustStaple require',
+                       'StapleResponseFile {dir}/filed.der'),
+    vhosts => [{ cert => { %$filed,
+        conf => "SSLCertificateFile $filed->{cert}\n"
+              . "SSLCertificateKeyFile $filed->{key}\n" } }]);
+put_file($httpd->dir . '/filed.der',
+         answer($responder, $filed, 'validity -60 86400'));
+$httpd->start;
+is(wait_for_staple($httpd, 'good', name => 'filed.test')->{staple}, 'good',
+   'filed.test: a start waits for the issuer of a certificate with a file');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok($noise);
 
 # What is there is not the issuer; another place may have it.
 my %bad = (wrong => lonely('wrong.test', 'wrong.der'),

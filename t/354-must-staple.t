@@ -77,6 +77,26 @@ $others->start;
 ok($others->is_alive, 'require asks nothing of other certificates');
 ok($others->stop, 'httpd stops in good order');
 
+# What has ended is still in memory over a restart; that is no response.
+my $patient = server('require', $must);
+$patient->{conf} =~ s/^StapleWarmup .*/StapleWarmup 120/m;
+$patient->write_conf;
+$responder->tell('listen');
+$responder->tell('validity -60 4');
+$patient->start;
+$responder->tell('refuse');
+ok(wait_for(sub { handshake($patient, name => 'must.test')->{staple} eq 'none' },
+            60), 'a response has ended, and nothing newer comes');
+$responder->tell('validity -60 86400');
+$responder->tell('slow 3000');
+$responder->tell('listen');
+ok($patient->graceful, 'a restart, while the responder takes its time');
+is(wait_for_staple($patient, 'good', name => 'must.test')->{staple}, 'good',
+   '... waits for it, and the server stays');
+ok($patient->stop, 'httpd stops in good order');
+$responder->tell('prompt');
+$responder->tell('validity -60 86400');
+
 # A site that was given up, whose certificate has expired, is in nobody's way.
 my $given_up = server('require', $must, $ca->leaf(
     name => 'old.test', ocsp => $responder->url, must_staple => 1, days => 0));
