@@ -226,8 +226,10 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     note_exchange(round, answer, now, 1, state);
     held = staple_refresh_read_held(refresh, cert, now);
     plan_after(round, answer, stored, &held, now);
-    staple_refresh_log_success(refresh->conf.server, round, answer,
-                               held.until, was_failing, is_new);
+    if (stored != STORE_NO_ROOM) { /* of that was told */
+        staple_refresh_log_success(refresh->conf.server, round, answer,
+                                   held.until, was_failing, is_new);
+    }
     task->alarm = ALARM_NONE;
     staple_refresh_count_recovery(task, now);
     staple_refresh_set_missing(task, !staple_refresh_is_valid(&held));

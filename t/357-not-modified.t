@@ -105,4 +105,20 @@ ok(wait_for(sub { (handshake($tiny)->{der} // '') ne $held->{der} }),
 ok($tiny->stop, 'httpd stops in good order');
 $tiny->log_ok(qr/STP0201/);
 
+# What there is no room for is no recovery.
+unlink $tiny->dir . '/logs/stapling_cache';
+$responder->tell('refuse');
+$tiny->start;
+ok($tiny->wait_for_log(qr/STP0302/), 'nothing is held, and nothing comes');
+my $seen = length $tiny->error_log;
+$responder->tell('listen');
+$responder->tell('big 20000');
+ok($tiny->wait_for_log(qr/STP0201/), 'then what there is no room for');
+$asked = $responder->count;
+ok(wait_for(sub { $responder->count > $asked }, 60), '... is asked for again');
+unlike(substr($tiny->error_log, $seen), qr/STP0204/,
+       '... and nobody says that there is a response');
+ok($tiny->stop, 'httpd stops in good order');
+$tiny->log_ok(qr/STP0201/, qr/STP030/, qr/STP0203/);
+
 done_testing;
