@@ -178,15 +178,23 @@ static const char *path_text(const staple_cache_spec_t *spec)
 }
 
 #define IN_MEMORY "the responses are in memory still"
+#define ALL_ANEW "all responses are fetched anew"
 
 static void log_unused(const char *path, const staple_cache_report_t *report,
                        const char *consequence, const server_rec *s)
 {
-    if (report->old_file) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file "
-                     "%s was not used: it %s; %s", path, report->old_file,
-                     consequence);
-    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0104: the ring file %s "
+                 "was not used: it %s; %s", path, report->old_file,
+                 consequence);
+}
+
+/* What comes of it at work. */
+static const char *consequence_of(const staple_cache_t *cache)
+{
+    staple_cache_usage_t usage;
+
+    staple_cache_usage(cache, &usage);
+    return usage.records ? IN_MEMORY : ALL_ANEW;
 }
 
 static void log_ring(const staple_main_conf_t *conf,
@@ -195,9 +203,10 @@ static void log_ring(const staple_main_conf_t *conf,
 {
     const char *path = path_text(&conf->cache);
 
-    log_unused(path, report,
-               report->seed == STAPLE_CACHE_SEED_MEMORY
-               ? IN_MEMORY : "all responses are fetched anew", s);
+    if (report->old_file) {
+        log_unused(path, report, report->seed == STAPLE_CACHE_SEED_MEMORY
+                                 ? IN_MEMORY : ALL_ANEW, s);
+    }
     if (report->new_file) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0105: no ring file "
                      "can be kept at %s: %s; responses stay in memory and "
@@ -603,7 +612,9 @@ void staple_generation_check_file(staple_cache_t *cache, const server_rec *s,
     conf.patience = WORK_PATIENCE;
     conf.on_fork = on_fork;
     file = staple_cache_check_file(cache, &conf, &report, ptemp);
-    log_unused(path, &report, IN_MEMORY, s);
+    if (report.old_file) {
+        log_unused(path, &report, consequence_of(cache), s);
+    }
     switch (file) {
     case STAPLE_CACHE_FILE_MADE:
         (void)is_news("");

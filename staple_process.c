@@ -290,8 +290,8 @@ static void end_process(staple_process_t *process)
     if (!has_ended(pid, KILL_PATIENCE)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process->server, "STP0126: "
                      "the process %" APR_PID_T_FMT " that refreshed OCSP "
-                     "responses did not end when it was killed; the server "
-                     "goes on without it", pid);
+                     "responses did not end when it was killed; it is left "
+                     "behind", pid);
     }
 }
 
