@@ -17,10 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whether it is one, and there is room for its bytes and one more. */
+/* Whether it is one, and there is room for its bytes and one more. What has no
+ * size is empty or, as in /proc, no file: who reads /proc/kmsg takes messages
+ * of the kernel away from others. */
 static int is_regular(const struct stat *info, apr_size_t room)
 {
-    return S_ISREG(info->st_mode) && info->st_size < (off_t)room;
+    return S_ISREG(info->st_mode) && info->st_size > 0
+           && info->st_size < (off_t)room;
 }
 
 static int open_path(const char *path)

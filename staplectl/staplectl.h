@@ -75,7 +75,8 @@ staplectl_certs_t *staplectl_certs_make(apr_pool_t *p);
 
 /**
  * Read a file that anybody may have put there, or may exchange: only a regular
- * one of fewer than so many bytes. Nothing else is opened, and nothing waits.
+ * one, of fewer than so many bytes and not empty. Nothing else is opened, and
+ * nothing waits.
  * @param bytes room for that many
  * @param changed when it was written to
  * @return its length; -1: errno says why, EINVAL: it is no such file

@@ -115,4 +115,23 @@ SKIP: {
     ok(-s "$good.ocsp", '... the response of another site is there');
 }
 
+# What the system shows as a file, but is none, is not read: here the environment
+# of a process, which is a certificate.
+SKIP: {
+    skip 'needs /proc', 3 if !-r "/proc/$$/environ";
+    my ($dir, $good) = directory('system');
+    my $pid = spawn(name => 'sleep', log => work_dir() . '/sleep.log',
+                    cmd => ['sleep', 300],
+                    env => { CHAIN => "\n" . read_file($leaf->{chain}) });
+    my $shown = "/proc/$pid/environ";
+
+    ok(wait_for(sub { read_file($shown) =~ /CHAIN=\n-----BEGIN/ }),
+       'a certificate in /proc');
+    symlink $shown, "$dir/shown.pem" or die "$!\n";
+    is((keep_fresh($dir))[0], 0, '... is passed over');
+    is(join(' ', map { s{.*/}{}r } glob "$dir/*.ocsp"), 'good.pem.ocsp',
+       '... and the response of another site is there');
+    stop_process($pid);
+}
+
 done_testing();
