@@ -8,6 +8,7 @@
 #include "staplectl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include <apr_errno.h>
@@ -17,6 +18,10 @@
 #include <openssl/x509v3.h>
 
 #include "staple_x509.h"
+
+/* How many certificates of a small file are read: no server sends more, and to
+ * decode the thousands that 1 MB has room for takes a tenth of a second. */
+#define SMALL_MAX 32
 
 struct staplectl_certs_t {
     apr_pool_t *pool;
@@ -55,9 +60,10 @@ void staplectl_certs_add_server(staplectl_certs_t *certs, X509 *x)
     staplectl_certs_add(certs, x);
 }
 
-/* @param bio NULL: it could not be opened, as errno says; else freed here */
-static const char *read_all(staplectl_certs_t *certs, const char *path,
-                            BIO *bio)
+/* Of the first certificates as many as that.
+ * @param bio NULL: it could not be opened, as errno says; else freed here */
+static const char *read_certs(staplectl_certs_t *certs, const char *path,
+                              BIO *bio, int most)
 {
     int before = sk_X509_num(certs->all);
     X509 *x;
@@ -67,7 +73,7 @@ static const char *read_all(staplectl_certs_t *certs, const char *path,
         return apr_psprintf(certs->pool, "%s: cannot be read: %s", path,
                             strerror(errno));
     }
-    while ((x = staple_x509_next(bio))) {
+    while (most-- > 0 && (x = staple_x509_next(bio))) {
         staplectl_certs_add(certs, x);
         X509_free(x);
     }
@@ -81,7 +87,7 @@ static const char *read_all(staplectl_certs_t *certs, const char *path,
 
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
 {
-    return read_all(certs, path, BIO_new_file(path, "r"));
+    return read_certs(certs, path, BIO_new_file(path, "r"), INT_MAX);
 }
 
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
@@ -91,8 +97,9 @@ const char *staplectl_certs_load_small(staplectl_certs_t *certs,
     apr_time_t changed;
     apr_ssize_t len = staplectl_read_regular(path, bytes, max + 1, &changed);
 
-    return read_all(certs, path,
-                    len < 0 ? NULL : BIO_new_mem_buf(bytes, (int)len));
+    return read_certs(certs, path,
+                      len < 0 ? NULL : BIO_new_mem_buf(bytes, (int)len),
+                      SMALL_MAX);
 }
 
 /* The registry wants an issuer; where there is none the leaf stands in, for

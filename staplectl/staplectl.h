@@ -91,8 +91,8 @@ apr_ssize_t staplectl_read_regular(const char *path, unsigned char *bytes,
  */
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path);
 
-/** The same of a file of at most so many bytes that anybody may have put
- * there, as staplectl_read_regular reads it. */
+/** The same of the first 32 certificates of a file that anybody may have put
+ * there, of at most so many bytes, as staplectl_read_regular reads it. */
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
                                        const char *path, apr_size_t max);
 

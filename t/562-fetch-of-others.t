@@ -83,6 +83,18 @@ SKIP: {
     ok(-s "$good.ocsp", '... the response of another site is there');
 }
 
+# More certificates in a file than any server sends: the first ones are read, as
+# each takes its time and there may be many such files.
+{
+    my ($dir, $good) = directory('long');
+
+    write_file("$dir/long$_.pem", read_file($leaf->{issuer}) x $_
+               . read_file($leaf->{chain})) for 30, 32;
+    is((keep_fresh($dir))[0], 0, 'files with many certificates');
+    is(join(' ', map { s{.*/}{}r } sort glob "$dir/*.ocsp"),
+       'good.pem.ocsp long30.pem.ocsp', '... of which the first 32 are read');
+}
+
 # A file that grows while it is read is not read to its end.
 SKIP: {
     skip 'needs /proc', 3 if !-d "/proc/$$/fdinfo";
