@@ -62,16 +62,15 @@ void staplectl_certs_add_server(staplectl_certs_t *certs, X509 *x)
 
 /* Of the first certificates as many as that.
  * @param bio NULL: it could not be opened, as errno says; else freed here */
-static const char *read_certs(staplectl_certs_t *certs, const char *path,
-                              BIO *bio, int most)
+static const char *read_certs(staplectl_certs_t *certs, BIO *bio, int most)
 {
     int before = sk_X509_num(certs->all);
     X509 *x;
 
     if (!bio) {
         ERR_clear_error();
-        return apr_psprintf(certs->pool, "%s: cannot be read: %s", path,
-                            strerror(errno));
+        return apr_pstrcat(certs->pool, "cannot be read: ", strerror(errno),
+                           NULL);
     }
     while (most-- > 0 && (x = staple_x509_next(bio))) {
         staplectl_certs_add(certs, x);
@@ -80,14 +79,12 @@ static const char *read_certs(staplectl_certs_t *certs, const char *path,
     BIO_free(bio);
     ERR_clear_error();
     return sk_X509_num(certs->all) > before
-           ? NULL
-           : apr_psprintf(certs->pool, "%s: there is no PEM certificate in it",
-                          path);
+           ? NULL : "there is no PEM certificate in it";
 }
 
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path)
 {
-    return read_certs(certs, path, BIO_new_file(path, "r"), INT_MAX);
+    return read_certs(certs, BIO_new_file(path, "r"), INT_MAX);
 }
 
 const char *staplectl_certs_load_small(staplectl_certs_t *certs,
@@ -97,7 +94,7 @@ const char *staplectl_certs_load_small(staplectl_certs_t *certs,
     apr_time_t changed;
     apr_ssize_t len = staplectl_read_regular(path, bytes, max + 1, &changed);
 
-    return read_certs(certs, path,
+    return read_certs(certs,
                       len < 0 ? NULL : BIO_new_mem_buf(bytes, (int)len),
                       SMALL_MAX);
 }

@@ -191,7 +191,11 @@ static const char *load(staplectl_certs_t *certs, const item_t *item,
           ? staplectl_certs_load_small(certs, item->path, CERTIFICATE_MAX)
           : staplectl_certs_load(certs, item->path);
 
-    return wrong || !issuer ? wrong : staplectl_certs_load(certs, issuer);
+    if (wrong || !issuer) {
+        return wrong;
+    }
+    wrong = staplectl_certs_load(certs, issuer);
+    return wrong ? apr_pstrcat(item->pool, issuer, ": ", wrong, NULL) : NULL;
 }
 
 /* Somebody's files may hold many large certificates, and there may be many such

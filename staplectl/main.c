@@ -676,6 +676,14 @@ static const char *set_wait(staplectl_t *ctl, const char *arg)
     return NULL;
 }
 
+static const char *add_certs(staplectl_t *ctl, const char *path)
+{
+    const char *wrong = staplectl_certs_load(ctl->certs, path);
+
+    ctl->has_certs = 1;
+    return wrong ? apr_pstrcat(ctl->pool, path, ": ", wrong, NULL) : NULL;
+}
+
 static const char *set_option(staplectl_t *ctl, int option, const char *arg)
 {
     switch (option) {
@@ -683,8 +691,7 @@ static const char *set_option(staplectl_t *ctl, int option, const char *arg)
         ctl->ring_path = arg;
         return NULL;
     case 'c':
-        ctl->has_certs = 1;
-        return staplectl_certs_load(ctl->certs, arg);
+        return add_certs(ctl, arg);
     case 'w':
         return set_limit(ctl, &ctl->limits.warning, arg);
     case 'C':

@@ -87,7 +87,7 @@ apr_ssize_t staplectl_read_regular(const char *path, unsigned char *bytes,
 /**
  * Add all certificates of a PEM file. Those of authorities serve as issuers,
  * whatever file they are in.
- * @return NULL, or what is wrong, for the user
+ * @return NULL, or what is wrong with it, for the user, who is told which file
  */
 const char *staplectl_certs_load(staplectl_certs_t *certs, const char *path);
 

@@ -190,8 +190,9 @@ fails(qr/no such certificate/, 'an unknown certificate', 'show', '-r', $ring,
       'other.test');
 fails(qr/'soon' is no limit/, 'a limit that is none', 'check', '-r', $ring,
       '-w', 'soon');
-fails(qr/no PEM certificate/, 'a certificate file that is none', 'list', '-r',
-      $ring, '--cert', $leaf->{key});
+fails(qr{^staplectl: \S+: there is no PEM certificate}m,
+      'a certificate file that is none', 'list', '-r', $ring, '--cert',
+      $leaf->{key});
 fails(qr/cannot write/, 'an output that cannot be written', 'get', '-r', $ring,
       $leaf->{serial}, '-o', "$dir/no/such/dir");
 

@@ -133,7 +133,13 @@ is((fetch($twin->{cert}, '--issuer', $twins, '--output', "$dir/twin"))[0], 0,
    'of two issuers of one name the one that signed it is taken');
 ok(-s "$dir/twin", '... and asked about');
 unlink "$dir/twin";
-is((fetch("$dir/gone.pem"))[0], 3, 'a file that is not there');
+($exit, $out) = fetch("$dir/gone.pem");
+is($exit, 3, 'a file that is not there');
+like($out, qr{^\Q$dir/gone.pem\E: cannot be read: No such file}, '... in words');
+($exit, $out) = fetch($leaf->{cert}, '--issuer', "$dir/gone.pem");
+is($exit, 3, 'an issuer that is not there');
+like($out, qr{^\Q$leaf->{cert}: $dir/gone.pem\E: cannot be read: No such file},
+     '... in words');
 is((fetch())[0], 3, 'no file');
 ($exit, $out) = fetch('--keep-fresh', "$dir/gone", $leaf->{chain}, '--output',
                       $file);
