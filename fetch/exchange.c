@@ -267,6 +267,7 @@ static void on_refusal(staple_fetch_t *fetch, attempt_t *attempt,
         break;
     case STAPLE_FETCH_STALE:
         if (!pass_caches(fetch, ex)) {
+            ex->may_cure = !ex->is_post; /* a cache may not obey */
             ask_elsewhere(fetch, attempt);
         }
         break;

@@ -101,7 +101,8 @@ typedef enum {
                                     method may do */
     STAPLE_FETCH_STALE,          /* it was of use once: a cache on the way may
                                     have kept it, and is told once not to
-                                    (RFC 9919); then as UNUSABLE */
+                                    (RFC 9919); then as UNREADABLE, since what
+                                    is sent with POST is not cached */
     STAPLE_FETCH_FINAL           /* the responder's word: only another
                                     responder may say something else */
 } staple_fetch_judgement_e;

@@ -123,11 +123,12 @@ void test_methods(void)
     }
 }
 
-/* What has expired may come from a cache, which is told once to ask. */
+/* What has expired may come from a cache, which is told once to ask, and may
+ * not obey; with POST it has nothing to say. */
 void test_cached(void)
 {
     server_t server = { .cached = "stale" };
-    server_t first = { .get_body = "stale" };
+    server_t first = { .body = "stale" };
     server_t second = { .manner = ANSWER };
     staple_fetch_t *fetch = engine(2, NULL);
     result_t result = { 0 };
@@ -143,12 +144,18 @@ void test_cached(void)
            "... by one more GET, and not with the first one");
     }
     server.get_body = "stale";
-    server.requests = 0;
+    server.requests = server.gets = 0;
     submit(fetch, url_of(server.port, "/"), &result, AMPLE);
     run(fetch);
-    ok(result.outcome == STAPLE_FETCH_REJECTED && server.requests == 2,
-       "the responder's own is stale: asked once more, and no third time");
+    ok(result.outcome == STAPLE_FETCH_OK && server.requests == 3
+       && server.gets == 2, "a cache that does not obey: then by POST");
     staple_fetch_destroy(fetch);
+
+    server.body = "stale";
+    server.requests = server.gets = 0;
+    result = fetch_url(url_of(server.port, "/"), AMPLE);
+    ok(result.outcome == STAPLE_FETCH_REJECTED && server.requests == 3
+       && server.gets == 2, "the responder's own is stale: no fourth question");
     stop(&server);
 
     start(&second);
