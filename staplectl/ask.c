@@ -109,7 +109,7 @@ static const staple_view_t *view_of(const staplectl_ring_t *ring,
 /* What no responder is asked about has nothing to wait for. */
 static int is_answered(const staple_view_t *view, apr_time_t since)
 {
-    return !view || !view->has_slot
+    return !view || !staplectl_entry_is_asked(view)
            || (view->exchange.last_attempt >= since
                && !view->exchange.begun_at);
 }

@@ -77,6 +77,11 @@ void staplectl_entry_set_cert(staplectl_entry_t *entry,
     entry->leaf = leaf->leaf;
 }
 
+int staplectl_entry_is_asked(const staple_view_t *view)
+{
+    return view->has_slot && view->has_exchange;
+}
+
 /* ----- the judgement ----- */
 
 /* A ring's record that is merely too old is not served; a server that sends

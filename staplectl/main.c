@@ -179,7 +179,8 @@ static const char usage[] =
     "\n"
     "Exit status: 0 ok, 1 warning, 2 critical, 3 nothing could be found out.\n"
     "refresh, forget: 0 taken (with --wait: a response came), 1 not ended in\n"
-    "time, 2 the exchange failed, 3 no refresher takes the request.\n"
+    "time, 2 the exchange failed, 3 no refresher takes the request,\n"
+    "or nobody is asked about a certificate.\n"
     "fetch: 0 each has a good response or needs none, 1 one was not renewed,\n"
     "but the response in its file is valid, 2 some have none, or it cannot be\n"
     "written, 3 a certificate or directory cannot be read.\n"
@@ -478,16 +479,20 @@ static int check(staplectl_t *ctl)
 
 /* ----- what is asked of the refresher ----- */
 
-/* One about which nobody is asked; NULL: there is none. */
+/* One about which nobody is asked; NULL: there is none, or no ring to ask by,
+ * which is another matter. */
 static const staple_view_t *find_unasked(const staplectl_t *ctl)
 {
     int i;
 
-    for (i = 0; !ctl->are_all && i < ctl->entries->nelts; i++) {
+    if (ctl->are_all || ctl->ring->is_missing) {
+        return NULL;
+    }
+    for (i = 0; i < ctl->entries->nelts; i++) {
         const staple_view_t *view = &APR_ARRAY_IDX(ctl->entries, i,
                                                    staplectl_entry_t).view;
 
-        if (!view->has_slot) {
+        if (!staplectl_entry_is_asked(view)) {
             return view;
         }
     }
@@ -498,13 +503,14 @@ static int ask_refresher(staplectl_t *ctl, apr_uint32_t what)
 {
     staplectl_request_t request = { ctl->ring_path, what, 0, apr_time_now(),
                                     ctl->wait };
-    const staple_view_t *unasked = find_unasked(ctl);
+    const staple_view_t *unasked;
     const char *wrong;
 
     if (!ctl->ring) {
         return complain("a refresher is asked through its ring's file, not by "
                         "a handshake", "");
     }
+    unasked = find_unasked(ctl);
     if (unasked) {
         return complain("no responder is asked about this certificate: ",
                         apr_psprintf(ctl->pool, "%s (%s)", unasked->name,

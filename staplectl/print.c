@@ -327,7 +327,7 @@ static void put_exchange(const staple_view_t *view, apr_time_t now,
     const staple_cache_state_t *exchange = &view->exchange;
     const char *phases = staple_words_phases_text(exchange, p);
 
-    if (!view->has_exchange || !view->has_slot) {
+    if (!staplectl_entry_is_asked(view)) {
         return;
     }
     if (view->der) {

@@ -178,6 +178,11 @@ void staplectl_entry_set_cert(staplectl_entry_t *entry,
 /** An entry of which nothing is known, pushed onto entries. */
 staplectl_entry_t *staplectl_entry_push(apr_array_header_t *entries);
 
+/** Whether the server asks a responder about it. It does not about what has no
+ * slot in the ring, nor about a certificate that was given and that it does not
+ * know. */
+int staplectl_entry_is_asked(const staple_view_t *view);
+
 /** Work out state, numbers and words of an entry whose bytes are there. */
 void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
                            apr_pool_t *p);

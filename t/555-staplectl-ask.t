@@ -145,6 +145,20 @@ $responder->good($two);
 is((ctl('refresh', 'one.test', '--wait', 'soon'))[0], 3, '--wait wants a span');
 is((ctl('refresh', 'other.test'))[0], 3, 'no such certificate');
 
+# A certificate that is given and that the server does not have, as one that a
+# deploy hook has just installed, before the restart.
+my $new = $ca->leaf(name => 'new.test', ocsp => $responder->url);
+for my $command ('refresh', 'forget') {
+    ($exit, $out) = ctl($command, '--cert', $new->{chain}, 'new.test');
+    is($exit, 3, "$command: a certificate that the server does not know");
+    like($out, qr/no responder is asked about .*: new\.test \(the server does not know the certificate\)$/m,
+         '... in words');
+}
+($exit, $out) = ctl('refresh', '--all', '--cert', $new->{chain}, '--wait', '60s');
+is($exit, 0, '... all that it knows are asked about') or diag $out;
+is((ctl('refresh', '--connect', 'localhost:' . $httpd->port, 'one.test'))[0], 3,
+   'nobody is asked by a handshake');
+
 ok($httpd->stop, 'httpd stops in good order');
 ($exit, $out) = ctl('refresh', 'one.test');
 is($exit, 3, 'no server is at work');
