@@ -200,14 +200,32 @@ static int is_id(const char *pattern, const unsigned char *id, apr_pool_t *p)
     return is_prefix(pattern, hex, &digits, &left) && digits >= ID_DIGITS_MIN;
 }
 
+/* Where the port of a name begins, with its colon: the end where there is none,
+ * as in the address [::1]. */
+static const char *port_of(const char *name)
+{
+    const char *colon = strrchr(name, ':');
+
+    return colon && !strchr(colon, ']') ? colon : name + strlen(name);
+}
+
+/* Without a port all are meant. The ring leaves the usual one away. */
+static int is_port(const char *pattern, const char *port)
+{
+    return !*pattern || !strcmp(pattern, *port ? port : ":443");
+}
+
 /* Of a name that had no room, the end has to do. */
 static int is_host(const char *pattern, const char *host)
 {
-    apr_size_t len = strlen(pattern), cut = strlen(STAPLE_CACHE_NAME_CUT);
-    const char *port = strrchr(host, ':');
-    apr_size_t host_len = port && !strchr(pattern, ':')
-                          ? (apr_size_t)(port - host) : strlen(host);
+    const char *pattern_port = port_of(pattern), *port = port_of(host);
+    apr_size_t len = (apr_size_t)(pattern_port - pattern);
+    apr_size_t host_len = (apr_size_t)(port - host);
+    apr_size_t cut = strlen(STAPLE_CACHE_NAME_CUT);
 
+    if (!is_port(pattern_port, port)) {
+        return 0;
+    }
     if (!strncmp(host, STAPLE_CACHE_NAME_CUT, cut) && len > host_len - cut) {
         host += cut;
         host_len -= cut;

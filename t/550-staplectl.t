@@ -167,4 +167,24 @@ is((ctl('check', '--cert', $leaf{good}{cert}, 'good.test'))[0], 0,
 
 $httpd->log_ok(qr/STP0302/, qr/STP0202: revoked/, qr/STP0203: down/);
 
+# The port that is usual is not in the ring's names, but may be given, as other
+# views of the server and its log do not leave it away.
+my $long = ('x' x 50) . '.long.test';
+my $usual = Staple::Httpd->new(conf => stapling(), vhosts => [
+    { cert => $leaf{good}, name => 'good.test:443' },
+    { cert => $ca->leaf(name => $long, ocsp => $responder->url),
+      name => "$long:443" }]);
+$ring = $usual->dir . '/logs/stapling_cache';
+$usual->start;
+wait_for_staple($usual, 'good', name => $_) for 'good.test', $long;
+like((ctl('list'))[1], qr/^stapled +for .* good\.test +\S/m,
+     'a virtual host at port 443 is called by its name alone');
+for my $name ('good.test', 'good.test:443', $long, "$long:443") {
+    is((ctl('show', $name))[0], 0, "show $name");
+}
+is((ctl('show', $_))[0], 3, "... and not $_")
+    for 'good.test:8443', 'good.test:', "$long:8443", 'x.long.test:443x';
+ok($usual->stop, 'httpd stops in good order');
+$usual->log_ok;
+
 done_testing;
