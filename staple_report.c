@@ -115,7 +115,7 @@ void staple_report_judge(staple_view_t *view, apr_time_t now)
     const staple_cert_t *cert = view->cert;
     staple_cert_numbers_t *numbers = &view->numbers;
 
-    if (cert) {
+    if (cert && !view->traits.is_known) {
         staple_state_traits_of(&view->traits, cert);
     }
     view->state = state_of(view, now);

@@ -122,8 +122,9 @@ typedef struct staple_report_response_t {
 typedef struct staple_view_t {
     /* What is known. */
     const staple_cert_t *cert; /* NULL: nobody has read it */
-    staple_state_traits_t traits; /* of a certificate that nobody has read;
-                                  else filled in */
+    staple_state_traits_t traits; /* as a ring has them, which knows the
+                                  directives; where it does not, those of cert
+                                  are filled in */
     const staple_cert_policy_t *policy; /* by which it is served */
     const unsigned char *id;   /* STAPLE_ID_LEN bytes */
     const char *host;          /* what the ring calls it, or its first virtual

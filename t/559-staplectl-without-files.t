@@ -21,13 +21,16 @@ my %leaf = (
     none => $ca->leaf(name => 'none.test'),
     hopeless => $ca->leaf(name => 'hopeless.test', must_staple => 1),
     self => $ca->leaf(name => 'self.test', self_signed => 1),
+    forced => $ca->leaf(name => 'forced.test'),
     bare => { %$bare, conf => "SSLCertificateFile $bare->{cert}\n"
                   . "SSLCertificateKeyFile $bare->{key}\n" },
 );
-$responder->tell('http 500', $leaf{must});
+$responder->tell('http 500', $leaf{$_}) for qw(must forced);
 my $httpd = Staple::Httpd->new(
     ports => 2, conf => stapling(status_conf()),
-    vhosts => [map { { cert => $leaf{$_}, name => "$_.test" } }
+    vhosts => [map { { cert => $leaf{$_}, name => "$_.test",
+                       conf => $_ eq 'forced'
+                           ? 'SSLStaplingForceURL ' . $responder->url : '' } }
                sort keys %leaf]);
 my $ring = $httpd->dir . '/logs/stapling_cache';
 my $ctl = build_dir() . '/staplectl/staplectl';
@@ -52,8 +55,10 @@ sub said
 $httpd->start;
 my $status = Staple::Status->new($httpd);
 wait_for_staple($httpd, 'good', name => 'good.test');
-ok(wait_for(sub { $status->cert('must.test')->{outcome} }),
-   'the responder was asked');
+ok(wait_for(sub {
+       $status->cert('must.test')->{outcome}
+           && $status->cert('forced.test')->{outcome};
+   }), 'the responder was asked');
 ok(wait_for(sub { said($status->json) eq said(json('list')) }),
    'staplectl says what the page says')
     or is(said(json('list')), said($status->json), '...');
@@ -79,6 +84,13 @@ is((run('sh', '-c', $command))[1], $responder->url . "\n",
 ($exit, $out) = ctl('show', 'must.test', '--cert', $leaf{must}{chain});
 like($out, qr/run: curl -v \Q@{[$responder->url]}\E;/,
      '... and names it where the certificate is given');
+# The directives of the server are in no file: that it asks somebody about a
+# certificate that names no responder, the ring knows.
+for my $given ([], ['--cert', $leaf{forced}{chain}]) {
+    ($exit, $out) = ctl('check', 'forced.test', @$given);
+    is($exit, 2, "check @$given: SSLStaplingForceURL, and no response");
+    like($out, qr/forced\.test\S*: missing: HTTP status 500/, '... and why');
+}
 # A plug-in's text ends at the first "|", in each of its lines.
 for my $names (['must.test'], []) {
     ($exit, $out) = ctl('check', @$names);
