@@ -73,7 +73,8 @@ typedef struct user_t {
 typedef struct record_t {
     staple_cert_t *cert; /* what everybody else sees */
     staple_cert_scope_e scope; /* by what is in the certificate alone */
-    const staple_ocsp_subject_t *subject;
+    const staple_ocsp_subject_t *subject; /* NULL unless that is APPLIES and the
+                                  issuer is known */
     const apr_array_header_t *uris; /* const char *: in it, those that are
                                   sane */
     int uris_refused;          /* and how many are not */
@@ -659,7 +660,7 @@ static void apply_policy(staple_cert_registry_t *registry, record_t *record)
         cert->scope = STAPLE_CERT_NO_ISSUER;
     }
     cert->issuer_urls = record->issuer_uris;
-    cert->subject = cert->scope == STAPLE_CERT_APPLIES ? record->subject : NULL;
+    cert->subject = record->subject;
 }
 
 static void set_first(staple_cert_registry_t *registry, record_t *record,

@@ -102,8 +102,10 @@ typedef struct staple_cert_t {
     const char *serial;        /* hexadecimal */
     const char *key_type;      /* "RSA 2048", "EC 256", "ED25519 253" */
     apr_time_t not_after;
-    const staple_ocsp_subject_t *subject; /* NULL unless scope is APPLIES; NULL
-                                  too where the issuer is to be fetched, until
+    const staple_ocsp_subject_t *subject; /* to judge a response by; NULL unless
+                                  scope is APPLIES, or NO_RESPONDER, which
+                                  other directives may have stapled; NULL too
+                                  where the issuer is to be fetched, until
                                   staple_cert_adopt_issuer */
     const apr_array_header_t *issuer_urls; /* const char *: where the issuer's
                                   certificate is, as the certificate says

@@ -234,6 +234,17 @@ static const char *read_target(const staplectl_t *ctl,
     return NULL;
 }
 
+/* Why nothing can be said of what a server has stapled. */
+static const char *why_not_judged(const staplectl_leaf_t *leaf, apr_pool_t *p)
+{
+    return leaf->issuer
+           ? apr_pstrcat(p, "OCSP does not apply to the server's certificate (",
+                         staple_cert_scope_text(leaf->cert->scope), "), so "
+                         "its staple cannot be judged", NULL)
+           : "the server does not send its issuer's certificate, so its staple "
+             "cannot be judged; give it with --cert";
+}
+
 static const char *ask_server(staplectl_t *ctl)
 {
     const staplectl_leaf_t *leaf;
@@ -263,8 +274,7 @@ static const char *ask_server(staplectl_t *ctl)
     entry->view.der_len = staple.len;
     staplectl_entry_judge(entry, ctl->now, ctl->pool);
     return staple.der && !entry->view.is_judged
-           ? "the server does not send its issuer's certificate, so its staple "
-             "cannot be judged; give it with --cert" : NULL;
+           ? why_not_judged(leaf, ctl->pool) : NULL;
 }
 
 static int is_meant(const staplectl_t *ctl, const staplectl_entry_t *entry)

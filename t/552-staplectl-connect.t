@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use IO::Socket::INET;
 use Staple;
+use Staple::Answer;
 use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
@@ -16,6 +17,7 @@ my %leaf = map {
     ($_ => $ca->leaf(name => "$_.test", ocsp => $responder->url));
 } qw(good revoked off);
 my $none = $ca->leaf(name => 'none.test');
+my $forced = $ca->leaf(name => 'forced.test');
 my $bar = $ca->leaf(name => 'a| left=9s;;;0.test', alt => ['bar.test']);
 # As "openssl req -x509" makes them.
 my $self = { name => 'self.test', cert => work_dir() . '/self.pem',
@@ -30,6 +32,8 @@ my $httpd = Staple::Httpd->new(
     vhosts => [{ cert => $leaf{good} }, { cert => $leaf{revoked} },
                { cert => $leaf{off}, conf => 'SSLUseStapling off' },
                { cert => $none },
+               { cert => $forced,
+                 conf => 'SSLStaplingForceURL ' . $responder->url },
                { cert => $self, conf => 'SSLUseStapling off' },
                { cert => $bar, name => 'bar.test' }]);
 
@@ -45,11 +49,13 @@ $responder->tell('revoked', $leaf{revoked});
 $httpd->start;
 wait_for_staple($httpd, 'good', name => 'good.test');
 wait_for_staple($httpd, 'revoked', name => 'revoked.test');
+wait_for_staple($httpd, 'good', name => 'forced.test');
 
 for ([good => 0, qr/^STAPLE OK - good\.test: stapled, valid for another /],
      [revoked => 2, qr/CRITICAL - revoked\.test: revoked: the CA revoked it at /],
      [off => 2, qr/CRITICAL - off\.test: missing: the server sent no response/],
      [self => 0, qr/OK - self\.test: not applicable: it is self-signed/],
+     [forced => 0, qr/^STAPLE OK - forced\.test: stapled, valid for another /],
      [none => 0, qr/OK - none\.test: not applicable: its CA names no/]) {
     my ($name, $status, $words) = @$_;
     my ($exit, $out) = check("$name.test");
@@ -66,6 +72,11 @@ is((check('good.test', '-w', '30d'))[0], 1, 'the limits hold here too');
 ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '--connect',
                     '127.0.0.1:' . $httpd->port, '--servername', 'good.test');
 like($out, qr/^judgement .*^served until .*UTC \(in /ms, 'show --connect');
+($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'show', '-r',
+                    $httpd->dir . '/logs/stapling_cache', '-c',
+                    $forced->{chain}, 'forced.test');
+like($out, qr/^judgement +true and about this certificate$/m,
+     'a certificate that names no responder is judged by its file, too');
 ok($httpd->stop, 'httpd stops in good order');
 
 # A staple that mod_staple would never send, from a server that sends anything.
@@ -73,22 +84,31 @@ my $lie = work_dir() . '/lie';
 SKIP: {
     my $der = handshake_bytes();
     skip 'no response to lie with', 2 if !$der;
-    write_file('lie', $der);
-    my $log = work_dir() . '/liar.log';
-    my $server = Staple::Work::spawn(
-        name => 'liar', log => $log,
-        cmd => [build_dir() . '/t/tools/liar', $leaf{off}{chain},
-                $leaf{off}{key}, $lie]);
-    my $port = wait_for(sub { read_file($log) =~ /^port (\d+)$/m ? $1 : 0 });
-    ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
-                        "127.0.0.1:$port", '--servername', 'off.test');
-    Staple::Work::stop_process($server);
+    write_file($lie, $der);
+    ($exit, $out) = check_liar($leaf{off});
     my (undef, $version) = run(tool('openssl'), 'version');
     skip 'libssl since 3.6 staples nothing that is not about its certificate', 2
         if $version =~ /^OpenSSL (?:3\.[6-9]|[4-9])/
            && $out =~ /the server sent no response/;
     is($exit, 2, 'a staple of another certificate is critical');
     like($out, qr/off\.test: invalid: the response .*certificate/, '... and why');
+}
+
+# What staplectl says of a server that staples the lie with this certificate.
+sub check_liar
+{
+    my ($shown) = @_;
+    my $log = work_dir() . "/$shown->{name}.log";
+    my $server = Staple::Work::spawn(
+        name => 'liar', log => $log,
+        cmd => [build_dir() . '/t/tools/liar', $shown->{chain}, $shown->{key},
+                $lie]);
+    my $port = wait_for(sub { read_file($log) =~ /^port (\d+)$/m ? $1 : 0 });
+    my @said = run(build_dir() . '/staplectl/staplectl', 'check', '--connect',
+                   "127.0.0.1:$port", '--servername', $shown->{name});
+
+    Staple::Work::stop_process($server);
+    return @said;
 }
 
 sub handshake_bytes
@@ -99,6 +119,13 @@ sub handshake_bytes
 
     return $status ? undef : $bytes;
 }
+
+# The issuer's certificate is there, and it is not what the judgement lacks.
+my $short = $ca->leaf(name => 'short.test', ext => "2.5.29.56=DER:0500\n");
+write_file($lie, answer($responder, $short, 'good'));
+($exit, $out) = check_liar($short);
+is($exit, 3, 'a staple of a certificate that says noRevAvail is not judged');
+like($out, qr/OCSP does not apply .*noRevAvail/, '... and why');
 
 my $mute = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5);
 ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '--timeout', 1,

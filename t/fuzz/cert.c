@@ -92,7 +92,8 @@ static void check(const staple_cert_t *cert)
     int i;
 
     require(*staple_cert_scope_text(cert->scope));
-    require(!cert->subject || cert->scope == STAPLE_CERT_APPLIES);
+    require(!cert->subject || cert->scope == STAPLE_CERT_APPLIES
+            || cert->scope == STAPLE_CERT_NO_RESPONDER);
     if (cert->subject) {
         check_requests(cert);
     }
