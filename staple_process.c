@@ -129,6 +129,16 @@ static void note_death(staple_process_t *process, int status)
     }
 }
 
+/* Its work has said why. Not by APEXIT_CHILDFATAL: prefork leaves its children
+ * behind then, and event and worker wait for their connections and leave the
+ * pid file behind. */
+static void end_server(staple_process_t *process)
+{
+    process->proc.pid = 0;
+    process->is_hopeless = 1;
+    kill(getpid(), SIGTERM);
+}
+
 /* httpd calls it in the parent's loop; the server is at work, or has begun to
  * end. */
 static void on_change(int reason, void *data, int status)
@@ -146,6 +156,10 @@ static void on_change(int reason, void *data, int status)
     unregister_proc(process);
     if (is_server_stopping()) {
         process->proc.pid = 0;
+        return;
+    }
+    if (reason == APR_OC_REASON_DEATH && status == STAPLE_PROCESS_END_SERVER) {
+        end_server(process);
         return;
     }
     note_death(process, status);

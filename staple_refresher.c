@@ -11,7 +11,6 @@
 #include "staple_refresher.h"
 
 #include <http_log.h>
-#include <ap_mpm.h>
 
 #include "staple_deny.h"
 #include "staple_generation.h"
@@ -214,7 +213,7 @@ static int decide_start(refresher_t *refresher)
             return 0;
         }
         if (lacks_staple(refresher, state.restarts > 0)) {
-            return APEXIT_CHILDFATAL;
+            return STAPLE_PROCESS_END_SERVER;
         }
     }
     staple_process_settle(refresher->process);

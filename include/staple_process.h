@@ -28,6 +28,7 @@
  *   than STAPLE_PROCESS_SILENCE
  *   it gives no heartbeat      the same (a lock that a thread of the parent
  *   that long after its fork   held at the fork is held for ever in it)
+ *   its work ends the server   the parent sends itself SIGTERM
  *   stop, restart, graceful    SIGTERM, and SIGKILL after a tenth of a second
  *   the parent is killed       it goes on until the last child has ended
  *
@@ -43,6 +44,10 @@ extern "C" {
 /** A refresher that says nothing for so long is taken for stuck. */
 #define STAPLE_PROCESS_SILENCE apr_time_from_sec(5)
 
+/** What a step returns if the server is not to go on: the parent stops it as
+ * after SIGTERM, with any MPM. Not with httpd -X, where nobody supervises. */
+#define STAPLE_PROCESS_END_SERVER 23
+
 /** What the process does. Called in it, by its first thread. */
 typedef struct staple_process_work_t {
     /**
@@ -55,8 +60,9 @@ typedef struct staple_process_work_t {
      * Do some of the work: for a second, say, or until there is none, with
      * staple_process_beat where that could take long. Called ten times a second
      * while there is none.
-     * @return 0: go on; else the exit status to end with, 1 to 63. The MPMs
-     *         end the server on APEXIT_CHILDFATAL.
+     * @return 0: go on; STAPLE_PROCESS_END_SERVER: this process ends, and the
+     *         parent then stops the server; or another exit status to end with,
+     *         24 to 63
      */
     int (*step)(void *baton);
     /** Save what there is to be saved: SIGKILL comes a tenth of a second after

@@ -27,8 +27,8 @@
 extern "C" {
 #endif
 
-/** Exit statuses of the refresher. httpd stops the server on 15, and forks more
- * slowly after 7. */
+/** Exit statuses of the refresher, beside STAPLE_PROCESS_END_SERVER. Not 7 and
+ * 15: an MPM forks more slowly after the one, and gives up after the other. */
 #define EXIT_NO_BEGINNING 20 /* the work could not begin */
 #define EXIT_PRIVILEGED 21   /* privileges could not be given up */
 #define EXIT_LIMITED 22      /* somebody has changed its limits */

@@ -3,7 +3,8 @@
 # StapleMustStaple: with `require` the server does not start while a
 # must-staple certificate has nothing to staple; it does with `warn`, with a
 # responder that answers, with a ring that has the response already, and
-# whatever certificates without must-staple lack. A server at work stays up.
+# whatever certificates without must-staple lack. A server at work stays up. One
+# that does not start leaves nothing behind, with any MPM.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -19,11 +20,34 @@ sub server
 {
     my ($mode, @leaves) = @_;
 
+    return server_of('event', $mode, @leaves);
+}
+
+sub server_of
+{
+    my ($mpm, $mode, @leaves) = @_;
+
     return Staple::Httpd->new(
+        mpm    => $mpm,
         conf   => stapling("StapleMustStaple $mode", 'StapleWarmup 500ms',
                            'SSLStaplingErrorCacheTimeout 1',
                            'SSLStaplingStandardCacheTimeout 1'),
         vhosts => [map { { cert => $_ } } @leaves]);
+}
+
+# That nothing is left of a server that has not started. Its end is that of a
+# stop.
+sub is_all_gone
+{
+    my ($httpd, $what) = @_;
+
+    ok(wait_for(sub { !kill 0, -$httpd->pid }), "$what: no process is left")
+        or kill 'KILL', -$httpd->pid;
+    ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', Timeout => 1,
+                              PeerPort => $httpd->port),
+       '... nobody has the port');
+    ok(!-e $httpd->dir . '/run/httpd.pid', '... there is no pid file');
+    $httpd->log_ok(qr/STP0116|STP0[23]0\d/);
 }
 
 # Whether the responder is asked a few times more, each time a second after the
@@ -42,6 +66,36 @@ ok(defined $said, 'require, no responder: the server does not start');
 like($said // '', qr/STP0116.*must\.test/, '... and says why');
 like($said // '', qr/STP0203: must\.test .*127\.0\.0\.1/,
      '... and what the responder did');
+is_all_gone($httpd, 'event');
+
+for my $mpm (grep { has_httpd_module("mpm_$_") } qw(prefork worker)) {
+    my $other = server_of($mpm, 'require', $must);
+
+    ok(defined $other->start_fails, "$mpm: the server does not start");
+    is_all_gone($other, $mpm);
+    $responder->tell('listen');
+    $other->start;
+    ok($other->is_alive, '... and starts when there is a response');
+    $responder->tell('refuse');
+    unlink $other->dir . '/logs/stapling_cache';
+    ok($other->stop, 'httpd stops in good order');
+}
+
+# A restart, with a visitor of before who stays.
+for my $mpm (grep { has_httpd_module("mpm_$_") } qw(event prefork)) {
+    my $restarted = server_of($mpm, 'require', $plain);
+
+    $restarted->start;
+    my $visitor = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                        PeerPort => $restarted->port);
+    ok($visitor, "$mpm: a visitor is connected");
+    $restarted->{vhosts} = [map { { cert => $_ } } $plain, $must];
+    $restarted->write_conf;
+    kill 'USR1', $restarted->pid;
+    ok(wait_for(sub { !$restarted->is_alive }, 60),
+       '... a restart with nothing to staple ends the server');
+    is_all_gone($restarted, $mpm);
+}
 
 $responder->tell('listen');
 $responder->tell('revoked', $must);
@@ -148,7 +202,7 @@ for my $case (['refuse', 120, 'refused'], ['hang-before', 2, 'silent']) {
     }
     $killed->stop;
     $killed->log_ok(qr/STP0116|STP0129|STP0120|STP0[23]0\d/,
-                    qr/exit signal Killed|AH00050|AH00171|AH00363/);
+                    qr/exit signal Killed|AH00171|AH00363/);
 }
 
 # A server at work: its response ends, and it stays.
