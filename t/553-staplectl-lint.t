@@ -105,6 +105,59 @@ SSLStaplingFakeTryLater on               #= ignored /ReturnResponderErrors/
     SSLStaplingFakeTryLater on           #= ignored
 </VirtualHost>
 CONF
+verdicts('... on one that inherits it', <<'CONF');
+SSLStaplingFakeTryLater on               #= changed
+<VirtualHost *:443>
+    SSLStaplingReturnResponderErrors on  #= changed
+</VirtualHost>
+<VirtualHost *:444>
+    SSLStaplingFakeTryLater on           #= ignored
+</VirtualHost>
+CONF
+verdicts('... on one that has its own under a condition', <<'CONF');
+SSLStaplingFakeTryLater on               #= changed
+<IfDefine HOST>
+    <VirtualHost *:443>
+        SSLStaplingReturnResponderErrors on  #= changed
+        <IfDefine OWN>
+            SSLStaplingFakeTryLater on       #= changed
+        </IfDefine>
+    </VirtualHost>
+</IfDefine>
+CONF
+verdicts('... on one that always has its own, if it is there', <<'CONF');
+SSLStaplingFakeTryLater on               #= ignored
+<IfDefine HOST>
+    <VirtualHost *:443>
+        SSLStaplingReturnResponderErrors on  #= changed
+        SSLStaplingFakeTryLater off          #= kept
+    </VirtualHost>
+</IfDefine>
+CONF
+verdicts('... in a macro, with the other line where it is used', <<'CONF');
+<Macro Later>
+    SSLStaplingFakeTryLater on               #= changed
+</Macro>
+<VirtualHost *:443>
+    Use Later
+    SSLStaplingReturnResponderErrors on      #= changed
+</VirtualHost>
+CONF
+verdicts('... and the other way round', <<'CONF');
+<Macro Errors>
+    SSLStaplingReturnResponderErrors on      #= changed
+</Macro>
+<VirtualHost *:443>
+    Use Errors
+    SSLStaplingFakeTryLater on               #= changed
+</VirtualHost>
+CONF
+verdicts('... in a macro, and nobody returns errors', <<'CONF');
+<Macro Later>
+    SSLStaplingFakeTryLater on               #= ignored
+</Macro>
+SSLStaplingReturnResponderErrors off         #= kept
+CONF
 verdicts('the last SSLStaplingCache holds alone', <<'CONF');
 SSLStaplingCache dbm:/var/cache/x        #= shadowed /text.conf:3/
 SSLStaplingCache memcache:127.0.0.1:1121 #= shadowed /text.conf:3/

@@ -36,8 +36,13 @@ typedef struct judging_t {
     apr_hash_t *holders; /* place_t -> array of finding_t *, the last line
                             first */
     apr_pool_t *p;
-    const finding_t *first_on; /* the first line that switches stapling on, once
-                                  it is known which lines hold */
+    /* Once it is known which lines hold: */
+    const finding_t *first_on; /* the first line that switches stapling on */
+    int has_errors;            /* SSLStaplingReturnResponderErrors is on
+                                  somewhere, */
+    int has_errors_in_macro;   /* in a macro, */
+    int has_errors_inheriting; /* where SSLStaplingFakeTryLater may come from
+                                  elsewhere */
 } judging_t;
 
 /* Of all lines with the same place one holds. */
@@ -384,6 +389,53 @@ static const finding_t *find_first_stapling(const judging_t *judging)
     return NULL;
 }
 
+/* Whether a server has a line of its own in any case. */
+static int has_own(const judging_t *judging, const section_t *server,
+                   const char *name)
+{
+    const apr_array_header_t *list
+        = holders_at(judging, server, staplectl_directive_find(name));
+    const section_t *condition;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        if (staplectl_section_compare(server,
+                                      APR_ARRAY_IDX(list, i, finding_t *)
+                                          ->section, &condition)
+            == STAPLECTL_READ_ALWAYS) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_macro(const section_t *server)
+{
+    return server && server->kind == STAPLECTL_SECTION_MACRO;
+}
+
+/* Where SSLStaplingReturnResponderErrors is on. */
+static void find_errors(judging_t *judging)
+{
+    const directive_t *errors
+        = staplectl_directive_find("SSLStaplingReturnResponderErrors");
+    int i;
+
+    for (i = 0; i < judging->lint->findings->nelts; i++) {
+        const finding_t *finding = finding_at(judging, i);
+
+        if (finding->directive == errors
+            && finding->verdict < STAPLECTL_LINT_SHADOWED && !is_off(finding)) {
+            const section_t *server = server_of(finding);
+
+            judging->has_errors = 1;
+            judging->has_errors_in_macro |= is_macro(server);
+            judging->has_errors_inheriting
+                |= !has_own(judging, server, "SSLStaplingFakeTryLater");
+        }
+    }
+}
+
 static int has_line(const judging_t *judging, const char *name)
 {
     return apr_hash_get(judging->names, name, APR_HASH_KEY_STRING) != NULL;
@@ -423,11 +475,25 @@ static void judge_use(const judging_t *judging, finding_t *finding)
     }
 }
 
+/* Whether a line of one server may have its effect where errors are returned by
+ * a line of another one: virtual hosts inherit from the main server, and where
+ * a macro is used is not looked at. */
+static int may_meet_errors(const judging_t *judging, const section_t *server)
+{
+    if (is_macro(server)) {
+        return judging->has_errors;
+    }
+    return server ? judging->has_errors_in_macro
+                  : judging->has_errors_inheriting;
+}
+
 static void judge_try_later(const judging_t *judging, finding_t *finding)
 {
+    const section_t *server = server_of(finding);
+
     if (!is_off(finding)
-        && setting_of(judging, server_of(finding),
-                      "SSLStaplingReturnResponderErrors") != 1) {
+        && setting_of(judging, server, "SSLStaplingReturnResponderErrors") != 1
+        && !may_meet_errors(judging, server)) {
         decide(finding, STAPLECTL_LINT_IGNORED,
                "it has an effect only with SSLStaplingReturnResponderErrors "
                "on, which mod_staple has off unless it is set; leave it so");
@@ -740,7 +806,8 @@ static int is_open_case(const finding_t *finding)
 void staplectl_lint_judge(staplectl_lint_t *lint)
 {
     judging_t judging = { lint, apr_hash_make(lint->pool),
-                          apr_hash_make(lint->pool), lint->pool, NULL };
+                          apr_hash_make(lint->pool), lint->pool,
+                          NULL, 0, 0, 0 };
     int count = lint->findings->nelts;
     int i;
 
@@ -754,6 +821,7 @@ void staplectl_lint_judge(staplectl_lint_t *lint)
         }
     }
     judging.first_on = find_first_stapling(&judging);
+    find_errors(&judging);
     for (i = 0; i < count; i++) {
         if (is_open_case(finding_at(&judging, i))) {
             judge_meaning(&judging, finding_at(&judging, i));
