@@ -146,6 +146,18 @@ static staple_responder_t *responder_of(staple_report_t *report,
     return responder;
 }
 
+/* Nobody is asked about a certificate that has expired. What its last exchange
+ * came to says nothing of the responder from then on. */
+static int is_asked_about(const staple_view_t *view, apr_time_t now)
+{
+    return !view->traits.not_after || view->traits.not_after > now;
+}
+
+static int is_failing(const staple_view_t *view, apr_time_t now)
+{
+    return view->exchange.failing && is_asked_about(view, now);
+}
+
 static void add_failing(staple_responder_t *responder,
                         const staple_view_t *view)
 {
@@ -168,20 +180,21 @@ static void add_failing(staple_responder_t *responder,
 /* A failure is that of every URL, for each was tried, and a success that of
  * the one that answered. What came out of the share is neither. */
 static void add_to_responder(staple_responder_t *responder,
-                             const staple_view_t *view)
+                             const staple_view_t *view, apr_time_t now)
 {
     const staple_cache_state_t *exchange = &view->exchange;
     staple_responder_numbers_t *numbers = &responder->numbers;
     int is_asked = view->url && !strcmp(view->url, responder->url);
 
     numbers->certificates++;
-    if (exchange->failing) {
+    if (is_failing(view, now)) {
         add_failing(responder, view);
     }
     if (!is_asked) {
         return;
     }
-    if (!exchange->failing && exchange->last_success) {
+    if (!exchange->failing && exchange->last_success
+        && is_asked_about(view, now)) {
         numbers->answering++;
     }
     if ((!exchange->failing || view->cert->urls->nelts == 1)
@@ -289,7 +302,7 @@ void staple_report_add(staple_report_t *report, const staple_view_t *view,
     int i;
 
     report->states[view->state]++;
-    report->others[view->state] += !view->exchange.failing;
+    report->others[view->state] += !is_failing(view, report->now);
     sums->certificates++;
     sums->applicable += view->state != STAPLE_STATE_NOT_APPLICABLE;
     sums->attention += view->numbers.attention;
@@ -302,7 +315,7 @@ void staple_report_add(staple_report_t *report, const staple_view_t *view,
     for (i = 0; urls && i < urls->nelts; i++) {
         add_to_responder(responder_of(report,
                                       APR_ARRAY_IDX(urls, i, const char *),
-                                      p), view);
+                                      p), view, report->now);
     }
 }
 
