@@ -182,6 +182,8 @@ typedef struct staple_responder_t {
     staple_cache_state_t latest; /* of the certificate for which it was asked
                                     last; all 0 where that is not known */
     staple_cache_state_t failure; /* of the last that failed; all 0: none */
+    int is_critical;             /* whether the failure has brought one of them
+                                    into a state that is critical */
 } staple_responder_t;
 
 /** Whether all that is asked of a responder fails. */
@@ -207,7 +209,7 @@ typedef struct staple_report_t {
     apr_time_t well_since;       /* known whether all is well */
     int states[STAPLE_STATES];   /* how many certificates are in each, */
     int others[STAPLE_STATES];   /* and of those for how many it is not that a
-                                    responder fails */
+                                    responder fails, or not that alone */
     apr_hash_t *by_url;          /* staple_responder_t */
     apr_array_header_t *responders; /* staple_responder_t, the failing first;
                                        once staple_report_finish was called */

@@ -158,6 +158,12 @@ static int is_failing(const staple_view_t *view, apr_time_t now)
     return view->exchange.failing && is_asked_about(view, now);
 }
 
+/* What is wrong with a revoked certificate is not that a responder fails. */
+static int is_wrong_otherwise(const staple_view_t *view, apr_time_t now)
+{
+    return !is_failing(view, now) || view->state == STAPLE_STATE_REVOKED;
+}
+
 static void add_failing(staple_responder_t *responder,
                         const staple_view_t *view)
 {
@@ -168,6 +174,10 @@ static void add_failing(staple_responder_t *responder,
     if (view->exchange.last_attempt > numbers->last_failure) {
         numbers->last_failure = view->exchange.last_attempt;
         responder->failure = view->exchange;
+    }
+    if (view->state != STAPLE_STATE_REVOKED
+        && staple_state_severity(view->state) == STAPLE_SEVERITY_CRITICAL) {
+        responder->is_critical = 1;
     }
     if (view->is_stapled) {
         numbers->failing_stapled++;
@@ -302,7 +312,7 @@ void staple_report_add(staple_report_t *report, const staple_view_t *view,
     int i;
 
     report->states[view->state]++;
-    report->others[view->state] += !is_failing(view, report->now);
+    report->others[view->state] += is_wrong_otherwise(view, report->now);
     sums->certificates++;
     sums->applicable += view->state != STAPLE_STATE_NOT_APPLICABLE;
     sums->attention += view->numbers.attention;

@@ -61,7 +61,7 @@ static void put_responder(request_rec *r, const moment_t *moment,
         &responder->failure, responder->url, r->pool);
 
     ap_rvputs(r, "<article class=\"card ",
-              numbers->failing > numbers->failing_stapled ? "bad" : "warn",
+              responder->is_critical ? "bad" : "warn",
               "\"><h3>", ap_escape_html(r->pool, short_name(responder->url,
                                                             r->pool)),
               staple_responder_is_down(responder) ? ": " : ", in part: ",

@@ -153,6 +153,33 @@ like($page, qr{<dt>Next update</dt><dd>-</dd>},
      'a response that is not there has no times');
 is(scalar(() = $page =~ /took/g), 3, 'what took how long is said once');
 
+# ----- a responder fails, and there is more to it -----
+
+# The card of what is wrong that begins with this, and its colour.
+sub card
+{
+    my ($title) = @_;
+    my ($trouble) = $status->page =~ m{<section id="trouble">(.*?)</section>}s;
+    my ($colour) = $trouble =~ m{<article class="card (\w+)"><h3>\Q$title\E}s;
+
+    return $colour // 'none';
+}
+
+for my $state (qw(revoked expiring)) {
+    $responder{$state}->tell('http 500');
+    $status->act('refresh', $status->cert($name{$state})->{id});
+    ok(wait_for(sub { $status->cert($name{$state})->{numbers}{failing} }),
+       "$state, and then the responder fails");
+    is(state_of($state), $state, '... the state stays');
+}
+is(card('revoked: '), 'bad', 'that it is revoked is said all the same');
+is(card('127.0.0.1:' . $responder{revoked}->port), 'warn',
+   '... and of the responder that the response stays valid');
+is(card('127.0.0.1:' . $responder{expiring}->port), 'bad',
+   'it is worse where the response soon ends');
+is(card('127.0.0.1:' . $responder{failing}->port), 'warn',
+   '... than where it does not');
+
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(@quiet);
 
