@@ -73,8 +73,7 @@ static void count_revocation(const staple_view_t *view,
     int reason = -1;
 
     if (view->der && view->meta.status == STAPLE_OCSP_REVOKED) {
-        staple_report_read_revocation(view->der, view->der_len,
-                                      &numbers->revoked, &reason);
+        staple_report_read_revocation(view, &numbers->revoked, &reason);
     }
     numbers->revoked_reason = reason;
 }

@@ -109,12 +109,11 @@ static inline apr_int64_t staple_number_of(const staple_number_t *number,
 
 /** What a response says of itself, read without being judged. */
 typedef struct staple_report_response_t {
-    const char *serial;    /* hexadecimal, of the first certificate in it */
+    const char *serial;    /* hexadecimal, of the certificate it is about; "":
+                              it is about several, and nobody knows which */
     const char *responder; /* its name or "key HASH" */
     const char *algorithm; /* of the signature */
     apr_time_t produced_at;
-    apr_time_t revoked_at; /* 0: not revoked, or never issued */
-    int crl_reason;        /* -1: none */
 } staple_report_response_t;
 
 /** A certificate as it stands. Zero it, fill in the first part, and let
@@ -271,14 +270,21 @@ const char *staple_report_share_text(const staple_report_t *report,
 
 /* ----- a response taken apart ----- */
 
-/** Read what a response says of itself; NULL: it is no basic response. */
+/*
+ * A response may answer for several certificates. That of a view is the one of
+ * its cert; where nobody has read that, the first of the status that is kept
+ * with the response.
+ */
+
+/** Read what the response of a view says of itself; NULL: it is no basic
+ * response. */
 const staple_report_response_t *staple_report_read_response(
-    const unsigned char *der, apr_size_t len, apr_pool_t *p);
+    const staple_view_t *view, apr_pool_t *p);
 
 /** The same for what it says of a revocation alone, without a pool.
  * @param revoked_at 0: none
  * @param crl_reason -1: none */
-void staple_report_read_revocation(const unsigned char *der, apr_size_t len,
+void staple_report_read_revocation(const staple_view_t *view,
                                    apr_time_t *revoked_at, int *crl_reason);
 
 /** A line of it; a section begins where value is NULL. Printable ASCII. */

@@ -231,15 +231,17 @@ static void put_lines(staple_json_t *json, const staple_view_t *view,
 
 /* What a response that was read says of itself. */
 static void put_contents(staple_json_t *json,
-                         const staple_report_response_t *response)
+                         const staple_report_response_t *response,
+                         const staple_cert_numbers_t *numbers)
 {
-    staple_json_string(json, "serial", response->serial);
+    staple_json_words(json, "serial", response->serial);
     staple_json_string(json, "responder", response->responder);
     staple_json_string(json, "signature", response->algorithm);
     staple_json_moment(json, "produced", response->produced_at);
-    staple_json_moment(json, "revoked", response->revoked_at);
-    staple_json_string(json, "reason", response->revoked_at
-                       ? staple_ocsp_crl_reason_text(response->crl_reason)
+    staple_json_moment(json, "revoked", numbers->revoked);
+    staple_json_string(json, "reason", numbers->revoked
+                       ? staple_ocsp_crl_reason_text(
+                             (int)numbers->revoked_reason)
                        : NULL);
 }
 
@@ -249,7 +251,7 @@ static void put_response(staple_json_t *json, const staple_view_t *view,
     const staple_report_response_t *response = view->response;
 
     if (!response) {
-        response = staple_report_read_response(view->der, view->der_len, p);
+        response = staple_report_read_response(view, p);
     }
     staple_json_open(json, "response", '{');
     staple_json_number(json, "bytes", (apr_int64_t)view->der_len);
@@ -258,7 +260,7 @@ static void put_response(staple_json_t *json, const staple_view_t *view,
     staple_json_string(json, "judgement", view->is_judged
                        ? staple_ocsp_reason_text(view->reason) : NULL);
     if (response) {
-        put_contents(json, response);
+        put_contents(json, response, &view->numbers);
     }
     if (depth == STAPLE_REPORT_LINES) {
         put_lines(json, view, p);

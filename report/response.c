@@ -6,14 +6,18 @@
  * lines for people.
  *
  * Nothing is judged here. All that is in a response is shown as printable
- * ASCII, for a CA's names are not ours.
+ * ASCII, for a CA's names are not ours. Of answers for several certificates,
+ * what is told in short is of the one that the response is held for.
  */
 
 #include "staple_report.h"
 
+#include <string.h>
+
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
@@ -79,6 +83,92 @@ static const char *algorithm_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
     return staple_x509_object_text(object, p);
 }
 
+/* ----- the answer that matters ----- */
+
+_Static_assert(STAPLE_OCSP_GOOD == V_OCSP_CERTSTATUS_GOOD
+               && STAPLE_OCSP_REVOKED == V_OCSP_CERTSTATUS_REVOKED
+               && STAPLE_OCSP_UNKNOWN == V_OCSP_CERTSTATUS_UNKNOWN,
+               "a status is kept as OpenSSL counts them");
+
+static OCSP_BASICRESP *parse(const staple_view_t *view)
+{
+    const unsigned char *at = view->der;
+    OCSP_RESPONSE *whole = d2i_OCSP_RESPONSE(NULL, &at, (long)view->der_len);
+    OCSP_BASICRESP *basic = whole ? OCSP_response_get1_basic(whole) : NULL;
+
+    OCSP_RESPONSE_free(whole);
+    ERR_clear_error();
+    return basic;
+}
+
+static const ASN1_INTEGER *serial_of(OCSP_SINGLERESP *single)
+{
+    ASN1_INTEGER *serial = NULL;
+
+    OCSP_id_get0_info(NULL, NULL, NULL, &serial,
+                      (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single));
+    return serial;
+}
+
+static int is_serial(const ASN1_INTEGER *serial, const char *hex)
+{
+    BIGNUM *said = ASN1_INTEGER_to_BN(serial, NULL), *known = NULL;
+    int is_it = BN_hex2bn(&known, hex) == (int)strlen(hex) && said
+                && !BN_cmp(said, known);
+
+    BN_free(said);
+    BN_free(known);
+    return is_it;
+}
+
+/* How much says that an answer is for the certificate: its serial number above
+ * all, where that is known, then the status. */
+static int fit_of(OCSP_SINGLERESP *single, const staple_view_t *view)
+{
+    int status = OCSP_single_get0_status(single, NULL, NULL, NULL, NULL);
+    int is_ours = view->cert && is_serial(serial_of(single),
+                                          view->cert->serial);
+
+    return 2 * is_ours + (status == (int)view->meta.status);
+}
+
+/* NULL: there is no answer at all. */
+static OCSP_SINGLERESP *find_answer(OCSP_BASICRESP *basic,
+                                    const staple_view_t *view)
+{
+    OCSP_SINGLERESP *best = NULL;
+    int i, best_fit = -1;
+
+    for (i = 0; i < OCSP_resp_count(basic); i++) {
+        OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
+        int fit = fit_of(single, view);
+
+        if (fit > best_fit) {
+            best = single;
+            best_fit = fit;
+        }
+    }
+    return best;
+}
+
+/* Whether no answer for another certificate fits as well. */
+static int is_certain(OCSP_BASICRESP *basic, OCSP_SINGLERESP *best,
+                      const staple_view_t *view)
+{
+    int fit = fit_of(best, view);
+    int i;
+
+    for (i = 0; i < OCSP_resp_count(basic); i++) {
+        OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
+
+        if (fit_of(single, view) == fit
+            && ASN1_INTEGER_cmp(serial_of(single), serial_of(best))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* ----- in short ----- */
 
 static const char *responder_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
@@ -91,15 +181,6 @@ static const char *responder_text(const OCSP_BASICRESP *basic, apr_pool_t *p)
     }
     return name ? staple_x509_name_text(name, p)
                 : apr_pstrcat(p, "key ", bytes_text(key, p), NULL);
-}
-
-static const char *serial_text(OCSP_SINGLERESP *single, apr_pool_t *p)
-{
-    ASN1_INTEGER *serial = NULL;
-
-    OCSP_id_get0_info(NULL, NULL, NULL, &serial,
-                      (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single));
-    return staple_x509_serial_text(serial, p);
 }
 
 /* 0 and -1 where it does not say revoked, or does not say when or why. */
@@ -119,44 +200,40 @@ static void read_revocation(OCSP_SINGLERESP *single, apr_time_t *revoked_at,
 }
 
 static staple_report_response_t *read_basic(OCSP_BASICRESP *basic,
+                                            const staple_view_t *view,
                                             apr_pool_t *p)
 {
     staple_report_response_t *response = apr_pcalloc(p, sizeof(*response));
-    OCSP_SINGLERESP *single = OCSP_resp_get0(basic, 0);
+    OCSP_SINGLERESP *single = find_answer(basic, view);
 
     response->responder = responder_text(basic, p);
     response->algorithm = algorithm_text(basic, p);
     staple_ocsp_read_time(OCSP_resp_get0_produced_at(basic),
                           &response->produced_at);
-    response->serial = single ? serial_text(single, p) : "";
-    read_revocation(single, &response->revoked_at, &response->crl_reason);
+    response->serial = single && is_certain(basic, single, view)
+                       ? staple_x509_serial_text(serial_of(single), p) : "";
     return response;
 }
 
 const staple_report_response_t *staple_report_read_response(
-    const unsigned char *der, apr_size_t len, apr_pool_t *p)
+    const staple_view_t *view, apr_pool_t *p)
 {
-    OCSP_RESPONSE *whole = d2i_OCSP_RESPONSE(NULL, &der, (long)len);
-    OCSP_BASICRESP *basic = whole ? OCSP_response_get1_basic(whole) : NULL;
-    staple_report_response_t *response = basic ? read_basic(basic, p) : NULL;
+    OCSP_BASICRESP *basic = parse(view);
+    staple_report_response_t *response = basic ? read_basic(basic, view, p)
+                                               : NULL;
 
     OCSP_BASICRESP_free(basic);
-    OCSP_RESPONSE_free(whole);
-    ERR_clear_error();
     return response;
 }
 
-void staple_report_read_revocation(const unsigned char *der, apr_size_t len,
+void staple_report_read_revocation(const staple_view_t *view,
                                    apr_time_t *revoked_at, int *crl_reason)
 {
-    OCSP_RESPONSE *whole = d2i_OCSP_RESPONSE(NULL, &der, (long)len);
-    OCSP_BASICRESP *basic = whole ? OCSP_response_get1_basic(whole) : NULL;
+    OCSP_BASICRESP *basic = parse(view);
 
-    read_revocation(basic ? OCSP_resp_get0(basic, 0) : NULL, revoked_at,
+    read_revocation(basic ? find_answer(basic, view) : NULL, revoked_at,
                     crl_reason);
     OCSP_BASICRESP_free(basic);
-    OCSP_RESPONSE_free(whole);
-    ERR_clear_error();
 }
 
 /* ----- in full: who signed ----- */

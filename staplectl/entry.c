@@ -137,8 +137,7 @@ void staplectl_entry_judge(staplectl_entry_t *entry, apr_time_t now,
 
     view->policy = policy_of(entry, p);
     if (view->der) {
-        view->response = staple_report_read_response(view->der, view->der_len,
-                                                     p);
+        view->response = staple_report_read_response(view, p);
         if (view->is_judged) {
             judge_bytes(view, now);
         }

@@ -276,15 +276,18 @@ static const char *judgement_text(const staple_view_t *view, apr_pool_t *p)
                          staple_ocsp_reason_text(view->reason), NULL);
 }
 
-static void put_contents(const staple_report_response_t *response,
-                         apr_time_t now, apr_pool_t *p)
+static void put_contents(const staple_view_t *view, apr_time_t now,
+                         apr_pool_t *p)
 {
+    const staple_report_response_t *response = view->response;
+
     put_time("produced", response->produced_at, now, p);
     put("responder", response->responder);
     put("signed with", response->algorithm);
-    if (response->revoked_at) {
-        put_time("revoked", response->revoked_at, now, p);
-        put("reason", staple_ocsp_crl_reason_text(response->crl_reason));
+    if (view->numbers.revoked) {
+        put_time("revoked", view->numbers.revoked, now, p);
+        put("reason", staple_ocsp_crl_reason_text(
+                          (int)view->numbers.revoked_reason));
     }
 }
 
@@ -306,7 +309,7 @@ static void put_response(const staple_view_t *view, apr_time_t now,
     put_time("next update", view->meta.next_update, now, p);
     put_time("served until", view->numbers.serve_until, now, p);
     if (view->response) {
-        put_contents(view->response, now, p);
+        put_contents(view, now, p);
     }
 }
 

@@ -22,10 +22,12 @@ my %leaf = (
     hopeless => $ca->leaf(name => 'hopeless.test', must_staple => 1),
     self => $ca->leaf(name => 'self.test', self_signed => 1),
     forced => $ca->leaf(name => 'forced.test'),
+    several => $ca->leaf(name => 'several.test', ocsp => $responder->url),
     bare => { %$bare, conf => "SSLCertificateFile $bare->{cert}\n"
                   . "SSLCertificateKeyFile $bare->{key}\n" },
 );
 $responder->tell('http 500', $leaf{$_}) for qw(must forced);
+$responder->tell('several', $leaf{several});
 my $httpd = Staple::Httpd->new(
     ports => 2, conf => stapling(status_conf()),
     vhosts => [map { { cert => $leaf{$_}, name => "$_.test",
@@ -74,6 +76,19 @@ like($out, qr/^not_applicable .*self\.test.*self-signed/m, 'a self-signed one');
 ($exit, $out) = ctl('show', 'must.test');
 like($out, qr/^must-staple +yes$/m, 'show: must-staple');
 like($out, qr/^ends +20\d\d-/m, '... and when it ends');
+# One of two serial numbers in a response is that of the certificate.
+wait_for_staple($httpd, 'good', name => 'several.test');
+for my $case ([qr/not known/], [qr/\Q$leaf{several}{serial}\E/, '--cert',
+                                $leaf{several}{chain}]) {
+    my ($serial, @given) = @$case;
+
+    ok(wait_for(sub {
+        $out = (ctl('show', 'several.test', @given))[1];
+        return $out =~ /^state +stapled$/m;
+    }), "show several.test @given");
+    like($out, qr/^serial +$serial$/m, '... a response that is about several');
+}
+($exit, $out) = ctl('show', 'must.test');
 # What to type does not need the responder's URL, which a ring does not have.
 my ($remedy) = $out =~ /^look at +(.*)$/m;
 my ($command) = $remedy =~ /run: curl -v URL, .* this prints: (openssl [^;]+)/;

@@ -14,6 +14,7 @@
 #include "staple_rules.h"
 #include "staple_words.h"
 #include "json_out.h"
+#include "pki.h"
 #include "tap.h"
 
 #define NOW apr_time_from_sec(1800000000)
@@ -320,6 +321,86 @@ static void test_responders(void)
        != NULL, "what that means");
 }
 
+/* ----- a response with several answers ----- */
+
+typedef struct several_t {
+    const char *what;
+    int is_known;         /* whether the certificate is, whose serial is 01 */
+    int status;           /* as it is kept with the response */
+    pki_single_t first, second;
+    const char *serial;   /* that is said of the response, in JSON */
+    const char *revoked, *reason;
+} several_t;
+
+/* What is said of a response is said of the answer for the certificate. */
+static void test_answer(const several_t *c, const pki_id_t *ca)
+{
+    pki_response_t wanted = { .signer = ca,
+                              .singles = { c->first, c->second } };
+    pki_der_t der = pki_respond(&wanted, pool);
+    const char *said;
+    staple_view_t view;
+
+    make_view(&view, make_cert(NULL));
+    view.cert = c->is_known ? view.cert : NULL;
+    view.meta.status = (apr_uint32_t)c->status;
+    view.der = der.bytes;
+    view.der_len = der.len;
+    staple_report_judge(&view, NOW);
+    staple_report_explain(&view, NOW, pool);
+    said = strstr(json_of(&view), "\"response\"");
+    ok(said && strstr(said, apr_psprintf(pool, "\"serial\": %s,", c->serial))
+       && strstr(said, apr_psprintf(pool, "\"revoked\": %s,", c->revoked))
+       && strstr(said, apr_psprintf(pool, "\"reason\": %s", c->reason)),
+       "%s", c->what) || (diag("%s", said ? said : "nothing"), 0);
+    ok(c->status != STAPLE_OCSP_REVOKED
+       || strstr(view.cause, "the CA revoked it at 2027-01-0"),
+       "... and the cause does not deny it") || (diag("%s", view.cause), 0);
+}
+
+static void test_several_answers(void)
+{
+    pki_want_t want_ca = { .name = "CA", .serial = 9,
+                           .extensions = { PKI_CA } };
+    pki_id_t ca = pki_make(&want_ca, pool);
+    pki_want_t want_ours = { .name = "ours", .issuer = &ca, .serial = 1 };
+    pki_want_t want_other = { .name = "other", .issuer = &ca, .serial = 2 };
+    pki_id_t ours = pki_make(&want_ours, pool);
+    pki_id_t other = pki_make(&want_other, pool);
+    pki_single_t our_good = { .leaf = &ours, .issuer = &ca };
+    pki_single_t our_other = { .leaf = &ours, .issuer = &ca,
+                               .hash = EVP_sha256 };
+    pki_single_t good = { .leaf = &other, .issuer = &ca };
+    pki_single_t our_revoked = { .leaf = &ours, .issuer = &ca,
+        .status = V_OCSP_CERTSTATUS_REVOKED, .has_crl_reason = 1,
+        .crl_reason = 1, .revoked_at = "20270102000000Z" };
+    pki_single_t revoked = { .leaf = &other, .issuer = &ca,
+        .status = V_OCSP_CERTSTATUS_REVOKED,
+        .revoked_at = "20270103000000Z" };
+    const char *ours_at = "\"2027-01-02T00:00:00Z\"";
+    const several_t cases[] = {
+        { "ours is revoked, behind a good one", 1, STAPLE_OCSP_REVOKED,
+          good, our_revoked, "\"01\"", ours_at, "\"keyCompromise\"" },
+        { "ours is good, behind a revoked one", 1, STAPLE_OCSP_GOOD,
+          revoked, our_good, "\"01\"", "null", "null" },
+        { "both are revoked", 1, STAPLE_OCSP_REVOKED,
+          revoked, our_revoked, "\"01\"", ours_at, "\"keyCompromise\"" },
+        { "unknown which: by its status, revoked", 0, STAPLE_OCSP_REVOKED,
+          good, our_revoked, "\"01\"", ours_at, "\"keyCompromise\"" },
+        { "unknown which: by its status, good", 0, STAPLE_OCSP_GOOD,
+          revoked, our_good, "\"01\"", "null", "null" },
+        { "unknown which: two are good", 0, STAPLE_OCSP_GOOD,
+          good, our_good, "null", "null", "null" },
+        { "two answers for one certificate", 0, STAPLE_OCSP_GOOD,
+          our_good, our_other, "\"01\"", "null", "null" }
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        test_answer(&cases[i], &ca);
+    }
+}
+
 int main(void)
 {
     int state;
@@ -333,6 +414,7 @@ int main(void)
     test_advice();
     test_since();
     test_responders();
+    test_several_answers();
     apr_pool_destroy(pool);
     apr_terminate();
     return tap_done();
