@@ -132,9 +132,22 @@ static const ap_directive_t *find_host(apr_hash_t *hosts, const server_rec *s,
     return node ? node->first_child : NULL;
 }
 
+/* Each of a virtual host's files takes the place of one of the main server's.
+ */
+static void inherit_certs(apr_array_header_t *certs,
+                          const apr_array_header_t *global)
+{
+    int i;
+
+    for (i = certs->nelts; i < global->nelts; i++) {
+        APR_ARRAY_PUSH(certs, const char *)
+            = APR_ARRAY_IDX(global, i, const char *);
+    }
+}
+
 /* What a virtual host does not say it has from the main server. */
 static void inherit(staple_sslconf_server_t *server,
-                    const staple_sslconf_server_t *global, apr_pool_t *p)
+                    const staple_sslconf_server_t *global)
 {
     if (server->is_on < 0) {
         server->is_on = global->is_on;
@@ -148,7 +161,7 @@ static void inherit(staple_sslconf_server_t *server,
     if (!server->ca_path) {
         server->ca_path = global->ca_path;
     }
-    server->certs = apr_array_append(p, server->certs, global->certs);
+    inherit_certs(server->certs, global->certs);
 }
 
 /* httpd's list has the virtual hosts from the last to the first. */
@@ -182,7 +195,7 @@ staple_sslconf_t *staple_sslconf_read(const server_rec *main_server,
             read_node(conf, server, node, p);
         }
         if (s != main_server) {
-            inherit(server, (staple_sslconf_server_t *)conf->servers->elts, p);
+            inherit(server, (staple_sslconf_server_t *)conf->servers->elts);
         }
     }
     reverse_hosts(conf->servers);

@@ -166,6 +166,11 @@ is($exit, 0, 'the issuer in SSLCertificateChainFile') or diag $out;
     conf => stapling('SSLEngine on', $leaf{one}{conf}));
 like(host($out, 'heir.test'), qr/certificate  one\.test.*stapled      yes/s,
      'a certificate of the main server');
+($exit, $out) = preflight(
+    [{ cert => $leaf{two} }], 'DUMP_STAPLING',
+    conf => stapling('SSLEngine on', $leaf{one}{conf}));
+unlike(host($out, 'two.test'), qr/certificate  one\.test/,
+       '... but not where a host has its own in its place');
 
 # StapleChain: the certificates of CAs that are sent behind a host's own.
 {
