@@ -291,11 +291,23 @@ static int on_add_cert_files(server_rec *s, apr_pool_t *p,
     return DECLINED;
 }
 
+/* Where mod_ssl looks for what is sent behind a certificate. */
+static const char *chain_place(const char *file, const char *chain,
+                               apr_pool_t *p)
+{
+    return chain ? apr_psprintf(p, "%s (SSLCertificateChainFile; because of "
+                                "it, only the first certificate of %s is used)",
+                                name_text(chain, p), name_text(file, p))
+                 : name_text(file, p);
+}
+
 /* mod_ssl says AH02217 and AH02604 of it, and hands nothing over. */
 static void add_without_issuer(server_rec *s, const char *file,
+                               const char *chain,
                                const staple_sslconf_pair_t *pair,
                                apr_pool_t *ptemp)
 {
+    const char *place = chain_place(file, chain, ptemp);
     const staple_cert_t *cert;
 
     if (on_prime(s, ptemp, (const char *)pair->id, sizeof(pair->id),
@@ -311,14 +323,14 @@ static void add_without_issuer(server_rec *s, const char *file,
                      "it, too; append it to %s", cert->name, host_of(s, ptemp),
                      cert->issuer_dn,
                      APR_ARRAY_IDX(cert->issuer_urls, 0, const char *),
-                     name_text(file, ptemp));
+                     place);
     }
     else if (cert->scope == STAPLE_CERT_NO_ISSUER) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0152: %s (%s) is not "
-                     "stapled: %s; append the certificate of %s to %s, which "
-                     "clients need, too", cert->name, host_of(s, ptemp),
+                     "stapled: %s, and clients need it, too; append the "
+                     "certificate of %s to %s", cert->name, host_of(s, ptemp),
                      staple_cert_scope_text(cert->scope), cert->issuer_dn,
-                     name_text(file, ptemp));
+                     place);
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0153: %s (%s) is not "

@@ -154,7 +154,7 @@ static int log_hopeless(const apr_array_header_t *list, const server_rec *s)
                          APR_ARRAY_IDX(cert->hosts, 0, const char *),
                          staple_cert_scope_text(cert->scope),
                          cert->scope == STAPLE_CERT_NO_ISSUER
-                         ? "append that to its file"
+                         ? "append that to its chain"
                          : "replace it, or give it a StapleResponseFile or "
                            "SSLStaplingForceURL");
         }

@@ -236,6 +236,52 @@ static void read_all(chain_t *stack, const char *path)
     ERR_clear_error();
 }
 
+static int has_file(const staple_sslconf_server_t *server, const char *path)
+{
+    int i;
+
+    for (i = 0; i < server->certs->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(server->certs, i, const char *), path)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* As mod_ssl reads it: where it is one of the server's own files, too, the
+ * first certificate in it is not of the chain. */
+static void read_chain(chain_t *stack, const staple_sslconf_server_t *server)
+{
+    int first = sk_X509_num(stack);
+
+    read_all(stack, server->chain);
+    if (has_file(server, server->chain)) {
+        X509_free(sk_X509_delete(stack, first));
+    }
+}
+
+/* A certificate and what mod_ssl sends behind it: what follows in its file. But
+ * with SSLCertificateChainFile, that is not read, and what is in that one is
+ * sent. The caller frees it; empty: no certificate can be read; NULL: no
+ * memory. */
+static chain_t *read_sent(const char *path,
+                          const staple_sslconf_server_t *server)
+{
+    chain_t *stack = sk_X509_new_null();
+
+    if (!stack) {
+        return NULL;
+    }
+    read_all(stack, path);
+    if (server->chain && sk_X509_num(stack)) {
+        while (sk_X509_num(stack) > 1) {
+            X509_free(sk_X509_pop(stack));
+        }
+        read_chain(stack, server);
+    }
+    return stack;
+}
+
 /* The authorities that a server checks its clients by: a file, and a directory
  * with names that are hashes. mod_ssl looks there last. */
 static X509_STORE *authorities_of(const staple_sslconf_server_t *server)
@@ -291,15 +337,13 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
                                 const staple_sslconf_server_t *server,
                                 apr_pool_t *p)
 {
-    chain_t *stack = sk_X509_new_null();
+    chain_t *stack = read_sent(path, server);
     const char *wrong = NULL;
 
     if (!stack) {
         return "no memory";
     }
-    read_all(stack, path);
     if (sk_X509_num(stack)) {
-        read_all(stack, server->chain);
         fill_pair(pair, sk_X509_value(stack, 0), stack, server, p);
     }
     else {
@@ -310,24 +354,16 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
     return wrong;
 }
 
-/* libssl sends what follows in the file, or else SSLCertificateChainFile. */
 apr_array_header_t *
 staple_sslconf_load_chain(const char *path,
                           const staple_sslconf_server_t *server, apr_pool_t *p)
 {
     apr_array_header_t *links = apr_array_make(p, 2,
                                                sizeof(staple_sslconf_pair_t));
-    chain_t *stack = sk_X509_new_null();
-    int own, end, i;
+    chain_t *stack = read_sent(path, server);
+    int i;
 
-    if (!stack) {
-        return links;
-    }
-    read_all(stack, path);
-    own = sk_X509_num(stack);
-    read_all(stack, server->chain);
-    end = own > 1 ? own : sk_X509_num(stack);
-    for (i = 1; i < end; i++) {
+    for (i = 1; stack && i < sk_X509_num(stack); i++) {
         X509 *x = sk_X509_value(stack, i);
 
         if (staple_x509_has_responder(x)
@@ -417,7 +453,8 @@ static void visit_files(const seen_t *seen,
         if (!staple_sslconf_is_on_token(file)
             && !staple_sslconf_load(&pair, file, server, ptemp)
             && !pair.has_issuer) {
-            visit((server_rec *)seen->server, file, &pair, ptemp);
+            visit((server_rec *)seen->server, file, server->chain, &pair,
+                  ptemp);
         }
     }
 }

@@ -63,9 +63,9 @@ typedef struct staple_sslconf_pair_t {
 int staple_sslconf_is_on_token(const char *path);
 
 /**
- * Read a certificate, and find its issuer where mod_ssl looks for it: in the
- * same file, in SSLCertificateChainFile, in SSLCACertificateFile and in the
- * directory SSLCACertificatePath.
+ * Read a certificate, and find its issuer where mod_ssl looks for it: in
+ * SSLCertificateChainFile, or if there is none, in the same file; then in
+ * SSLCACertificateFile and in the directory SSLCACertificatePath.
  * @return NULL, or why it cannot be read
  */
 const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
@@ -74,8 +74,8 @@ const char *staple_sslconf_load(staple_sslconf_pair_t *pair, const char *path,
 
 /**
  * The certificates of CAs that are sent behind a certificate and that name an
- * OCSP responder: of the same file, or where nothing follows there, of
- * SSLCertificateChainFile.
+ * OCSP responder: of SSLCertificateChainFile, or if there is none, of the same
+ * file.
  * @return staple_sslconf_pair_t, in their order
  */
 apr_array_header_t *
@@ -100,7 +100,13 @@ void staple_sslconf_note_files(staple_sslconf_start_t *start,
 void staple_sslconf_note_primed(staple_sslconf_start_t *start,
                                 const server_rec *s);
 
+/**
+ * @param file the certificate's
+ * @param chain the server's SSLCertificateChainFile, because of which what
+ *        follows in file is not used; NULL: none
+ */
 typedef void staple_sslconf_visit_fn(server_rec *s, const char *file,
+                                     const char *chain,
                                      const staple_sslconf_pair_t *pair,
                                      apr_pool_t *ptemp);
 

@@ -34,7 +34,7 @@ my $httpd = Staple::Httpd->new(
     vhosts => [{ cert => $self }, { cert => $lonely }]);
 $httpd->start;
 like(join("\n", $httpd->staple_lines('warn')),
-     qr/STP0152: lonely\.test \(lonely\.test:\d+\) is not stapled: its issuer's certificate is missing; append the certificate of CN=Test 1 intermediate to \Q$lonely->{cert}\E/,
+     qr/STP0152: lonely\.test \(lonely\.test:\d+\) is not stapled: its issuer's certificate is missing, and clients need it, too; append the certificate of CN=Test 1 intermediate to \Q$lonely->{cert}\E/,
      'a missing issuer: which one, and where it belongs');
 like(join("\n", $httpd->staple_lines('notice')),
      qr/STP0153: self\.test \(self\.test:\d+\) is not stapled: it is self-signed; SSLUseStapling off/,
@@ -86,6 +86,32 @@ for my $place ("SSLCertificateChainFile $lonely->{issuer}",
     is(wait_for_staple($httpd, 'good')->{staple}, 'good', '... and it staples');
     ok($httpd->stop, 'httpd stops in good order');
     $httpd->log_ok;
+}
+
+# ----- where it does not look: behind a certificate, with another chain file -----
+
+my $other = Staple::CA->new;
+my ($wrong) = $other->issuer;
+my $only = qr/\(SSLCertificateChainFile; because of it, only the first certificate of \Q$good->{chain}\E is used\)/;
+my %with_chain = (
+    'of its own'    => [undef, "SSLCertificateChainFile $wrong"],
+    'of the server' => ["SSLCertificateChainFile $wrong", '']);
+for my $whose (sort keys %with_chain) {
+    my ($global, $conf) = @{ $with_chain{$whose} };
+
+    $httpd = Staple::Httpd->new(
+        conf => stapling($global // ()),
+        vhosts => [{ cert => $good, conf => $conf }]);
+    my ($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+    is($exit, 1, "another chain file $whose: the preflight finds it")
+        or diag $said;
+    $httpd->start;
+    like(read_file($httpd->{error_log}),
+         qr/STP0152: good\.test .* append the certificate of CN=Test 1 intermediate to \Q$wrong\E $only/,
+         '... and the start: where the issuer belongs');
+    is(handshake($httpd)->{staple}, 'none', '... nothing is stapled');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/AH0(?:2217|2604)|STP0152/);
 }
 
 # ----- on a token -----

@@ -124,6 +124,23 @@ is(wait_for_staple($httpd, 'good', name => 'filed.test')->{staple}, 'good',
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok($noise);
 
+# The issuer is in the file, but mod_ssl reads it in another one.
+my ($chain) = $other->issuer;
+my $full = $ca->leaf(name => 'full.test',
+    ext => 'authorityInfoAccess=OCSP;URI:' . $responder->url
+        . ",caIssuers;URI:$at/ca.der\n");
+$httpd = Staple::Httpd->new(
+    conf   => stapling(),
+    vhosts => [{ cert => $full, conf => "SSLCertificateChainFile $chain" }]);
+$httpd->start;
+is(wait_for_staple($httpd, 'good')->{staple}, 'good',
+   'an old SSLCertificateChainFile: stapled all the same');
+like(join("\n", $httpd->staple_lines('notice')),
+     qr/STP0154: full\.test .*; append it to \Q$chain\E \(SSLCertificateChainFile; because of it, only the first certificate of \Q$full->{chain}\E is used\)/,
+     '... and where the issuer belongs');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok($noise);
+
 # What is there is not the issuer; another place may have it.
 my %bad = (wrong => lonely('wrong.test', 'wrong.der'),
            nonsense => lonely('nonsense.test', 'nonsense'),

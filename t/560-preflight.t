@@ -209,6 +209,16 @@ unlike(host($out, 'two.test'), qr/certificate  one\.test/,
     is_deeply([map { [map { $_->{is_ca} ? 'CA' : 'site' }
                       @{ $_->{certificates} }] } @$hosts],
               [['site', 'CA'], ['site', 'CA']], 'JSON tells them apart');
+    my $foreign = Staple::CA->new->intermediate(ocsp => $responder->url,
+                                                file => 'with-uri');
+    ($exit, $out) = preflight(
+        [{ cert => $sites[0],
+           conf => "SSLCertificateChainFile $foreign->{cert}" }],
+        'DUMP_STAPLING', conf => $on);
+    my ($own) = $left =~ /^  issuer +CN=(.+)$/m;
+    my @links = $out =~ /^  certificate +(.*intermediate.*)/mg;
+    is(scalar @links, 1, 'with SSLCertificateChainFile, one is sent behind it');
+    unlike("@links", qr/\Q$own\E/, '... which is not what follows in its file');
     ($exit, $out) = preflight([{ cert => $sites[0] }], 'DUMP_STAPLING');
     unlike($out, qr/intermediate, serial|of a CA/, 'off: they are not listed');
 }
