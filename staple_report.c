@@ -187,6 +187,11 @@ static const char *silence_text(const staple_view_t *view, apr_time_t now)
     if (has_expired(view, now)) {
         return "the certificate itself has expired, so no responder is asked";
     }
+    if (view->der) {
+        return view->meta.this_update > now
+               ? "the response that is held is not valid yet"
+               : "nothing newer has come";
+    }
     if (!view->has_exchange) {
         return view->absence;
     }

@@ -125,4 +125,19 @@ like($out, qr/no responder is asked about .*none\.test:\d+ \(its CA names/,
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:(?:warn|error|crit)\]/, qr/AH0(?:2217|2604|1909)/);
 
+# The ring of a server that was stopped for longer than its response lasts.
+my $brief = $ca->leaf(name => 'brief.test', ocsp => $responder->url);
+$responder->tell('validity -3600 5', $brief);
+$httpd = Staple::Httpd->new(conf => stapling(), vhosts => [{ cert => $brief }]);
+$ring = $httpd->dir . '/logs/stapling_cache';
+$httpd->start;
+wait_for_staple($httpd, 'good');
+ok($httpd->stop, 'stapled, and httpd is stopped');
+ok(wait_for(sub { (ctl('check', 'brief.test'))[1] =~ /missing/ }, 30),
+   '... until the response has ended');
+($exit, $out) = ctl('show', 'brief.test');
+like($out, qr/^state +missing: nothing newer has come; the last response ended at 20/m,
+     '... which is why nothing would be stapled');
+$httpd->log_ok(qr/STP020[3-7]/);
+
 done_testing;

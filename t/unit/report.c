@@ -321,6 +321,25 @@ static void test_responders(void)
        != NULL, "what that means");
 }
 
+/* What is held and may not be served was not dropped. */
+static void test_held(void)
+{
+    staple_view_t view;
+
+    make_view(&view, make_cert(NULL));
+    view.meta.this_update = NOW + DAY;
+    staple_report_judge(&view, NOW);
+    staple_report_explain(&view, NOW, pool);
+    is_str(view.cause, "the response that is held is not valid yet",
+           "a response from the future");
+    make_view(&view, make_cert(NULL));
+    view.meta.next_update = NOW - DAY / 2;
+    staple_report_judge(&view, NOW);
+    staple_report_explain(&view, NOW, pool);
+    ok(!strncmp(view.cause, "nothing newer has come; the last response ended ",
+                48), "one that has ended") || (diag("%s", view.cause), 0);
+}
+
 /* ----- a response with several answers ----- */
 
 typedef struct several_t {
@@ -414,6 +433,7 @@ int main(void)
     test_advice();
     test_since();
     test_responders();
+    test_held();
     test_several_answers();
     apr_pool_destroy(pool);
     apr_terminate();
