@@ -109,6 +109,18 @@ static apr_time_t since_of(const staple_view_t *view, apr_time_t now)
            && end_began(numbers) <= now ? end_began(numbers) : since;
 }
 
+/* What fails where nobody is asked any more is history: neither a responder nor
+ * who has the issuer's certificate. */
+static void pass_over_history(staple_view_t *view)
+{
+    const staple_cert_t *cert = view->cert;
+
+    if (view->traits.is_known && !view->traits.has_urls
+        && !(cert && cert->issuer_urls->nelts)) {
+        view->exchange.failing = 0;
+    }
+}
+
 void staple_report_judge(staple_view_t *view, apr_time_t now)
 {
     const staple_cert_t *cert = view->cert;
@@ -117,6 +129,7 @@ void staple_report_judge(staple_view_t *view, apr_time_t now)
     if (cert && !view->traits.is_known) {
         staple_state_traits_of(&view->traits, cert);
     }
+    pass_over_history(view);
     view->state = state_of(view, now);
     view->is_stapled = is_served(view->state);
     view->url = cert ? staple_words_url(&view->exchange, cert->urls) : NULL;
@@ -195,12 +208,12 @@ static const char *silence_text(const staple_view_t *view, apr_time_t now)
     if (!view->has_exchange) {
         return view->absence;
     }
-    if (view->exchange.last_attempt) {
-        return "its response was dropped, or did not fit into the ring";
+    if (traits->is_known && !traits->has_urls) {
+        return "none of its files (StapleResponseFile) holds a response that "
+               "is valid";
     }
-    return traits->is_known && !traits->has_urls
-           ? "none of its files (StapleResponseFile) holds a response that is "
-             "valid"
+    return view->exchange.last_attempt
+           ? "its response was dropped, or did not fit into the ring"
            : "no exchange with its responder has ended yet";
 }
 

@@ -151,6 +151,14 @@ void staple_state_unpack(staple_state_traits_t *traits,
 
 /* ----- which state it is ----- */
 
+/* What a responder said that the certificate does not have any more, as after
+ * StapleResponseFile took the place of SSLStaplingForceURL, is history. */
+static int is_renewal_failing(const staple_state_facts_t *facts)
+{
+    return facts->exchange && facts->exchange->failing
+           && (!facts->traits->is_known || facts->traits->has_urls);
+}
+
 /* Something is held that a handshake gets, or would get. */
 static staple_state_e judge_held(const staple_state_facts_t *facts)
 {
@@ -169,8 +177,8 @@ static staple_state_e judge_held(const staple_state_facts_t *facts)
     if (staple_rules_is_urgent(facts->policy, held, facts->now)) {
         return STAPLE_STATE_EXPIRING;
     }
-    return facts->exchange && facts->exchange->failing
-           ? STAPLE_STATE_FAILING : STAPLE_STATE_STAPLED;
+    return is_renewal_failing(facts) ? STAPLE_STATE_FAILING
+                                     : STAPLE_STATE_STAPLED;
 }
 
 /* Whether the first answer is still to come: it is not where the certificate
@@ -192,8 +200,7 @@ static int is_waiting(const staple_state_facts_t *facts)
  * responder answers, and gives nothing newer. */
 static int is_too_old(const staple_state_facts_t *facts)
 {
-    return facts->held && !facts->is_pending
-           && !(facts->exchange && facts->exchange->failing)
+    return facts->held && !facts->is_pending && !is_renewal_failing(facts)
            && staple_rules_is_too_old(facts->policy, facts->held, facts->now);
 }
 

@@ -135,7 +135,8 @@ typedef struct staple_view_t {
     staple_cache_meta_t meta;  /* of what is held */
     int has_exchange;          /* whether the next two are known, */
     const char *absence;       /* and if not, why; NULL where they are */
-    staple_cache_state_t exchange; /* how the refresh stands */
+    staple_cache_state_t exchange; /* how the refresh stands; that it fails is
+                                  taken out where nobody is asked any more */
     staple_cache_served_t served;  /* what handshakes got */
     int is_judged;             /* whether the bytes were judged again, */
     staple_ocsp_reason_e reason; /* and why they are not to be believed */

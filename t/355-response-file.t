@@ -10,6 +10,8 @@ use Staple;
 
 use POSIX ();
 use Staple::Answer;
+use Staple::Status;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -160,5 +162,43 @@ ok(wait_for(sub {
 
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0209/);
+
+# --- in the place of a responder that failed ---
+
+$httpd = Staple::Httpd->new(
+    ports  => 2, conf => stapling(status_conf()),
+    vhosts => [{ cert => $leaf, conf => 'SSLStaplingForceURL '
+                     . $responder->url }]);
+my $status = Staple::Status->new($httpd);
+
+# What the page and staplectl say.
+sub said
+{
+    my $cert = $status->cert('www.test');
+    my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'check', '-r',
+                           $httpd->dir . '/logs/stapling_cache');
+
+    return "$cert->{state} $cert->{numbers}{failing} "
+        . ($cert->{failure} // '-') . ' ' . ($cert->{cause} // '-') . "; $exit";
+}
+
+$responder->tell('http 500', $leaf);
+$httpd->start;
+ok(wait_for(sub { said() =~ /^missing [1-9].*HTTP status 500.*; 2/ }),
+   'the responder of SSLStaplingForceURL fails');
+$httpd->{vhosts}[0]{conf} = 'StapleResponseFile {dir}/r.der';
+$httpd->write_conf;
+$httpd->graceful;
+ok(wait_for(sub { said() eq 'missing 0 - none of its files '
+                      . '(StapleResponseFile) holds a response that is valid; 2'
+              }), 'a file takes its place: what is missing is a file')
+    or is(said(), '...');
+$responder->good($leaf);
+put_file($httpd->dir . '/r.der', next_answer());
+ok(wait_for(sub { said() eq 'stapled 0 - -; 0' }),
+   '... with one that is good all is well') or is(said(), '...');
+is($status->json->{severity}, 'ok', '... altogether');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/STP0(?:209|207|203|302)/);
 
 done_testing;

@@ -46,6 +46,7 @@ static staple_cert_t *make_cert(const char *second)
         APR_ARRAY_PUSH(urls, const char *) = second;
     }
     cert->urls = urls;
+    cert->issuer_urls = apr_array_make(pool, 0, sizeof(const char *));
     APR_ARRAY_PUSH(hosts, const char *) = "www.test:443";
     cert->hosts = hosts;
     return cert;
