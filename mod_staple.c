@@ -301,6 +301,18 @@ static const char *chain_place(const char *file, const char *chain,
                  : name_text(file, p);
 }
 
+/* What the chain lacks. Another virtual host may have it: then nothing is
+ * fetched. */
+static const char *gap_text(const staple_cert_t *cert, apr_pool_t *p)
+{
+    return cert->subject
+           ? apr_psprintf(p, "the certificate of %s is missing",
+                          cert->issuer_dn)
+           : apr_psprintf(p, "to staple, the certificate of %s is fetched from "
+                          "%s, but clients need it, too", cert->issuer_dn,
+                          APR_ARRAY_IDX(cert->issuer_urls, 0, const char *));
+}
+
 /* mod_ssl says AH02217 and AH02604 of it, and hands nothing over. */
 static void add_without_issuer(server_rec *s, const char *file,
                                const char *chain,
@@ -318,12 +330,9 @@ static void add_without_issuer(server_rec *s, const char *file,
                             sizeof(pair->id));
     if (cert->scope == STAPLE_CERT_APPLIES) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0154: %s (%s): the "
-                     "chain that clients get is incomplete: to staple, the "
-                     "certificate of %s is fetched from %s, but clients need "
-                     "it, too; append it to %s", cert->name, host_of(s, ptemp),
-                     cert->issuer_dn,
-                     APR_ARRAY_IDX(cert->issuer_urls, 0, const char *),
-                     place);
+                     "chain that clients get is incomplete: %s; append it to "
+                     "%s", cert->name, host_of(s, ptemp),
+                     gap_text(cert, ptemp), place);
     }
     else if (cert->scope == STAPLE_CERT_NO_ISSUER) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0152: %s (%s) is not "

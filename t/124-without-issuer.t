@@ -114,6 +114,22 @@ for my $whose (sort keys %with_chain) {
     $httpd->log_ok(qr/AH0(?:2217|2604)|STP0152/);
 }
 
+# ----- where another host has it -----
+
+my $both = $ca->leaf(name => 'both.test', alt => ['short.test'],
+                     ocsp => $responder->url);
+my $short = { %{ alone($both) }, name => 'short.test' };
+$httpd = Staple::Httpd->new(
+    conf => stapling(), vhosts => [map { { cert => $_ } } $both, $short]);
+$httpd->start;
+is(wait_for_staple($httpd, 'good', name => $_->{name})->{staple}, 'good',
+   "$_->{name}: stapled") for $both, $short;
+like(join("\n", $httpd->staple_lines('notice')),
+     qr/STP0154: both\.test \(short\.test:\d+\): the chain that clients get is incomplete: the certificate of CN=Test 1 intermediate is missing; append it to \Q$short->{cert}\E/,
+     'one chain is incomplete; nothing is fetched');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok(qr/AH0(?:2217|2604)/);
+
 # ----- on a token -----
 
 $httpd = Staple::Httpd->new(
