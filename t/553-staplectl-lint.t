@@ -574,6 +574,9 @@ write_file('knot/f', "SSLUseStapling on\n");
 is($exit, 0, 'two links that lead back');
 is(() = $out =~ /note: \S+up leads back/g, 2, '... are noted');
 like($out, qr/^1 stapling line in 2 files: 1 kept$/m, '... each file once');
+write_file("up/$_/x", '') for 1 .. 50;
+fails(qr/too many files or directories/, 'a pattern that goes up and down',
+      write_file('updown', "ServerRoot $dir/up\nInclude " . '*/../' x 60 . "*\n"));
 write_file("double/$_", sprintf("Include %d\n", $_ + 1) x 2) for 1 .. 18;
 write_file('double/19', "SSLUseStapling on\n");
 fails(qr/too many files/, 'includes that double',

@@ -164,6 +164,44 @@ if (grep { $_ eq 'macro' } @more) {
           . "</Macro>\nUse M 1 min\nUse M $_ s") for qw(5 -5);
 }
 
+# What is included. A wildcard stands for no name that begins with a dot, but of a
+# directory all is read, as what an editor leaves there.
+my $include = $httpd->dir . '/include';
+write_file("$include/dots/.x.conf", "StapleWarmup maybe\n");
+write_file("$include/dots/y.conf", "StapleWarmup 1s\n");
+write_file("$include/odd/[x]*/a.conf", "StapleWarmup maybe\n");
+write_file("$include/order/$_->[0]", "$_->[1]\n") for ['Z', 'Define HOW maybe'],
+    ['a', 'StapleWarmup ${HOW}'], ['.b', 'Define HOW 1s'];
+write_file("$include/sorted/$_->[0]/x", "$_->[1]\n") for
+    ['a', 'StapleWarmup ${HOW}'], ['a-b', 'Define HOW maybe'], ['A', 'Define HOW 1s'];
+write_file("$include/links/y.conf", "StapleWarmup maybe\n");
+mkdir "$include/linked" or die "mkdir: $!\n";
+symlink '../links', "$include/linked/links" or die "link: $!\n";
+for my $name ('Include', 'IncludeOptional') {
+    agree("$name include/$_") for qw(dots dots/ dots/* dots/.* dots/y.conf d*s odd odd/*
+        odd/*/a.conf order sorted/*/x sorted/*/ sorted linked linked/links/*
+        links);
+}
+
+# What httpd does not find, and does not start for; among it a link that leads
+# nowhere, as a site that was removed leaves it.
+symlink 'nothing', "$include/links/$_" or die "link: $!\n" for 'x.conf', '.#y.conf';
+write_file("$include/links/y.conf", "StapleWarmup 1s\n");
+for my $name ('Include', 'IncludeOptional') {
+    for my $path (qw(links links/*.conf links/x.conf links/y.conf links/z* */y.conf
+                     nothing nothing/*.conf */nothing linked/*/y.conf dots/y.conf/*
+                     dots/y.conf/x odd/[x]*/a.conf)) {
+        $httpd->{conf} = "$name include/$path\n";
+        $httpd->write_conf;
+        my ($refused, $said) = $httpd->configtest;
+        my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'lint', $conf);
+        is($out =~ /note: .*(?:nothing is included|Not a directory)/ ? 'noted' : 'read',
+           $refused ? 'noted' : 'read',
+           "$name $path: lint notes that nothing is there, and httpd -t")
+            or diag $said, $out;
+    }
+}
+
 # How they are read.
 agree($_) for "SSLUseStapling \\\n on", "SSLUseStapling \\\n bad",
     "# x \\\nSSLUseStapling bad", "SSLUseStapling on\r", "\tSSLUseStapling\ton",

@@ -13,12 +13,13 @@
 
 #include "lint.h"
 
-#include <glob.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include <apr_file_info.h>
 #include <apr_file_io.h>
+#include <apr_fnmatch.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 
@@ -44,6 +45,8 @@ typedef struct input_t {
     int number;     /* of the physical line that begins at `at` */
     int first;      /* of the line that was read last */
     int depth;      /* of includes */
+    int is_optional; /* an IncludeOptional is followed */
+    int is_relative; /* what is followed begins at ServerRoot */
     const staplectl_section_t *outer;   /* where it is included */
     const staplectl_section_t *section; /* where we are */
     apr_pool_t *p;  /* dies with the file */
@@ -101,17 +104,21 @@ void staplectl_reader_stop(staplectl_reader_t *reader, const char *file,
     }
 }
 
-/* Whether to go on; a limit that is reached is noted. */
-static int may_go_on(input_t *in)
+static void look_at_clock(const input_t *in)
 {
-    staplectl_reader_t *reader = in->reader;
-
-    if (in->number % LINES_A_LOOK == 0 && reader->deadline
-        && apr_time_now() > reader->deadline) {
-        staplectl_reader_stop(reader, in->file, in->first,
+    if (in->reader->deadline && apr_time_now() > in->reader->deadline) {
+        staplectl_reader_stop(in->reader, in->file, in->first,
                               "reading has taken a minute");
     }
-    return !reader->is_stopped;
+}
+
+/* Whether to go on; a limit that is reached is noted. */
+static int may_go_on(const input_t *in)
+{
+    if (in->number % LINES_A_LOOK == 0) {
+        look_at_clock(in);
+    }
+    return !in->reader->is_stopped;
 }
 
 const char *staplectl_reader_root(const staplectl_reader_t *reader)
@@ -257,14 +264,6 @@ static void check_closed(input_t *in)
 
 /* ----- includes ----- */
 
-static int is_directory(const char *path, apr_pool_t *p)
-{
-    apr_finfo_t info;
-
-    return apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS
-           && info.filetype == APR_DIR;
-}
-
 /* Whether a file is being read already, somewhere further up. */
 static int is_open(const staplectl_reader_t *reader, const char *path)
 {
@@ -276,6 +275,12 @@ static int is_open(const staplectl_reader_t *reader, const char *path)
         }
     }
     return 0;
+}
+
+static void note_unread(input_t *in, const char *path, const char *wrong)
+{
+    in->reader->failures++;
+    note(in, apr_psprintf(in->reader->pool, "%s: %s", path, wrong));
 }
 
 static void include_one(input_t *in, const char *path)
@@ -290,12 +295,122 @@ static void include_one(input_t *in, const char *path)
     }
     wrong = load_file(reader, path, in->section, in->depth + 1);
     if (wrong) {
-        reader->failures++;
-        note(in, apr_psprintf(reader->pool, "%s: %s", path, wrong));
+        note_unread(in, path, wrong);
     }
 }
 
-static apr_size_t include_pattern(input_t *in, const char *pattern, int depth);
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What an include would read is not there: httpd does not start, unless it is
+ * an IncludeOptional. */
+static void note_missing(input_t *in, const char *path)
+{
+    if (in->is_optional) {
+        return;
+    }
+    in->reader->missing++;
+    note(in, apr_psprintf(in->reader->pool, "nothing is included: there is no "
+                          "%s%s", path,
+                          in->is_relative && !in->reader->root
+                          ? " (--root names another ServerRoot)" : ""));
+}
+
+static const char *join(const char *path, const char *name, apr_pool_t *p)
+{
+    apr_size_t len = strlen(path);
+    const char *slash = len && path[len - 1] != '/' ? "/" : "";
+
+    return apr_pstrcat(p, path, slash, name, NULL);
+}
+
+/* As in httpd, a wildcard stands for no name that begins with a dot, and inside
+ * of a path for directories only, which a link to one is not. */
+static int is_name(const apr_finfo_t *entry, const char *pattern,
+                   const char *rest)
+{
+    if (!strcmp(entry->name, ".") || !strcmp(entry->name, "..")) {
+        return 0;
+    }
+    return !pattern
+           || ((!rest || entry->filetype == APR_DIR)
+               && !apr_fnmatch(pattern, entry->name, APR_FNM_PERIOD));
+}
+
+/* Those names in a directory, sorted. */
+static apr_status_t list_names(apr_array_header_t *names, const char *path,
+                               const char *pattern, const char *rest,
+                               apr_pool_t *p)
+{
+    apr_finfo_t entry;
+    apr_dir_t *dir;
+    apr_status_t rv = apr_dir_open(&dir, *path ? path : ".", p);
+
+    if (rv) {
+        return rv;
+    }
+    while (names->nelts <= FILES_MAX
+           && !apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_TYPE, dir)) {
+        if (is_name(&entry, pattern, rest)) {
+            APR_ARRAY_PUSH(names, const char *) = apr_pstrdup(p, entry.name);
+        }
+    }
+    apr_dir_close(dir);
+    qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
+    return APR_SUCCESS;
+}
+
+static void include_path(input_t *in, const char *path, int depth);
+static void include_pattern(input_t *in, const char *path, const char *rest,
+                            apr_pool_t *p);
+
+/* Patterns that go up again may stand for more places than there are files. */
+static void count_place(const input_t *in)
+{
+    staplectl_reader_t *reader = in->reader;
+
+    look_at_clock(in);
+    if (++reader->places > FILES_MAX) {
+        staplectl_reader_stop(reader, in->file, in->first, "there are too many "
+                              "files or directories to include");
+    }
+}
+
+/* What is in a directory, and of that what follows in the path.
+ * @param pattern NULL: all that is in it
+ * @param rest the path behind the pattern; NULL: it ends there */
+static void include_names(input_t *in, const char *path, const char *pattern,
+                          const char *rest, int depth)
+{
+    apr_array_header_t *names;
+    apr_status_t rv;
+    apr_pool_t *p;
+    int i;
+
+    apr_pool_create(&p, in->p);
+    names = apr_array_make(p, 16, sizeof(const char *));
+    rv = list_names(names, path, pattern, rest, p);
+    if (rv && !APR_STATUS_IS_ENOENT(rv)) {
+        note_unread(in, path, staple_text_error(rv, p));
+    }
+    else if (pattern && !names->nelts) {
+        note_missing(in, join(path, pattern, p));
+    }
+    count_place(in);
+    for (i = 0; i < names->nelts && !in->reader->is_stopped; i++) {
+        const char *name = join(path, APR_ARRAY_IDX(names, i, const char *), p);
+
+        if (rest) {
+            include_pattern(in, name, rest, p);
+        }
+        else {
+            include_path(in, name, depth);
+        }
+    }
+    apr_pool_destroy(p);
+}
 
 /* All that is in a directory, unless a link has led back to it. */
 static void include_directory(input_t *in, const char *path, int depth)
@@ -319,33 +434,46 @@ static void include_directory(input_t *in, const char *path, int depth)
         }
     }
     APR_ARRAY_PUSH(open, apr_finfo_t) = info;
-    include_pattern(in, apr_pstrcat(in->p, path, "/*", NULL), depth + 1);
+    include_names(in, path, NULL, NULL, depth + 1);
     apr_array_pop(open);
 }
 
-/* All that a pattern names, sorted; of a directory all that is in it.
- * @return how many */
-static apr_size_t include_pattern(input_t *in, const char *pattern, int depth)
+/* A file, or all that is in a directory. */
+static void include_path(input_t *in, const char *path, int depth)
 {
-    glob_t found;
-    apr_size_t i;
+    apr_finfo_t info;
+    apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE, in->p);
 
-    if (glob(pattern, 0, NULL, &found)) {
-        return 0;
+    count_place(in);
+    if (rv == APR_SUCCESS && info.filetype == APR_DIR) {
+        include_directory(in, path, depth);
     }
-    for (i = 0; i < found.gl_pathc && !in->reader->is_stopped; i++) {
-        const char *path = apr_pstrdup(in->reader->pool, found.gl_pathv[i]);
+    else if (APR_STATUS_IS_ENOENT(rv) || APR_STATUS_IS_ENOTDIR(rv)) {
+        note_missing(in, path);
+    }
+    else if (rv == APR_SUCCESS || !in->is_optional) {
+        include_one(in, path);
+    }
+}
 
-        if (is_directory(path, in->p)) {
-            include_directory(in, path, depth);
-        }
-        else {
-            include_one(in, path);
-        }
+/* What the rest of a path stands for, beneath a path without wildcards. Each
+ * part has to be there, in each directory that the one before it stands for. */
+static void include_pattern(input_t *in, const char *path, const char *rest,
+                            apr_pool_t *p)
+{
+    const char *end = rest + strcspn(rest, "/");
+    const char *part = apr_pstrmemdup(p, rest, (apr_size_t)(end - rest));
+
+    rest = *end ? end + strspn(end, "/") : NULL;
+    if (apr_fnmatch_test(part)) {
+        include_names(in, path, part, rest, 0);
     }
-    i = found.gl_pathc;
-    globfree(&found);
-    return i;
+    else if (rest) {
+        include_pattern(in, join(path, part, p), rest, p);
+    }
+    else {
+        include_path(in, join(path, part, p), 0);
+    }
 }
 
 static void follow(input_t *in, const char *args, int is_optional)
@@ -363,11 +491,14 @@ static void follow(input_t *in, const char *args, int is_optional)
                               "not known here", name));
         return;
     }
-    if (!include_pattern(in, path, 0) && !is_optional) {
-        reader->missing++;
-        note(in, apr_psprintf(reader->pool, "nothing is included: there is no "
-                              "%s%s", path, *name == '/' || reader->root ? ""
-                              : " (--root names another ServerRoot)"));
+    in->is_optional = is_optional;
+    in->is_relative = *name != '/';
+    if (apr_fnmatch_test(path) && strlen(path) < APR_PATH_MAX) {
+        include_pattern(in, *path == '/' ? "/" : "", path + strspn(path, "/"),
+                        in->p);
+    }
+    else {
+        include_path(in, path, 0);
     }
 }
 
