@@ -121,20 +121,36 @@ static int is_below(const staplectl_limit_t *limit,
            && left_of(entry, now) < span_of(limit, entry);
 }
 
+/* How bad it is by what is left alone. */
+static staple_severity_e severity_of_rest(const staplectl_entry_t *entry,
+                                          const staplectl_limits_t *limits,
+                                          apr_time_t now)
+{
+    if (is_below(&limits->critical, entry, now)) {
+        return STAPLE_SEVERITY_CRITICAL;
+    }
+    return is_below(&limits->warning, entry, now) ? STAPLE_SEVERITY_WARNING
+                                                  : STAPLE_SEVERITY_OK;
+}
+
+/* How bad it is whatever is left. */
+static staple_severity_e severity_of_state(const staplectl_entry_t *entry,
+                                           const staplectl_limits_t *limits)
+{
+    int severity = limits->severities[entry->view.state];
+
+    return severity == STAPLE_SEVERITY_OK && entry->is_old
+           ? STAPLE_SEVERITY_WARNING : (staple_severity_e)severity;
+}
+
 staple_severity_e staplectl_severity_of(const staplectl_entry_t *entry,
                                         const staplectl_limits_t *limits,
                                         apr_time_t now)
 {
-    int severity = limits->severities[entry->view.state];
+    staple_severity_e state = severity_of_state(entry, limits);
+    staple_severity_e rest = severity_of_rest(entry, limits, now);
 
-    if (is_below(&limits->critical, entry, now)) {
-        return STAPLE_SEVERITY_CRITICAL;
-    }
-    if (severity == STAPLE_SEVERITY_OK
-        && (entry->is_old || is_below(&limits->warning, entry, now))) {
-        return STAPLE_SEVERITY_WARNING;
-    }
-    return (staple_severity_e)severity;
+    return rest > state ? rest : state;
 }
 
 /* A server at work writes its ring's file every ten seconds, whatever happens;
@@ -162,7 +178,7 @@ static void say(const char *text)
 /* Entries of which the same is said. */
 typedef struct group_t {
     const char *words;
-    staple_severity_e severity;
+    const char *alone;         /* what is said if there is one name only */
     apr_array_header_t *names; /* const char * */
 } group_t;
 
@@ -192,21 +208,70 @@ static const char *problem_text(const staple_view_t *view, const char *more,
            : words;
 }
 
-static void add_to_group(sum_t *sum, const staplectl_entry_t *entry,
-                         staple_severity_e severity, apr_pool_t *p)
+/* The limit that makes an entry worse than its state does, as the end of a
+ * phrase; "": none does. */
+static const char *limit_text(const staplectl_entry_t *entry,
+                              const staplectl_limits_t *limits, apr_time_t now)
 {
-    const char *words = problem_text(&entry->view, "", p);
+    staple_severity_e rest = severity_of_rest(entry, limits, now);
+
+    if (rest <= severity_of_state(entry, limits)) {
+        return "";
+    }
+    return rest == STAPLE_SEVERITY_CRITICAL
+           ? " less than the limit of --critical"
+           : " less than the limit of --warning";
+}
+
+/* An entry of which nothing is said with others. */
+static const char *alone_text(const staplectl_entry_t *entry,
+                              const staplectl_limits_t *limits, apr_time_t now,
+                              apr_pool_t *p)
+{
+    const staple_view_t *view = &entry->view;
+    const char *limit = limit_text(entry, limits, now);
+    const char *until = view->is_stapled
+        ? apr_pstrcat(p, ", valid for another ",
+                      staple_words_span_text(left_of(entry, now), p),
+                      *limit ? "," : "", limit, NULL)
+        : "";
+
+    return apr_pstrcat(p, view->name, ": ", problem_text(view, until, p), NULL);
+}
+
+static group_t *make_group(sum_t *sum, const char *words, const char *alone,
+                           apr_pool_t *p)
+{
+    group_t *group = apr_palloc(p, sizeof(*group));
+
+    group->words = words;
+    group->alone = alone;
+    group->names = apr_array_make(p, 4, sizeof(const char *));
+    apr_hash_set(sum->by_words, words, APR_HASH_KEY_STRING, group);
+    APR_ARRAY_PUSH(sum->groups, group_t *) = group;
+    return group;
+}
+
+/* Where a limit is the reason, each name has what is left. */
+static void add_to_group(sum_t *sum, const staplectl_entry_t *entry,
+                         const staplectl_limits_t *limits, apr_time_t now,
+                         apr_pool_t *p)
+{
+    const char *limit = limit_text(entry, limits, now);
+    const char *name = entry->view.name;
+    const char *words = problem_text(&entry->view, *limit
+                                     ? apr_pstrcat(p, ", valid for", limit,
+                                                   NULL) : "", p);
     group_t *group = apr_hash_get(sum->by_words, words, APR_HASH_KEY_STRING);
 
     if (!group) {
-        group = apr_palloc(p, sizeof(*group));
-        group->words = words;
-        group->severity = severity;
-        group->names = apr_array_make(p, 4, sizeof(const char *));
-        apr_hash_set(sum->by_words, words, APR_HASH_KEY_STRING, group);
-        APR_ARRAY_PUSH(sum->groups, group_t *) = group;
+        group = make_group(sum, words, alone_text(entry, limits, now, p), p);
     }
-    APR_ARRAY_PUSH(group->names, const char *) = entry->view.name;
+    APR_ARRAY_PUSH(group->names, const char *)
+        = *limit ? apr_pstrcat(p, name, " (",
+                               staple_words_span_text(left_of(entry, now), p),
+                               " left)", NULL)
+                 : name;
 }
 
 static void add_entry(sum_t *sum, const staplectl_entry_t *entry,
@@ -224,7 +289,7 @@ static void add_entry(sum_t *sum, const staplectl_entry_t *entry,
     }
     if (severity != STAPLE_SEVERITY_OK) {
         sum->trouble++;
-        add_to_group(sum, entry, severity, p);
+        add_to_group(sum, entry, limits, now, p);
     }
 }
 
@@ -252,19 +317,6 @@ static void print_performance(const sum_t *sum, int count,
     printf("\n");
 }
 
-/* The one entry there is, in words. */
-static const char *alone_text(const staplectl_entry_t *entry, apr_time_t now,
-                              apr_pool_t *p)
-{
-    const staple_view_t *view = &entry->view;
-    const char *until = view->is_stapled
-        ? apr_pstrcat(p, ", valid for another ",
-                      staple_words_span_text(left_of(entry, now), p), NULL)
-        : "";
-
-    return apr_pstrcat(p, view->name, ": ", problem_text(view, until, p), NULL);
-}
-
 /* Names that are told of a group. */
 #define NAMES_SHOWN 5
 
@@ -275,7 +327,7 @@ static const char *group_text(const group_t *group, apr_pool_t *p)
     const char *text;
 
     if (count == 1) {
-        return apr_pstrcat(p, names[0], ": ", group->words, NULL);
+        return group->alone;
     }
     text = apr_psprintf(p, "%d certificates: %s:", count, group->words);
     for (i = 0; i < count && i < NAMES_SHOWN; i++) {
@@ -288,13 +340,14 @@ static const char *group_text(const group_t *group, apr_pool_t *p)
 
 static const char *summary_text(const sum_t *sum,
                                 const apr_array_header_t *entries,
+                                const staplectl_limits_t *limits,
                                 apr_time_t now, apr_pool_t *p)
 {
     int count = entries->nelts;
 
     if (count == 1) {
-        return alone_text(&APR_ARRAY_IDX(entries, 0, staplectl_entry_t), now,
-                          p);
+        return alone_text(&APR_ARRAY_IDX(entries, 0, staplectl_entry_t),
+                          limits, now, p);
     }
     return sum->trouble
            ? apr_psprintf(p, "%d of %d certificates need attention",
@@ -335,7 +388,7 @@ int staplectl_check(const staplectl_ring_t *ring,
     }
     printf("STAPLE %s - ", words[sum.worst]);
     say(idle_text(ring, now, p));
-    say(summary_text(&sum, entries, now, p));
+    say(summary_text(&sum, entries, limits, now, p));
     print_performance(&sum, count, limits, now, p);
     for (i = 0; count > 1 && i < sum.groups->nelts; i++) {
         say(group_text(APR_ARRAY_IDX(sum.groups, i, group_t *), p));

@@ -83,6 +83,11 @@ for my $state ('beside the server', 'after its stop') {
     is($exit, 1, 'check: less left than the warning limit');
     ($exit, $out) = ctl('check', 'good.test', @certs, '-C', '100%');
     is($exit, 2, 'check: less left than the critical limit');
+    like($out, qr/ - good\.test: stapled, valid for another \d d \d+ h[^,]*, less than the limit of --critical \| /,
+         '... in words');
+    ($exit, $out) = ctl('check', @certs, '-w', '30d');
+    like($out, qr/^good\.test: stapled, valid for another \d d \d+ h[^,]*, less than the limit of --warning$/m,
+         '... also among others');
     ($exit, $out) = ctl('check');
     is($exit, 2, 'check: the whole ring is in trouble');
     like($out, qr/^STAPLE CRITICAL - 2 of 3 certificates need attention/,
@@ -184,6 +189,12 @@ for my $name ('good.test', 'good.test:443', $long, "$long:443") {
 }
 is((ctl('show', $_))[0], 3, "... and not $_")
     for 'good.test:8443', 'good.test:', "$long:8443", 'x.long.test:443x';
+# Two for the same reason, which is a limit: what is left is said of each.
+my $left = qr/\(\d d \d+ h[^)]* left\)/;
+($exit, $out) = ctl('check', '-w', '30d');
+is($exit, 1, 'check: two below the limit');
+like($out, qr/^2 certificates: stapled, valid for less than the limit of --warning: \S+ $left, \S+ $left$/m,
+     '... in one line, with what is left');
 ok($usual->stop, 'httpd stops in good order');
 $usual->log_ok;
 
