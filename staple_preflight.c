@@ -96,11 +96,12 @@ static void foresee_link(preflight_t *report, preflight_host_t *host,
 {
     preflight_cert_t *first = apr_hash_get(report->links, cert->id,
                                            STAPLE_ID_LEN);
-    apr_array_header_t *none = entry->troubles;
+    const preflight_cert_t own = *entry;
 
     if (first) {
         *entry = *first;
-        entry->troubles = none;
+        entry->file = own.file;
+        entry->troubles = own.troubles;
         return;
     }
     staple_preflight_foresee(report, entry, cert, where_is(report, host));

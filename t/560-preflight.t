@@ -209,6 +209,9 @@ unlike(host($out, 'two.test'), qr/certificate  one\.test/,
     is_deeply([map { [map { $_->{is_ca} ? 'CA' : 'site' }
                       @{ $_->{certificates} }] } @$hosts],
               [['site', 'CA'], ['site', 'CA']], 'JSON tells them apart');
+    is_deeply([map { [map { $_->{file} } @{ $_->{certificates} }] } @$hosts],
+              [map { [($_->{chain}) x 2] } @sites],
+              '... each by the file of its own host');
     my $foreign = Staple::CA->new->intermediate(ocsp => $responder->url,
                                                 file => 'with-uri');
     ($exit, $out) = preflight(
