@@ -197,9 +197,26 @@ static const char *consequence_of(const staple_cache_t *cache)
     return usage.records ? IN_MEMORY : ALL_ANEW;
 }
 
+/* An issuer without room is no certificate that is not stapled: it is fetched
+ * again. */
+static apr_size_t count_without_room(const apr_array_header_t *list)
+{
+    apr_size_t count = 0;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
+
+        count += cert->scope == STAPLE_CERT_APPLIES && cert->slot < 0;
+    }
+    return count;
+}
+
+/* @param count the certificates that OCSP applies to
+ * @param without those of them that have no room in the ring */
 static void log_ring(const staple_main_conf_t *conf,
                      const staple_cache_report_t *report, apr_size_t count,
-                     const server_rec *s)
+                     apr_size_t without, const server_rec *s)
 {
     const char *path = path_text(&conf->cache);
 
@@ -217,13 +234,13 @@ static void log_ring(const staple_main_conf_t *conf,
                      "system a child process is able to write to the "
                      "ring: %s", report->weaker);
     }
-    if (report->left_out) {
+    if (without) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "STP0106: %"
                      APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " certificates do "
                      "not fit into the ring of %" APR_SIZE_T_FMT " bytes and "
                      "are not stapled; set SSLStaplingCache \"shmcb:%s(%"
                      APR_SIZE_T_FMT ")\" or StapleCacheGrow on",
-                     report->left_out, count, report->size_granted, path,
+                     without, count, report->size_granted, path,
                      report->size_wanted);
     }
     else if (report->size_granted < conf->cache.size) {
@@ -237,10 +254,12 @@ static void log_ring(const staple_main_conf_t *conf,
     else if (report->size_granted > conf->cache.size) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0107: the ring has "
                      "grown from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT
-                     " bytes for %" APR_SIZE_T_FMT " certificates; set "
+                     " bytes for %" APR_SIZE_T_FMT " certificate%s; set "
                      "SSLStaplingCache \"shmcb:%s(%" APR_SIZE_T_FMT ")\" to "
                      "have it so from the start", conf->cache.size,
-                     report->size_granted, count, path, report->size_granted);
+                     report->size_granted, count,
+                     staple_text_plural((apr_int64_t)count), path,
+                     report->size_granted);
     }
 }
 
@@ -262,11 +281,9 @@ static const char *seed_text(const staple_cache_report_t *report,
 }
 
 static void log_summary(const staple_main_conf_t *conf,
-                        const staple_cache_report_t *report, apr_size_t count,
-                        const server_rec *s, apr_pool_t *p)
+                        const staple_cache_report_t *report,
+                        apr_size_t stapled, const server_rec *s, apr_pool_t *p)
 {
-    apr_size_t stapled = count - report->left_out;
-
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "STP0101: mod_staple/"
                  STAPLE_VERSION " staples %" APR_SIZE_T_FMT " certificate%s; "
                  "ring of %" APR_SIZE_T_FMT " bytes in %s, %s%s%s", stapled,
@@ -502,6 +519,7 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
     members_t members;
     staple_cache_report_t report;
     staple_cache_conf_t ring;
+    apr_size_t count = staple_cert_count_stapled(registry), without;
     apr_status_t rv;
 
     *cache = NULL;
@@ -520,9 +538,10 @@ apr_status_t staple_generation_make_ring(staple_cache_t **cache,
                               apr_pool_cleanup_null);
     (void)is_news(report.new_file ? report.new_file : "");
     assign_slots(list, *cache);
-    log_ring(conf, &report, members.count, s);
+    without = count_without_room(list);
+    log_ring(conf, &report, count, without, s);
     report.seeded -= count_issuers(list, *cache);
-    log_summary(conf, &report, staple_cert_count_stapled(registry), s, ptemp);
+    log_summary(conf, &report, count - without, s, ptemp);
     return APR_SUCCESS;
 }
 

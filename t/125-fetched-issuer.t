@@ -107,6 +107,29 @@ ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok($noise);
 $responder->tell('clear');
 
+# Nor are they counted where the ring is too small, or has grown.
+$httpd = Staple::Httpd->new(
+    conf   => stapling('StapleCacheGrow off')
+                  =~ s/stapling_cache\(128000\)/stapling_cache(8192)/r,
+    vhosts => [map { { cert => $leaf{$_} } } sort keys %leaf]);
+$httpd->start;
+my ($without, $of) = $httpd->error_log
+    =~ /STP0106: (\d+) of (\d+) certificates do not fit/;
+my ($stapled) = $httpd->error_log =~ /STP0101: \S+ staples (\d+) certificate/;
+is($of, 4, 'a ring that is too small: of four certificates');
+ok($without > 0 && $without < 4, '... some do not fit');
+is($stapled, 4 - $without, '... and the others are stapled');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok($noise, qr/STP0106|STP0155/);
+$httpd = Staple::Httpd->new(
+    conf   => stapling() =~ s/stapling_cache\(128000\)/stapling_cache(8192)/r,
+    vhosts => [map { { cert => $leaf{$_} } } sort keys %leaf]);
+$httpd->start;
+like($httpd->error_log, qr/STP0107: .* for 4 certificates/,
+     'a ring that grows: for four certificates');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok($noise);
+
 # A response in a file can only be verified when the issuer has come.
 my $filed = $ca->leaf(name => 'filed.test', must_staple => 1,
                       ext => "authorityInfoAccess=caIssuers;URI:$at/ca.pem\n");
