@@ -282,6 +282,22 @@ static const char *output_of(const char *path, const char *output,
            ? apr_pstrcat(p, output, "/", base_of(path), SUFFIX, NULL) : output;
 }
 
+/* A name in a directory, by which path ever that is reached. The file is not
+ * looked at: a link to a certificate has a response of its own beside it. */
+static const char *place_of(const char *path, apr_pool_t *p)
+{
+    const char *base = base_of(path);
+    const char *directory = base == path
+        ? "." : apr_pstrmemdup(p, path, (apr_size_t)(base - path));
+    apr_finfo_t info;
+
+    return apr_stat(&info, directory, APR_FINFO_DEV | APR_FINFO_INODE, p)
+           ? apr_pstrdup(p, path)
+           : apr_psprintf(p, "%" APR_UINT64_T_FMT ":%" APR_UINT64_T_FMT "/%s",
+                          (apr_uint64_t)info.device, (apr_uint64_t)info.inode,
+                          base);
+}
+
 static item_t *make_item(const char *path,
                          const staplectl_fetch_options_t *options,
                          apr_pool_t *p)
@@ -293,6 +309,7 @@ static item_t *make_item(const char *path,
     item = apr_pcalloc(own, sizeof(*item));
     item->pool = own;
     item->path = apr_pstrdup(own, path);
+    item->place = place_of(path, own);
     item->output = output_of(path, options->output, own);
     return item;
 }
@@ -300,7 +317,7 @@ static item_t *make_item(const char *path,
 /* What is named and what is found in directories becomes items. */
 typedef struct walk_t {
     apr_array_header_t *items; /* item_t * */
-    apr_hash_t *by_path;       /* the same */
+    apr_hash_t *by_place;      /* the same */
     const staplectl_fetch_options_t *options;
     int status;                /* staplectl_exit_e */
     apr_pool_t *pool;
@@ -309,23 +326,29 @@ typedef struct walk_t {
 static void push_item(walk_t *walk, item_t *item)
 {
     APR_ARRAY_PUSH(walk->items, item_t *) = item;
-    apr_hash_set(walk->by_path, item->path, APR_HASH_KEY_STRING, item);
+    apr_hash_set(walk->by_place, item->place, APR_HASH_KEY_STRING, item);
 }
 
-/* A file that is named twice, or named and found, is one item. */
-static int is_known(const walk_t *walk, const char *path)
+/* A file that is named twice, or named and found, is one item.
+ * @return NULL: it is there already */
+static item_t *make_new_item(const walk_t *walk, const char *path)
 {
-    return apr_hash_get(walk->by_path, path, APR_HASH_KEY_STRING) != NULL;
+    item_t *item = make_item(path, walk->options, walk->pool);
+
+    if (apr_hash_get(walk->by_place, item->place, APR_HASH_KEY_STRING)) {
+        apr_pool_destroy(item->pool);
+        return NULL;
+    }
+    return item;
 }
 
 static void add_named(walk_t *walk, const char *path)
 {
-    item_t *item;
+    item_t *item = make_new_item(walk, path);
 
-    if (is_known(walk, path)) {
+    if (!item) {
         return;
     }
-    item = make_item(path, walk->options, walk->pool);
     examine(item, walk->options);
     push_item(walk, item);
 }
@@ -351,12 +374,11 @@ static int has_control(const char *name)
  * with its issuer is passed over. */
 static void add_found(walk_t *walk, const char *path)
 {
-    item_t *item;
+    item_t *item = make_new_item(walk, path);
 
-    if (is_known(walk, path)) {
+    if (!item) {
         return;
     }
-    item = make_item(path, walk->options, walk->pool);
     item->is_found = 1;
     examine(item, walk->options);
     if (item->end == ITEM_UNREADABLE || item->end == ITEM_NONE) {

@@ -33,7 +33,8 @@ typedef enum {
 
 typedef struct item_t {
     apr_pool_t *pool;
-    const char *path;          /* of the certificate */
+    const char *path;          /* of the certificate, as it was written */
+    const char *place;         /* the same however the path is spelled */
     int is_found;              /* by --keep-fresh; else the user named it */
     const char *output;        /* where its response goes */
     const staple_cert_t *cert; /* NULL: it cannot be read */

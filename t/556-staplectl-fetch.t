@@ -360,5 +360,13 @@ is(files("$one/out"), 'cert.pem.ocsp other.pem.ocsp', '... nor is it written');
 ($exit, $out) = fetch(("$one/in/x/cert.pem") x 2);
 is($exit, 0, 'a file that is named twice');
 is($out =~ s/^\S.*\n//r, '', '... is fetched once');
+symlink 'in', "$one/link" or die "link: $!\n";
+my @spelled = map { "$one/$_" } 'in/x/cert.pem', './in/x/cert.pem',
+    'in//x/../x/cert.pem', 'link/x/cert.pem';
+for my $where ([], ['--output', "$one/out"]) {
+    ($exit, $out) = fetch(@spelled, '--keep-fresh', "$one/link/x/", @$where);
+    is($exit, 0, 'a file whose path is spelled in several ways') or diag $out;
+    is($out =~ s/^\S.*\n//r, '', "... is fetched once: @$where");
+}
 
 done_testing();
