@@ -146,6 +146,14 @@ int staple_cert_is_faulty(const staple_cert_t *cert)
            || cert->scope == STAPLE_CERT_WRONG_ISSUER;
 }
 
+int staple_cert_lacks_issuer(const staple_cert_t *cert)
+{
+    return !cert->subject
+           && (cert->scope == STAPLE_CERT_APPLIES
+               || cert->scope == STAPLE_CERT_NO_ISSUER
+               || cert->scope == STAPLE_CERT_WRONG_ISSUER);
+}
+
 staple_cert_registry_t *staple_cert_registry_make(apr_pool_t *p)
 {
     staple_cert_registry_t *registry = apr_pcalloc(p, sizeof(*registry));
@@ -554,27 +562,85 @@ static const char *describe_pair(staple_cert_registry_t *registry,
     return reason;
 }
 
+/* The caller frees both, whatever comes of it. */
+static const char *read_pair(pem_t *leaf, pem_t *behind, const char *text)
+{
+    BIO *bio = BIO_new_mem_buf(text, -1);
+    const char *reason = NULL;
+
+    behind->der = NULL;
+    if (!read_pem(leaf, bio)) {
+        reason = "it is no PEM certificate";
+    }
+    else if (!read_pem(behind, bio)) {
+        reason = "its issuer's certificate does not follow it";
+    }
+    BIO_free(bio);
+    return reason;
+}
+
 static const char *describe_pem(staple_cert_registry_t *registry,
                                 record_t *record, const char *text)
 {
-    BIO *bio = BIO_new_mem_buf(text, -1);
-    pem_t leaf, issuer = { 0 };
-    const char *reason;
+    pem_t leaf, behind;
+    const char *reason = read_pair(&leaf, &behind, text);
 
-    if (!read_pem(&leaf, bio)) {
-        reason = "it is no PEM certificate";
-    }
-    else if (!read_pem(&issuer, bio)) {
-        reason = "its issuer's certificate does not follow it";
-    }
-    else {
-        reason = describe_pair(registry, record, leaf, issuer);
+    if (!reason) {
+        reason = describe_pair(registry, record, leaf, behind);
     }
     free_pem(&leaf);
-    free_pem(&issuer);
-    BIO_free(bio);
+    free_pem(&behind);
     ERR_clear_error();
     return reason;
+}
+
+/* ----- an issuer that another virtual host has ----- */
+
+/* The first host may have a chain that lacks the issuer, or has another CA of
+ * that name. */
+static int lacks_issuer(const record_t *record)
+{
+    return record->scope == STAPLE_CERT_WRONG_ISSUER
+           || (record->scope == STAPLE_CERT_APPLIES && !record->subject);
+}
+
+/* What is asked with, if that is the issuer; NULL: it is not. */
+static const staple_ocsp_subject_t *try_issuer(staple_cert_registry_t *registry,
+                                               pem_t leaf, pem_t behind)
+{
+    const issuer_t *issuer = is_same_cert(leaf, behind)
+                             ? NULL : find_issuer(registry, behind);
+    staple_x509_t *x = issuer ? staple_x509_read(leaf.der, (apr_size_t)leaf.len)
+                              : NULL;
+    staple_ocsp_subject_t *subject = NULL;
+
+    if (x && scope_of(x, leaf, issuer) == STAPLE_CERT_APPLIES
+        && staple_ocsp_subject_create(&subject, x, issuer->prepared,
+                                      registry->pool)) {
+        subject = NULL;
+    }
+    staple_x509_free(x);
+    return subject;
+}
+
+static void note_issuer(staple_cert_registry_t *registry, record_t *record,
+                        const char *text)
+{
+    staple_cert_t *cert = record->cert;
+    pem_t leaf, behind;
+
+    if (!read_pair(&leaf, &behind, text)) {
+        record->subject = try_issuer(registry, leaf, behind);
+    }
+    if (record->subject) {
+        record->scope = STAPLE_CERT_APPLIES;
+        record->issuer_uris = cert->hosts; /* empty yet */
+        cert->leaf = NULL;
+        cert->leaf_len = 0;
+    }
+    free_pem(&leaf);
+    free_pem(&behind);
+    ERR_clear_error();
 }
 
 /* ----- an issuer that was fetched ----- */
@@ -702,6 +768,19 @@ static staple_cert_t *enter(staple_cert_registry_t *registry,
     return cert;
 }
 
+/* One more virtual host of a certificate that is there already. */
+static void meet_again(staple_cert_registry_t *registry, record_t *record,
+                       const staple_cert_use_t *use)
+{
+    if (use->pem && lacks_issuer(record)) {
+        note_issuer(registry, record, use->pem);
+        apply_policy(registry, record);
+    }
+    if (use->rank < record->cert->rank) {
+        set_first(registry, record, use);
+    }
+}
+
 static staple_cert_t *add_new(staple_cert_registry_t *registry,
                               const staple_cert_use_t *use,
                               const char **reason)
@@ -710,22 +789,25 @@ static staple_cert_t *add_new(staple_cert_registry_t *registry,
 
     begin_record(registry, &record, use);
     *reason = describe_pem(registry, &record, use->pem);
-    return *reason ? NULL : enter(registry, &record);
+    if (*reason) {
+        return NULL;
+    }
+    set_first(registry, &record, use);
+    return enter(registry, &record);
 }
 
 staple_cert_t *staple_cert_add(staple_cert_registry_t *registry,
                                const staple_cert_use_t *use,
                                const char **reason)
 {
-    staple_cert_t *known = staple_cert_find(registry, use->id, use->id_len);
-    staple_cert_t *cert = known;
+    staple_cert_t *cert = staple_cert_find(registry, use->id, use->id_len);
 
     *reason = NULL;
-    if (!cert) {
-        cert = add_new(registry, use, reason);
+    if (cert) {
+        meet_again(registry, record_of(registry, cert), use);
     }
-    if (cert && (!known || use->rank < cert->rank)) {
-        set_first(registry, record_of(registry, cert), use);
+    else {
+        cert = add_new(registry, use, reason);
     }
     if (cert) {
         add_user(record_of(registry, cert), use, registry->pool);

@@ -106,6 +106,7 @@ static void add_link(const taking_t *taking, link_t *link,
     staple_cert_use_t use = { .id = (const char *)id,
                               .id_len = STAPLE_ID_SSL_LEN,
                               .is_of_chain = 1 };
+    const staple_cert_t *known;
     apr_pool_t *scratch;
 
     link->is_must_staple = is_must_staple(x);
@@ -115,7 +116,8 @@ static void add_link(const taking_t *taking, link_t *link,
         return;
     }
     apr_pool_create(&scratch, taking->p);
-    if (!staple_cert_find(taking->conf->registry, use.id, use.id_len)) {
+    known = staple_cert_find(taking->conf->registry, use.id, use.id_len);
+    if (!known || staple_cert_lacks_issuer(known)) {
         use.pem = pem_of(taking, chain, x, scratch);
     }
     link->cert = taking->conf->add(taking->server, &use);

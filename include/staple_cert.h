@@ -128,6 +128,9 @@ typedef struct staple_cert_t {
  * or its chain, which somebody should mend. */
 int staple_cert_is_faulty(const staple_cert_t *cert);
 
+/** Whether a virtual host more that has the issuer would be of use. */
+int staple_cert_lacks_issuer(const staple_cert_t *cert);
+
 /** All certificates of one configuration. */
 typedef struct staple_cert_registry_t staple_cert_registry_t;
 
@@ -141,7 +144,9 @@ typedef struct staple_cert_use_t {
     const char *pem;   /* the certificate's PEM, then its issuer's; where the
                           issuer is not known, the certificate itself once more:
                           scope is NO_ISSUER then, unless there is another
-                          reason */
+                          reason; of a certificate that is there already it
+                          is only read where that lacks its issuer, and may
+                          be NULL */
     const char *host;  /* the virtual host, "name:port"; copied */
     int rank;          /* the virtual host's place in the configuration,
                           smallest first; they may come in any order */
@@ -153,7 +158,8 @@ typedef struct staple_cert_use_t {
 
 /**
  * Add a certificate, or one more virtual host of a certificate that is there
- * already (the policy of the first one holds).
+ * already: the policy of the first one holds, and the issuer of any that has
+ * it.
  * @param registry made by staple_cert_registry_make; its pool owns the record
  * @param reason on failure, what is wrong with pem
  * @return the record, or NULL

@@ -39,4 +39,31 @@ is($responder->count, 1, 'the responder was not asked');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0160/);
 
+# Two hosts with one certificate, and only one has the right chain: whichever
+# mod_ssl takes first, the certificate is stapled at both.
+my $shared = $right->leaf(name => 'one.test', alt => ['two.test'],
+                          ocsp => $responder->url,
+                          ext  => "authorityKeyIdentifier=none\n");
+my $amiss = { %$shared, chain => "$shared->{cert}-amiss" };
+write_file($amiss->{chain}, join '', map { read_file($_) } $amiss->{cert},
+           ($wrong->issuer)[0]);
+$amiss->{conf} =~ s/\Q$shared->{chain}\E/$amiss->{chain}/;
+for my $order ([$shared, $amiss], [$amiss, $shared]) {
+    my ($one, $two) = @$order;
+
+    $httpd = Staple::Httpd->new(
+        conf   => stapling(),
+        vhosts => [{ cert => $one, name => 'one.test' },
+                   { cert => $two, name => 'two.test' }]);
+    ($exit, $report) = $httpd->configtest('-D', 'DUMP_STAPLING');
+    my ($last) = $report =~ /^(two\.test:.*?)(?=^\S)/ms;
+    like($last, qr/^  stapled +yes$/m,
+         'two chains, one of them right: the preflight sees it');
+    $httpd->start;
+    is(wait_for_staple($httpd, 'good', name => "$_.test")->{staple}, 'good',
+       "$_.test is stapled") for qw(one two);
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok;
+}
+
 done_testing;

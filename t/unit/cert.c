@@ -231,6 +231,48 @@ static void test_wrong_issuer(void)
     }
 }
 
+/* Several hosts have the certificate, and only one has the right issuer. */
+static void test_issuer_of_another_host(void)
+{
+    pki_want_t plain = { .name = "twin CA", .serial = 1,
+                         .extensions = { PKI_CA } };
+    pki_id_t right = pki_make(&plain, pool), wrong = pki_make(&plain, pool);
+    pki_want_t want = { .name = "leaf", .serial = 2, .issuer = &right,
+        .extensions = { AIA, "OCSP;URI:http://a.example/,"
+                             "caIssuers;URI:http://a.example/" } };
+    pki_id_t leaf = pki_make(&want, pool);
+    staple_cert_policy_t policy = default_policy();
+    const struct {
+        const char *what;
+        const pki_id_t *first, *second;
+        staple_cert_scope_e before;
+    } rows[] = {
+        { "wrong, right", &wrong, &right, STAPLE_CERT_WRONG_ISSUER },
+        { "right, wrong", &right, &wrong, STAPLE_CERT_APPLIES },
+        { "none, right", &leaf, &right, STAPLE_CERT_NO_ISSUER },
+        { "right, none", &right, &leaf, STAPLE_CERT_APPLIES }
+    };
+    const char *reason;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        staple_cert_registry_t *registry = staple_cert_registry_make(pool);
+        staple_cert_t *cert = add_use(
+            registry, use_of("x", pair_pem(&leaf, rows[i].first), "a:443", 1,
+                             &policy), &reason);
+
+        ok(cert && cert->scope == rows[i].before
+           && staple_cert_lacks_issuer(cert) == !cert->subject,
+           "issuers of two hosts: %s: the first", rows[i].what);
+        cert = add_use(registry,
+                       use_of("x", pair_pem(&leaf, rows[i].second), "b:443", 0,
+                              &policy), &reason);
+        ok(cert && cert->scope == STAPLE_CERT_APPLIES && cert->subject
+           && !cert->leaf && !cert->issuer_urls->nelts
+           && !staple_cert_lacks_issuer(cert), "... both");
+    }
+}
+
 static const char *ten_of(const char *uri)
 {
     return apr_pstrcat(pool, uri, ",", uri, ",", uri, ",", uri, ",", uri, ",",
@@ -474,6 +516,7 @@ int main(void)
     test_scopes();
     test_self_signed();
     test_wrong_issuer();
+    test_issuer_of_another_host();
     test_bounds();
     test_serial();
     test_many_hosts();
