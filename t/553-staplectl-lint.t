@@ -492,10 +492,10 @@ write_file('tree/loop2.conf', "Include loop.conf\n");
 ($exit, $out) = lint("$dir/tree/httpd.conf");
 is($exit, 2, 'a file that includes itself');
 like($out, qr/loop2.conf:1: note: .*includes itself/, '... is noted');
-write_file("deep/$_", 'Include ' . ($_ + 1) . "\n") for 0 .. 30;
+write_file("deep/$_", 'Include ' . ($_ + 1) . "\n") for 0 .. 140;
 ($exit, $out) = lint("$dir/deep/0");
 is($exit, 3, 'includes that go too deep');
-like($out, qr{deep/20:1: note: .*too many includes}, '... are noted');
+like($out, qr{deep/128:1: note: .*too many includes}, '... are noted');
 write_file('copy/httpd.conf', "ServerRoot /etc/elsewhere\nInclude sub/a\n");
 write_file('copy/sub/a', "StapleWarmup 1s\n");
 ($exit, $out) = lint('--root', "$dir/copy", "$dir/copy/httpd.conf");
@@ -577,6 +577,8 @@ like($out, qr/^1 stapling line in 2 files: 1 kept$/m, '... each file once');
 write_file("up/$_/x", '') for 1 .. 50;
 fails(qr/too many files or directories/, 'a pattern that goes up and down',
       write_file('updown', "ServerRoot $dir/up\nInclude " . '*/../' x 60 . "*\n"));
+fails(qr/too many directories in each other/, 'one of hundreds of directories',
+      write_file('ladder', "ServerRoot $dir/up\nInclude " . '1*/../' x 500 . "x\n"));
 write_file("double/$_", sprintf("Include %d\n", $_ + 1) x 2) for 1 .. 18;
 write_file('double/19', "SSLUseStapling on\n");
 fails(qr/too many files/, 'includes that double',

@@ -187,17 +187,22 @@ for my $name ('Include', 'IncludeOptional') {
 # nowhere, as a site that was removed leaves it.
 symlink 'nothing', "$include/links/$_" or die "link: $!\n" for 'x.conf', '.#y.conf';
 write_file("$include/links/y.conf", "StapleWarmup 1s\n");
+write_file("$include/$_->[0]" . '/d' x $_->[1] . '/x', '')
+    for ['deep', 127], ['deeper', 128];
+write_file("$include/knot/x", '');
+symlink '../knot', "$include/knot/again" or die "link: $!\n";
+my $noted = join '|', 'nothing is included', 'Not a directory', 'does not start',
+    'too many directories';
 for my $name ('Include', 'IncludeOptional') {
     for my $path (qw(links links/*.conf links/x.conf links/y.conf links/z* */y.conf
                      nothing nothing/*.conf */nothing linked/*/y.conf dots/y.conf/*
-                     dots/y.conf/x odd/[x]*/a.conf)) {
+                     dots/y.conf/x odd/[x]*/a.conf knot deep deeper deeper/d)) {
         $httpd->{conf} = "$name include/$path\n";
         $httpd->write_conf;
         my ($refused, $said) = $httpd->configtest;
         my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'lint', $conf);
-        is($out =~ /note: .*(?:nothing is included|Not a directory)/ ? 'noted' : 'read',
-           $refused ? 'noted' : 'read',
-           "$name $path: lint notes that nothing is there, and httpd -t")
+        is($out =~ /note: .*(?:$noted)/ ? 'noted' : 'read', $refused ? 'noted' : 'read',
+           "$name $path: lint notes it, and httpd -t")
             or diag $said, $out;
     }
 }

@@ -156,6 +156,8 @@ typedef struct staplectl_reader_t {
     int failures;            /* files that are there and could not be read */
     int missing;             /* includes that led nowhere */
     int places;              /* looked at by includes so far */
+    int nested;              /* directories that are being gone through, each
+                                in the one before */
     apr_size_t bytes;        /* read so far */
     apr_hash_t *seen;        /* path -> path: files read so far */
     apr_hash_t *defines;     /* name -> value: each Define that is certain */

@@ -25,7 +25,7 @@
 
 #include "staple_text.h"
 
-#define DEPTH_MAX 20 /* of includes, as httpd has it */
+#define DEPTH_MAX 128 /* of includes and of directories, as httpd has it */
 #define NESTED_MAX 20 /* sections in sections */
 #define FILES_MAX 100000
 #define LINE_MAX_LEN (16 * 1024 * 1024)            /* httpd's own limit */
@@ -362,7 +362,7 @@ static apr_status_t list_names(apr_array_header_t *names, const char *path,
     return APR_SUCCESS;
 }
 
-static void include_path(input_t *in, const char *path, int depth);
+static void include_path(input_t *in, const char *path);
 static void include_pattern(input_t *in, const char *path, const char *rest,
                             apr_pool_t *p);
 
@@ -382,13 +382,19 @@ static void count_place(const input_t *in)
  * @param pattern NULL: all that is in it
  * @param rest the path behind the pattern; NULL: it ends there */
 static void include_names(input_t *in, const char *path, const char *pattern,
-                          const char *rest, int depth)
+                          const char *rest)
 {
+    staplectl_reader_t *reader = in->reader;
     apr_array_header_t *names;
     apr_status_t rv;
     apr_pool_t *p;
     int i;
 
+    if (reader->nested >= DEPTH_MAX) {
+        note_unread(in, path, "there are too many directories in each other");
+        return;
+    }
+    reader->nested++;
     apr_pool_create(&p, in->p);
     names = apr_array_make(p, 16, sizeof(const char *));
     rv = list_names(names, path, pattern, rest, p);
@@ -399,28 +405,28 @@ static void include_names(input_t *in, const char *path, const char *pattern,
         note_missing(in, join(path, pattern, p));
     }
     count_place(in);
-    for (i = 0; i < names->nelts && !in->reader->is_stopped; i++) {
+    for (i = 0; i < names->nelts && !reader->is_stopped; i++) {
         const char *name = join(path, APR_ARRAY_IDX(names, i, const char *), p);
 
         if (rest) {
             include_pattern(in, name, rest, p);
         }
         else {
-            include_path(in, name, depth);
+            include_path(in, name);
         }
     }
     apr_pool_destroy(p);
+    reader->nested--;
 }
 
 /* All that is in a directory, unless a link has led back to it. */
-static void include_directory(input_t *in, const char *path, int depth)
+static void include_directory(input_t *in, const char *path)
 {
     apr_array_header_t *open = in->reader->directories;
     apr_finfo_t info;
     int i;
 
-    if (depth >= DEPTH_MAX
-        || apr_stat(&info, path, APR_FINFO_DEV | APR_FINFO_INODE, in->p)) {
+    if (apr_stat(&info, path, APR_FINFO_DEV | APR_FINFO_INODE, in->p)) {
         return;
     }
     for (i = 0; i < open->nelts; i++) {
@@ -428,25 +434,26 @@ static void include_directory(input_t *in, const char *path, int depth)
 
         if (other->device == info.device && other->inode == info.inode) {
             note(in, apr_psprintf(in->reader->pool, "%s leads back to a "
-                                  "directory that it is in: not read again",
-                                  path));
+                                  "directory that it is in: not read again%s",
+                                  path, in->is_optional ? ""
+                                  : ", and httpd does not start"));
             return;
         }
     }
     APR_ARRAY_PUSH(open, apr_finfo_t) = info;
-    include_names(in, path, NULL, NULL, depth + 1);
+    include_names(in, path, NULL, NULL);
     apr_array_pop(open);
 }
 
 /* A file, or all that is in a directory. */
-static void include_path(input_t *in, const char *path, int depth)
+static void include_path(input_t *in, const char *path)
 {
     apr_finfo_t info;
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE, in->p);
 
     count_place(in);
     if (rv == APR_SUCCESS && info.filetype == APR_DIR) {
-        include_directory(in, path, depth);
+        include_directory(in, path);
     }
     else if (APR_STATUS_IS_ENOENT(rv) || APR_STATUS_IS_ENOTDIR(rv)) {
         note_missing(in, path);
@@ -461,19 +468,18 @@ static void include_path(input_t *in, const char *path, int depth)
 static void include_pattern(input_t *in, const char *path, const char *rest,
                             apr_pool_t *p)
 {
-    const char *end = rest + strcspn(rest, "/");
-    const char *part = apr_pstrmemdup(p, rest, (apr_size_t)(end - rest));
+    while (rest) {
+        const char *end = rest + strcspn(rest, "/");
+        const char *part = apr_pstrmemdup(p, rest, (apr_size_t)(end - rest));
 
-    rest = *end ? end + strspn(end, "/") : NULL;
-    if (apr_fnmatch_test(part)) {
-        include_names(in, path, part, rest, 0);
+        rest = *end ? end + strspn(end, "/") : NULL;
+        if (apr_fnmatch_test(part)) {
+            include_names(in, path, part, rest);
+            return;
+        }
+        path = join(path, part, p);
     }
-    else if (rest) {
-        include_pattern(in, join(path, part, p), rest, p);
-    }
-    else {
-        include_path(in, join(path, part, p), 0);
-    }
+    include_path(in, path);
 }
 
 static void follow(input_t *in, const char *args, int is_optional)
@@ -498,7 +504,7 @@ static void follow(input_t *in, const char *args, int is_optional)
                         in->p);
     }
     else {
-        include_path(in, path, 0);
+        include_path(in, path);
     }
 }
 
