@@ -134,6 +134,19 @@ SSLStaplingFakeTryLater on               #= ignored
     </VirtualHost>
 </IfDefine>
 CONF
+verdicts('... where errors are off under a condition', <<'CONF');
+SSLStaplingReturnResponderErrors on          #= changed
+<VirtualHost *:443>
+    <IfDefine QUIET>
+        SSLStaplingReturnResponderErrors off #= kept
+    </IfDefine>
+    SSLStaplingFakeTryLater on               #= changed
+</VirtualHost>
+<VirtualHost *:444>
+    SSLStaplingReturnResponderErrors off     #= kept
+    SSLStaplingFakeTryLater on               #= ignored
+</VirtualHost>
+CONF
 verdicts('... in a macro, with the other line where it is used', <<'CONF');
 <Macro Later>
     SSLStaplingFakeTryLater on               #= changed

@@ -487,12 +487,22 @@ static int may_meet_errors(const judging_t *judging, const section_t *server)
                   : judging->has_errors_inheriting;
 }
 
+/* Whether errors are returned by a line of a server itself or, unless it has
+ * one in any case, by the main server's. */
+static int may_return_errors(const judging_t *judging, const section_t *server)
+{
+    static const char name[] = "SSLStaplingReturnResponderErrors";
+
+    return setting_of(judging, server, name) == 1
+           || (!has_own(judging, server, name)
+               && setting_of(judging, NULL, name) == 1);
+}
+
 static void judge_try_later(const judging_t *judging, finding_t *finding)
 {
     const section_t *server = server_of(finding);
 
-    if (!is_off(finding)
-        && setting_of(judging, server, "SSLStaplingReturnResponderErrors") != 1
+    if (!is_off(finding) && !may_return_errors(judging, server)
         && !may_meet_errors(judging, server)) {
         decide(finding, STAPLECTL_LINT_IGNORED,
                "it has an effect only with SSLStaplingReturnResponderErrors "
