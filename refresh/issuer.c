@@ -270,15 +270,21 @@ static void adopt(staple_refresh_t *refresh, staple_cert_t *cert)
 
 void staple_refresh_adopt_issuers(staple_refresh_t *refresh)
 {
-    const apr_array_header_t *list = staple_cert_list(refresh->conf.registry);
+    const staple_refresh_conf_t *conf = &refresh->conf;
+    const apr_array_header_t *list = staple_cert_list(conf->registry);
     int i;
 
     for (i = 0; i < list->nelts; i++) {
         staple_cert_t *cert = APR_ARRAY_IDX(list, i, staple_cert_t *);
 
-        if (cert->issuer_slot >= 0 && !cert->subject
-            && !staple_refresh_is_set_aside(&refresh->conf, cert)) {
-            adopt(refresh, cert);
+        if (cert->issuer_slot < 0 || cert->subject
+            || staple_refresh_is_set_aside(conf, cert)) {
+            continue;
         }
+        conf->beat(conf->baton); /* each takes a check of a signature */
+        if (conf->is_ending(conf->baton)) {
+            return;
+        }
+        adopt(refresh, cert);
     }
 }

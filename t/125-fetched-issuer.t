@@ -130,6 +130,33 @@ like($httpd->error_log, qr/STP0107: .* for 4 certificates/,
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok($noise);
 
+# Many issuers in the ring, and a machine on which a check takes long: that is no
+# standstill.
+SKIP: {
+    my $preload = Staple::Work::build_dir() . '/t/tools/.libs/birth.so';
+
+    skip "no $preload", 1 if !-e $preload || $ENV{STAPLE_PRELOAD};
+    my $birth = write_file('birth', "well\n");
+    my @many = map { lonely("many$_.test", 'ca.der') } 1 .. 8;
+
+    $httpd = Staple::Httpd->new(
+        conf    => stapling('SSLStaplingStandardCacheTimeout 1'),
+        vhosts  => [map { { cert => $_ } } @many],
+        preload => [$preload], env => { STAPLE_BIRTH => $birth });
+    $httpd->start;
+    wait_for_staple($httpd, 'good', name => $_->{name}) for @many;
+    write_file('birth', "verify-late\n");
+    my $before = $httpd->wait_for_refresher;
+    $httpd->graceful;
+    my $refresher = $httpd->wait_for_refresher($before);
+    my $asked = $responder->count;
+    ok(wait_for(sub { $responder->count > $asked }, 60),
+       'slow checks of many issuers: the refresher comes to its work');
+    is($httpd->refresher, $refresher, '... and is still the same');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok($noise);
+}
+
 # A response in a file can only be verified when the issuer has come.
 my $filed = $ca->leaf(name => 'filed.test', must_staple => 1,
                       ext => "authorityInfoAccess=caIssuers;URI:$at/ca.pem\n");

@@ -9,6 +9,7 @@
  *   late         nothing for a second and a half, as on a very busy machine
  *   die          the process ends
  *   privileged   setuid() says yes, and does nothing
+ *   verify-late  X509_verify() takes two seconds
  *
  * and anything else changes nothing. Each birth adds a line to
  * STAPLE_BIRTH.log.
@@ -29,10 +30,12 @@
 
 #include <sys/prctl.h>
 
+#include <openssl/x509.h>
+
 /* The real one of a function that is defined here. */
 #define REAL(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
 
-static int is_privileged;
+static int is_privileged, is_verify_late;
 
 static void note_birth(const char *path)
 {
@@ -79,6 +82,7 @@ static void be_born(const char *path)
         pause();
     }
     is_privileged = !strcmp(word, "privileged");
+    is_verify_late = !strcmp(word, "verify-late");
 }
 
 int prctl(int option, ...)
@@ -104,4 +108,12 @@ int prctl(int option, ...)
 int setuid(uid_t uid)
 {
     return is_privileged ? 0 : REAL(setuid)(uid);
+}
+
+int X509_verify(X509 *x, EVP_PKEY *key)
+{
+    if (is_verify_late) {
+        nanosleep(&(struct timespec){ 2, 0 }, NULL);
+    }
+    return REAL(X509_verify)(x, key);
 }
