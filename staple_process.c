@@ -191,11 +191,20 @@ static void replace(staple_process_t *process)
     }
 }
 
+/* A child of httpd's waits for the name service, too, and as long as it likes.
+ */
+static apr_interval_time_t patience_with(const staple_process_t *process)
+{
+    return !staple_process_has_beaten(process)
+           && staple_process_is_looking_up(process)
+           ? STAPLE_PROCESS_LOOKUP_SILENCE : STAPLE_PROCESS_SILENCE;
+}
+
 static void check_heartbeat(staple_process_t *process)
 {
     apr_interval_time_t silence = silence_of(process);
 
-    if (silence > STAPLE_PROCESS_SILENCE) {
+    if (silence > patience_with(process)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process->server, "STP0121: "
                      "the process %" APR_PID_T_FMT " that refreshes OCSP "
                      "responses has given no sign of life for %d seconds; it "

@@ -27,7 +27,9 @@
  *   its heartbeat is older     it gets SIGKILL, and is forked again
  *   than STAPLE_PROCESS_SILENCE
  *   it gives no heartbeat      the same (a lock that a thread of the parent
- *   that long after its fork   held at the fork is held for ever in it)
+ *   that long after its fork   held at the fork is held for ever in it); but
+ *                              once it looks up User and Group, after
+ *                              STAPLE_PROCESS_LOOKUP_SILENCE
  *   its work ends the server   the parent sends itself SIGTERM
  *   stop, restart, graceful    SIGTERM, and SIGKILL after a tenth of a second
  *   the parent is killed       it goes on until the last child has ended
@@ -43,6 +45,11 @@ extern "C" {
 
 /** A refresher that says nothing for so long is taken for stuck. */
 #define STAPLE_PROCESS_SILENCE apr_time_from_sec(5)
+
+/** It looks up User and Group before it can do anything else, and a name
+ * service (LDAP, NIS) may be slow: so long after its fork one that does is
+ * taken for stuck. */
+#define STAPLE_PROCESS_LOOKUP_SILENCE apr_time_from_sec(60)
 
 /** What a step returns if the server is not to go on: the parent stops it as
  * after SIGTERM, with any MPM. Not with httpd -X, where nobody supervises. */

@@ -88,7 +88,25 @@ int staple_process_has_beaten(const staple_process_t *process)
               >= process->forked;
 }
 
+/* For a pid that it had from a predecessor it has more time, which does no
+ * harm. */
+int staple_process_is_looking_up(const staple_process_t *process)
+{
+    return (pid_t)atomic_load_explicit(&board_of(process)->looking_up,
+                                       memory_order_relaxed)
+           == process->proc.pid;
+}
+
 /* ----- the refresher ----- */
+
+/* Where it fails, staple_process_take_board will fail, too, and say why. */
+void staple_process_note_lookup(staple_process_t *process)
+{
+    if (!staple_memory_write(&process->board)) {
+        atomic_store_explicit(&board_of(process)->looking_up,
+                              (apr_int64_t)getpid(), memory_order_relaxed);
+    }
+}
 
 void staple_process_beat(staple_process_t *process)
 {

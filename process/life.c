@@ -291,6 +291,7 @@ static int become_user(staple_process_t *process)
     if (rv) {
         return give_up_for_now(process, rv);
     }
+    staple_process_note_lookup(process);
     reason = staple_process_drop_privileges(process->server, ptemp);
     if (reason) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, process->server, "STP0123: "

@@ -43,6 +43,8 @@ extern "C" {
 typedef struct board_t {
     _Atomic apr_int64_t beat;     /* monotonic; 0: none */
     _Atomic apr_int64_t born;     /* by the wall clock */
+    _Atomic apr_int64_t looking_up; /* the pid of the last one that began to
+                                     look up User and Group */
     _Atomic apr_uint32_t pid;     /* stored last: the rest is this one's */
     _Atomic apr_uint32_t restarts;
     _Atomic apr_uint32_t is_settled; /* of the generation; stays */
@@ -50,7 +52,7 @@ typedef struct board_t {
     _Atomic apr_int32_t marks[STAPLE_PROCESS_MARKS]; /* by thread: the slot
                                      whose bytes are read, + 1; 0: none */
 } board_t;
-_Static_assert(sizeof(board_t) == 2 * 8 + (4 + STAPLE_PROCESS_MARKS) * 4,
+_Static_assert(sizeof(board_t) == 3 * 8 + (4 + STAPLE_PROCESS_MARKS) * 4,
                "a board of whole words");
 
 /** A certificate at which refreshers have crashed; the parent's record. */
@@ -107,6 +109,14 @@ apr_status_t staple_process_take_board(staple_process_t *process);
 /** In the parent: whether the refresher that was forked last has given a
  * heartbeat. */
 int staple_process_has_beaten(const staple_process_t *process);
+
+/** In the refresher: a name service is asked from now on, which takes as long
+ * as it takes. */
+void staple_process_note_lookup(staple_process_t *process);
+
+/** In the parent: whether the refresher that was forked last has come that
+ * far. */
+int staple_process_is_looking_up(const staple_process_t *process);
 
 /** Whether any child of the server is still there. */
 int staple_process_has_children(const staple_process_t *process);

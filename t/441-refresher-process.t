@@ -220,4 +220,26 @@ SKIP: {
     $httpd->log_ok(qr/STP0123/);
 }
 
+# A name service that takes its time to say which groups User has.
+SKIP: {
+    my $preload = build_dir() . '/t/tools/.libs/birth.so';
+
+    skip 'only root has privileges to give up' if !$is_root;
+    skip "no $preload" if !-e $preload;
+    my $birth = write_file('birth', "groups-late\n");
+    my $httpd = Staple::Httpd->new(
+        conf => stapling(), vhosts => [{ cert => $leaf }],
+        preload => [$preload], env => { STAPLE_BIRTH => $birth });
+
+    unlink "$birth.log";
+    $responder->good;
+    $httpd->start;
+    is(wait_for_staple($httpd, 'good', seconds => 60)->{staple}, 'good',
+       'groups that are found out late: stapled then');
+    is(scalar(() = read_file("$birth.log") =~ /\n/g), 1,
+       '... by the first refresher');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok;
+}
+
 done_testing;

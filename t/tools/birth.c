@@ -10,6 +10,7 @@
  *   die          the process ends
  *   privileged   setuid() says yes, and does nothing
  *   verify-late  X509_verify() takes two seconds
+ *   groups-late  getgrouplist() takes twenty, as where a name service is slow
  *
  * and anything else changes nothing. Each birth adds a line to
  * STAPLE_BIRTH.log.
@@ -21,6 +22,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +37,7 @@
 /* The real one of a function that is defined here. */
 #define REAL(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
 
-static int is_privileged, is_verify_late;
+static int is_privileged, is_verify_late, are_groups_late;
 
 static void note_birth(const char *path)
 {
@@ -83,6 +85,7 @@ static void be_born(const char *path)
     }
     is_privileged = !strcmp(word, "privileged");
     is_verify_late = !strcmp(word, "verify-late");
+    are_groups_late = !strcmp(word, "groups-late");
 }
 
 int prctl(int option, ...)
@@ -116,4 +119,12 @@ int X509_verify(X509 *x, EVP_PKEY *key)
         nanosleep(&(struct timespec){ 2, 0 }, NULL);
     }
     return REAL(X509_verify)(x, key);
+}
+
+int getgrouplist(const char *user, gid_t group, gid_t *groups, int *count)
+{
+    if (are_groups_late) {
+        nanosleep(&(struct timespec){ 20, 0 }, NULL);
+    }
+    return REAL(getgrouplist)(user, group, groups, count);
 }
