@@ -291,6 +291,20 @@ static int on_add_cert_files(server_rec *s, apr_pool_t *p,
     return DECLINED;
 }
 
+static int on_add_fallback_files(server_rec *s, apr_pool_t *p,
+                                 apr_array_header_t *certs,
+                                 apr_array_header_t *keys)
+{
+    (void)p;
+    (void)certs;
+    (void)keys;
+    trace_hook(s, "ssl_add_fallback_cert_files");
+    if (is_starting()) {
+        staple_sslconf_note_fallback(current->start, s);
+    }
+    return DECLINED;
+}
+
 /* Where mod_ssl looks for what is sent behind a certificate. */
 static const char *chain_place(const char *file, const char *chain,
                                apr_pool_t *p)
@@ -679,9 +693,11 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_monitor(on_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(on_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(on_child_init, NULL, NULL, APR_HOOK_LAST);
-    /* After all that add files. */
+    /* Before all that add files: mod_md ends the hook then. */
     ap_hook_ssl_add_cert_files(on_add_cert_files, NULL, NULL,
-                               APR_HOOK_REALLY_LAST);
+                               APR_HOOK_REALLY_FIRST);
+    ap_hook_ssl_add_fallback_cert_files(on_add_fallback_files, NULL, NULL,
+                                        APR_HOOK_REALLY_FIRST);
     /* Last: who claims a certificate today (mod_md) goes on doing so. */
     ap_hook_ssl_ocsp_prime_hook(on_prime, NULL, NULL, APR_HOOK_LAST);
     ap_hook_ssl_ocsp_get_resp_hook(on_get_resp, NULL, NULL, APR_HOOK_LAST);

@@ -381,7 +381,10 @@ staple_sslconf_load_chain(const char *path,
 /* What mod_ssl has for one server. */
 typedef struct seen_t {
     const server_rec *server;
-    apr_array_header_t *files; /* const char * */
+    const apr_array_header_t *files; /* const char *; mod_ssl's, and modules
+                                  may still add some */
+    int configured;            /* how many of them SSLCertificateFile names */
+    int is_fallback;           /* there were none: a module lends one */
     int primed;                /* how many of them were handed over */
 } seen_t;
 
@@ -405,21 +408,40 @@ void staple_sslconf_note_files(staple_sslconf_start_t *start,
 {
     seen_t *seen = apr_array_push(start->servers);
 
+    memset(seen, 0, sizeof(*seen));
     seen->server = s;
-    seen->files = apr_array_copy(start->pool, files);
-    seen->primed = 0;
+    seen->files = files;
+    seen->configured = files->nelts;
 }
 
 /* mod_ssl finishes one server before it begins the next. */
-void staple_sslconf_note_primed(staple_sslconf_start_t *start,
-                                const server_rec *s)
+static seen_t *find_last(const staple_sslconf_start_t *start,
+                         const server_rec *s)
 {
     seen_t *last = start->servers->nelts
                    ? &APR_ARRAY_IDX(start->servers, start->servers->nelts - 1,
                                     seen_t)
                    : NULL;
 
-    if (last && last->server == s) {
+    return last && last->server == s ? last : NULL;
+}
+
+void staple_sslconf_note_fallback(staple_sslconf_start_t *start,
+                                  const server_rec *s)
+{
+    seen_t *last = find_last(start, s);
+
+    if (last) {
+        last->is_fallback = 1;
+    }
+}
+
+void staple_sslconf_note_primed(staple_sslconf_start_t *start,
+                                const server_rec *s)
+{
+    seen_t *last = find_last(start, s);
+
+    if (last) {
         last->primed++;
     }
 }
@@ -440,10 +462,23 @@ static const staple_sslconf_server_t *find_server(const staple_sslconf_t *conf,
     return NULL;
 }
 
+/* Where a module has added files, mod_ssl forgets SSLCertificateChainFile. */
+static staple_sslconf_server_t as_used(const staple_sslconf_server_t *server,
+                                       const seen_t *seen)
+{
+    staple_sslconf_server_t used = *server;
+
+    if (seen->files->nelts > seen->configured) {
+        used.chain = NULL;
+    }
+    return used;
+}
+
 static void visit_files(const seen_t *seen,
                         const staple_sslconf_server_t *server,
                         staple_sslconf_visit_fn *visit, apr_pool_t *ptemp)
 {
+    staple_sslconf_server_t used = as_used(server, seen);
     staple_sslconf_pair_t pair;
     int i;
 
@@ -451,10 +486,9 @@ static void visit_files(const seen_t *seen,
         const char *file = APR_ARRAY_IDX(seen->files, i, const char *);
 
         if (!staple_sslconf_is_on_token(file)
-            && !staple_sslconf_load(&pair, file, server, ptemp)
+            && !staple_sslconf_load(&pair, file, &used, ptemp)
             && !pair.has_issuer) {
-            visit((server_rec *)seen->server, file, server->chain, &pair,
-                  ptemp);
+            visit((server_rec *)seen->server, file, used.chain, &pair, ptemp);
         }
     }
 }
@@ -471,7 +505,7 @@ void staple_sslconf_visit_without_issuer(const staple_sslconf_start_t *start,
         const seen_t *seen = &APR_ARRAY_IDX(start->servers, i, seen_t);
         const staple_sslconf_server_t *server;
 
-        if (seen->primed >= seen->files->nelts) {
+        if (seen->is_fallback || seen->primed >= seen->files->nelts) {
             continue;
         }
         conf = conf ? conf : staple_sslconf_read(main_server, ptemp);

@@ -90,11 +90,18 @@ typedef struct staple_sslconf_start_t staple_sslconf_start_t;
 /** @param p lives until all were visited */
 staple_sslconf_start_t *staple_sslconf_start(apr_pool_t *p);
 
-/** In the hook ssl_add_cert_files, after all others.
- * @param files const char *: those of the server; copied */
+/** In the hook ssl_add_cert_files, before all others, of which one may add
+ * files and end the hook.
+ * @param files const char *: those of the server; read once more when all are
+ *        visited */
 void staple_sslconf_note_files(staple_sslconf_start_t *start,
                                const server_rec *s,
                                const apr_array_header_t *files);
+
+/** In the hook ssl_add_fallback_cert_files: a server has no certificate, and
+ * gets one for the time being, which is not visited. */
+void staple_sslconf_note_fallback(staple_sslconf_start_t *start,
+                                  const server_rec *s);
 
 /** In the hook ssl_ocsp_prime_hook: one of the server's was handed over. */
 void staple_sslconf_note_primed(staple_sslconf_start_t *start,

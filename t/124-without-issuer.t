@@ -114,6 +114,27 @@ for my $whose (sort keys %with_chain) {
     $httpd->log_ok(qr/AH0(?:2217|2604)|STP0152/);
 }
 
+# ----- a file that mod_md adds: mod_ssl forgets SSLCertificateChainFile -----
+
+SKIP: {
+    skip 'no mod_md', 3 if !has_httpd_module('md');
+    $httpd = Staple::Httpd->new(
+        modules => ['watchdog', 'md'],
+        conf    => stapling("SSLCertificateChainFile $wrong",
+                            'MDContactEmail nobody@lonely.test',
+                            'MDRenewMode manual', '<MDomainSet lonely.test>',
+                            "MDCertificateFile $lonely->{cert}",
+                            "MDCertificateKeyFile $lonely->{key}",
+                            '</MDomainSet>'),
+        vhosts  => [{ name => 'lonely.test', conf => 'SSLEngine on' }]);
+    $httpd->start;
+    like(read_file($httpd->{error_log}),
+         qr/STP0152: lonely\.test .* to \Q$lonely->{cert}\E$/m,
+         'a certificate of mod_md: the issuer belongs in its own file');
+    ok($httpd->stop, 'httpd stops in good order');
+    $httpd->log_ok(qr/AH0(?:2217|2604)|STP0152|\[md:/);
+}
+
 # ----- where another host has it -----
 
 my $both = $ca->leaf(name => 'both.test', alt => ['short.test'],

@@ -61,6 +61,8 @@ sub fetched
 }
 
 $httpd->start;
+unlike($httpd->error_log, qr/STP015\d/,
+       'of the certificate that mod_md lends meanwhile nothing is said');
 my $first = wait_for_issued(1);
 ok(wait_for(sub { fetched() eq $first }), 'its first response is there');
 $httpd->log_ok(qr/AH10085|AH02217.*Managed Domain Fallback|AH02604/);
