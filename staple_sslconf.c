@@ -390,7 +390,6 @@ typedef struct seen_t {
 
 struct staple_sslconf_start_t {
     apr_array_header_t *servers; /* seen_t, in mod_ssl's order */
-    apr_pool_t *pool;
 };
 
 staple_sslconf_start_t *staple_sslconf_start(apr_pool_t *p)
@@ -398,7 +397,6 @@ staple_sslconf_start_t *staple_sslconf_start(apr_pool_t *p)
     staple_sslconf_start_t *start = apr_pcalloc(p, sizeof(*start));
 
     start->servers = apr_array_make(p, 8, sizeof(seen_t));
-    start->pool = p;
     return start;
 }
 
