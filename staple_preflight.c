@@ -68,6 +68,9 @@ static void take_over(preflight_t *report, preflight_cert_t *entry,
                              staple_cert_find(conf->registry,
                                               (const char *)pair->id,
                                               sizeof(pair->id)), where);
+    if (entry->is_stapled && !pair->has_issuer && !entry->note) {
+        entry->note = STAPLE_PREFLIGHT_SHORT_CHAIN; /* another host has it */
+    }
 }
 
 static preflight_cert_t *new_entry(const preflight_t *report,

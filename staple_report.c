@@ -299,7 +299,8 @@ static staple_state_advice_t advice_of_scope(staple_cert_scope_e scope)
         "StapleResponseFile" };
     static const staple_state_advice_t no_issuer = {
         "this server's configuration", "append the issuer's certificate to the "
-        "file of SSLCertificateFile; clients want it as well" };
+        "file of SSLCertificateChainFile, or if that is not set, of "
+        "SSLCertificateFile; clients want it as well" };
     static const staple_state_advice_t wrong_issuer = {
         "this server's configuration", "put the certificate of the CA that "
         "signed it behind it, in the file of SSLCertificateFile" };

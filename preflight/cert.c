@@ -102,8 +102,7 @@ static int will_be_stapled(const preflight_t *report,
 static const char *note_on(const staple_cert_t *cert, apr_pool_t *p)
 {
     return cert->scope == STAPLE_CERT_APPLIES && !cert->subject
-           ? apr_psprintf(p, "clients get an incomplete chain: append the "
-                          "issuer's certificate to the file; to staple, it is "
+           ? apr_psprintf(p, STAPLE_PREFLIGHT_SHORT_CHAIN "; to staple, it is "
                           "fetched from %s",
                           APR_ARRAY_IDX(cert->issuer_urls, 0, const char *))
            : NULL;

@@ -61,6 +61,12 @@ typedef struct preflight_cert_t {
     apr_array_header_t *troubles; /* preflight_trouble_t * of the report */
 } preflight_cert_t;
 
+/** A note on a certificate without its issuer that is stapled all the same. */
+#define STAPLE_PREFLIGHT_SHORT_CHAIN \
+    "clients get an incomplete chain: append the issuer's certificate to the " \
+    "file of SSLCertificateChainFile, or if that is not set, of " \
+    "SSLCertificateFile"
+
 /** A virtual host with SSLEngine on. */
 typedef struct preflight_host_t {
     const char *name;  /* "www.example.com:443" */

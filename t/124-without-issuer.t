@@ -90,6 +90,7 @@ for my $place ("SSLCertificateChainFile $lonely->{issuer}",
 
 # ----- where it does not look: behind a certificate, with another chain file -----
 
+my ($exit, $said);
 my $other = Staple::CA->new;
 my ($wrong) = $other->issuer;
 my $only = qr/\(SSLCertificateChainFile; because of it, only the first certificate of \Q$good->{chain}\E is used\)/;
@@ -102,7 +103,7 @@ for my $whose (sort keys %with_chain) {
     $httpd = Staple::Httpd->new(
         conf => stapling($global // ()),
         vhosts => [{ cert => $good, conf => $conf }]);
-    my ($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+    ($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
     is($exit, 1, "another chain file $whose: the preflight finds it")
         or diag $said;
     $httpd->start;
@@ -142,6 +143,11 @@ my $both = $ca->leaf(name => 'both.test', alt => ['short.test'],
 my $short = { %{ alone($both) }, name => 'short.test' };
 $httpd = Staple::Httpd->new(
     conf => stapling(), vhosts => [map { { cert => $_ } } $both, $short]);
+($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+is($exit, 0, 'another host has the issuer: the preflight finds no trouble');
+like($said, qr/^short\.test:(?:.*\n)*?  note +clients get an incomplete chain: append the issuer's certificate to/m,
+     '... but notes what clients of the other get');
+is(() = $said =~ /^  note /mg, 1, '... and of no other');
 $httpd->start;
 is(wait_for_staple($httpd, 'good', name => $_->{name})->{staple}, 'good',
    "$_->{name}: stapled") for $both, $short;
@@ -159,7 +165,7 @@ $httpd = Staple::Httpd->new(
         name => 'token.test', conf => "SSLEngine on\n"
             . "SSLCertificateFile pkcs11:token=x;object=y\n"
             . "SSLCertificateKeyFile pkcs11:token=x;object=y" }]);
-my ($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
+($exit, $said) = $httpd->configtest('-D', 'DUMP_STAPLING');
 like($said, qr/file +pkcs11:token=x;object=y\n +note +it is on a token/,
      'a certificate on a token: a note');
 unlike($said, qr/no PEM certificate|!!/, '... and no trouble');
