@@ -176,7 +176,8 @@ static apr_time_t due_by_validity(const staple_cert_policy_t *policy,
     if (due > fetched_at) {
         return due;
     }
-    return until < end ? ask_overdue(due, fetched_at)
+    return until < end ? lesser(ask_overdue(due, fetched_at),
+                                ask_again(from, end, fetched_at))
                        : ask_again(from, until, fetched_at);
 }
 
