@@ -97,6 +97,9 @@ struct staple_refresh_round_t {
                                       SSLStaplingReturnResponderErrors */
     apr_size_t error_len;
     int is_shared;           /* the response came from the share */
+    int has_met_outage;      /* of a URL, though not of the last one, it may be */
+    apr_interval_time_t retry_after; /* the longest that those asked for; -1 */
+    staple_ocsp_verdict_t first; /* where is_second_hash: verdict before that */
     const staple_cache_state_t *noted; /* how it ended, while that is settled;
                                 NULL before */
     apr_time_t started;
@@ -126,6 +129,7 @@ typedef struct believed_t {
 typedef struct response_file_t {
     const char *path;
     int is_seen;        /* whether there was a look */
+    int is_short;       /* it could not be read for a shortage; that was told */
     apr_time_t mtime;   /* these are 0 where there was no file */
     apr_time_t ctime;
     apr_off_t size;
@@ -349,6 +353,12 @@ void staple_refresh_count_recovery(task_t *task, apr_time_t now);
 int staple_refresh_count_named(const staple_refresh_t *refresh,
                                const char *url);
 
+/** A responder may have said when to ask again: for how long no probe is sent
+ * to it. */
+void staple_refresh_note_pause(const task_t *task,
+                               const staple_fetch_answer_t *answer,
+                               apr_time_t now);
+
 /** A round has failed because a responder did not answer. */
 void staple_refresh_note_outage(task_t *task,
                                 const staple_fetch_answer_t *answer,
@@ -468,6 +478,10 @@ void staple_refresh_file_log(server_rec *s, const response_file_t *file,
 /** Whether the file is another than at the last look, if there was one; one
  * that cannot be read is looked at again when that changes. */
 int staple_refresh_is_file_changed(response_file_t *file, apr_pool_t *ptemp);
+
+/** Whether what could not be read may be readable the next time, without any
+ * change to it. */
+int staple_refresh_is_shortage(apr_status_t rv);
 
 /** Read DER, or PEM ("OCSP RESPONSE").
  * @param der, len from ptemp

@@ -23,7 +23,6 @@
 #include "staple_clock.h"
 #include "staple_text.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include <apr_file_info.h>
@@ -153,13 +152,6 @@ static void offer_to_all(staple_refresh_t *refresh, const unsigned char *der,
     }
 }
 
-/* Whether a file may be readable the next time, without any change to it. */
-static int is_shortage(apr_status_t rv)
-{
-    return APR_STATUS_IS_EMFILE(rv) || APR_STATUS_IS_ENFILE(rv)
-           || APR_STATUS_IS_ENOMEM(rv) || rv == EIO || rv == ESTALE;
-}
-
 /* An error: it is to be read again. */
 static apr_status_t take_file(const look_t *look, const apr_finfo_t *info,
                               const char *path, apr_pool_t *ptemp)
@@ -172,7 +164,7 @@ static apr_status_t take_file(const look_t *look, const apr_finfo_t *info,
 
     if (rv) {
         refuse_file(look, info, path, reason, ptemp);
-        return is_shortage(rv) ? rv : APR_SUCCESS;
+        return staple_refresh_is_shortage(rv) ? rv : APR_SUCCESS;
     }
     offer_to_all(look->refresh, der, len, ptemp);
     return APR_SUCCESS;

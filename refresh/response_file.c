@@ -12,6 +12,7 @@
 
 #include "refresh_int.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <apr_file_info.h>
@@ -91,6 +92,12 @@ static apr_status_t read_all(const char *path, char **bytes, apr_size_t *len,
     rv = *len ? apr_file_read_full(in, *bytes, *len, NULL) : APR_SUCCESS;
     apr_file_close(in);
     return rv;
+}
+
+int staple_refresh_is_shortage(apr_status_t rv)
+{
+    return APR_STATUS_IS_EMFILE(rv) || APR_STATUS_IS_ENFILE(rv)
+           || APR_STATUS_IS_ENOMEM(rv) || rv == EIO || rv == ESTALE;
 }
 
 /* The DER inside PEM; NULL where there is none. */
@@ -207,6 +214,7 @@ static void plan_after_file(task_t *task, const staple_ocsp_verdict_t *verdict,
     }
     staple_refresh_set_due(task, staple_rules_due(&policy, task->cert->id,
                                                   &meta, -1));
+    staple_refresh_count_recovery(task, now);
     if (task->alarm != ALARM_NONE) {
         staple_refresh_log_file_taken(task->refresh->conf.server, task->cert,
                                       verdict);
@@ -295,11 +303,18 @@ static void read_file(staple_refresh_t *refresh, response_file_t *file,
     const char *reason;
     apr_size_t len;
 
-    if (staple_refresh_read_file(file->path, &der, &len, &reason, ptemp)) {
-        staple_refresh_file_log(refresh->conf.server, file, reason);
-        return;
+    apr_status_t rv = staple_refresh_read_file(file->path, &der, &len, &reason,
+                                               ptemp);
+    int was_short = file->is_short;
+
+    file->is_short = staple_refresh_is_shortage(rv);
+    file->is_seen = !file->is_short; /* then it is read again */
+    if (!rv) {
+        offer_to_all(refresh, file, der, len, ptemp);
     }
-    offer_to_all(refresh, file, der, len, ptemp);
+    else if (!was_short || !file->is_short) {
+        staple_refresh_file_log(refresh->conf.server, file, reason);
+    }
 }
 
 void staple_refresh_forget_files(staple_refresh_t *refresh)

@@ -74,18 +74,27 @@ $by_file->log_ok(qr/exit signal Killed/, qr/AH00488.*long lost/,
 # ----- it fails for a while -----
 
 my $fed = $ca->leaf;
+my $named = $ca->leaf(name => 'named.test');
 my $failing = Staple::Httpd->new(
     conf   => stapling("StapleResponseDirectory $path"),
-    vhosts => [{ cert => $fed, conf => "StapleResponseFile $path/none" }]);
+    vhosts => [{ cert => $fed, conf => "StapleResponseFile $path/none" },
+               { cert => $named, conf => "StapleResponseFile $path/named.der" }]);
 my $current = answer($responder, $fed, 'validity -60 86400');
+my $file_of_named = answer($responder, $named, 'validity -60 86400');
 $failing->start;
 $disk->tell('fail');
 put_file("$path/fed.ocsp", $current);
+put_file("$path/named.der", $file_of_named);
 my $read_again = time + 5;    # it is, for so long, since the clock may tick
 ok($failing->wait_for_log(qr/STP0271: .*fed\.ocsp cannot be read/, 30),
    'a file that cannot be read for now');
+my $failure = qr/STP0209: .*named\.der is not used: .*Input\/output error/;
+ok($failing->wait_for_log($failure, 30), '... and another one');
 wait_for(sub { time > $read_again });
+is(scalar(() = $failing->error_log =~ /$failure/g), 1, '... which is told once');
 $disk->tell('go');
+is(wait_for_staple($failing, 'good', name => 'named.test')->{der},
+   $file_of_named, '... and is read later');
 is(wait_for_staple($failing, 'good')->{der}, $current, '... is read later');
 is(scalar(() = $failing->error_log =~ /STP0271: .*fed\.ocsp/g), 1,
    '... and it was told once');

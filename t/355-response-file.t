@@ -153,6 +153,13 @@ delete $expected{'a directory'};
 
 is(warnings($expected{$_}), 1, "$_: warned about once") for sort keys %expected;
 
+# --- what is dropped is read again ---
+
+my ($exit, $out) = run(build_dir() . '/staplectl/staplectl', 'forget', '--ring',
+                       $httpd->dir . '/logs/stapling_cache', 'www.test');
+is($exit, 0, 'the response is dropped') or diag $out;
+ok(is_stapled($held), '... and read from its file again');
+
 # --- beside a responder ---
 
 my ($until) = (times_of(read_file($httpd->dir . '/both.der')))[1];
