@@ -75,6 +75,7 @@ void staple_refresh_set_due(task_t *task, apr_time_t due)
 static void pass_expired(task_t *task, apr_time_t now)
 {
     staple_refresh_set_due(task, now + EXPIRED_PAUSE);
+    staple_refresh_count_recovery(task, now);
     if (!task->is_expired) {
         staple_refresh_log_expired(task->refresh->conf.server, task->cert);
         task->is_expired = 1;
@@ -207,6 +208,8 @@ static void follow_clock(task_t *task, apr_interval_time_t jump,
                          apr_time_t now)
 {
     staple_refresh_shift(&task->failing_since, jump);
+    staple_refresh_set_missing(task, !staple_refresh_is_held(
+                                         task->refresh, task->cert, now));
     if (task->round) {
         staple_refresh_shift_round(task->round, jump);
         staple_refresh_replan(task);
@@ -232,6 +235,7 @@ static void check_clock(staple_refresh_t *refresh, apr_time_t now)
         return;
     }
     staple_refresh_log_clock(refresh->conf.server, jump);
+    staple_refresh_confirm(refresh); /* what was not valid yet */
     refresh->files_due = refresh->directory.due = now;
     staple_refresh_shift_outages(refresh, jump);
     for (i = 0; i < refresh->count; i++) {
@@ -255,6 +259,7 @@ static void handle_request(task_t *task, apr_uint32_t what, apr_time_t now)
     }
     if ((what & STAPLE_CACHE_FORGET) && may_forget(task, what, now)) {
         staple_cache_forget(task->refresh->conf.cache, task->cert->slot);
+        staple_refresh_forget_files(task->refresh); /* it may come from one */
         staple_refresh_forget_validators(task);
         staple_refresh_renew_since(task->refresh, task->cert, now);
     }

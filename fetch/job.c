@@ -189,11 +189,10 @@ void staple_fetch_job_end(staple_fetch_t *fetch, job_t *job,
     staple_fetch_job_free(job);
 }
 
-/* The job's round has failed; the last failure decides what is told, and an
- * answer that was rejected comes with it. */
-static void end_failed(staple_fetch_t *fetch, job_t *job,
-                       const failure_t *failure,
-                       const staple_fetch_answer_t *rejected)
+/* An answer that was rejected comes with its failure. */
+static staple_fetch_answer_t failed_answer(const job_t *job,
+                                           const failure_t *failure,
+                                           const staple_fetch_answer_t *rejected)
 {
     staple_fetch_answer_t answer;
 
@@ -214,7 +213,27 @@ static void end_failed(staple_fetch_t *fetch, job_t *job,
             answer.retry_after = 0;
         }
     }
+    return answer;
+}
+
+/* The job's round has failed; the last failure decides what is told. */
+static void end_failed(staple_fetch_t *fetch, job_t *job,
+                       const failure_t *failure,
+                       const staple_fetch_answer_t *rejected)
+{
+    staple_fetch_answer_t answer = failed_answer(job, failure, rejected);
+
     staple_fetch_job_end(fetch, job, &answer);
+}
+
+static void tell_passed(const job_t *job, const failure_t *failure,
+                        const staple_fetch_answer_t *rejected)
+{
+    staple_fetch_answer_t answer = failed_answer(job, failure, rejected);
+
+    if (job->ask.passed) {
+        job->ask.passed(job->ask.baton, &answer);
+    }
 }
 
 static failure_t failure_of(const job_t *job, staple_fetch_outcome_e outcome,
@@ -268,6 +287,7 @@ void staple_fetch_job_pass_on(staple_fetch_t *fetch, job_t *job,
 
     job->tried++;
     if (job->tried < job->ask.urls_count && keep_failure(job, &last)) {
+        tell_passed(job, &last, rejected);
         APR_RING_INSERT_TAIL(&fetch->fresh, &job->waiter,
                              waiter_t, link);
         return;

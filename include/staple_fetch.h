@@ -138,9 +138,11 @@ typedef struct staple_fetch_job_t {
                                     connect, send and receive */
     staple_fetch_judge_fn *judge;
     staple_fetch_done_fn *done;
+    staple_fetch_done_fn *passed; /* called for each URL that has failed while
+                                    another is left; or NULL */
     void (*reading)(void *baton, int is_reading); /* called around each piece
                                     of work on bytes of the answer; or NULL */
-    void *baton;             /* for these three */
+    void *baton;             /* for these four */
     const char *if_none_match;     /* validators of an earlier answer, */
     const char *if_modified_since; /* sent with GET only; NULL: none */
     int is_suspect;          /* its last question went unanswered, so the fault

@@ -109,19 +109,33 @@ static void wait_as_told(outage_t *outage, const staple_fetch_answer_t *answer,
     }
 }
 
+void staple_refresh_note_pause(const task_t *task,
+                               const staple_fetch_answer_t *answer,
+                               apr_time_t now)
+{
+    wait_as_told(outage_of(task->refresh,
+                           url_of(task->cert, answer->url_index)),
+                 answer, now);
+}
+
+/* Whether a failure has nothing to do with what was asked. */
+static int is_of_all(const staple_fetch_answer_t *answer)
+{
+    return answer->outcome == STAPLE_FETCH_NO_NAME
+           || answer->outcome == STAPLE_FETCH_REFUSED
+           || answer->outcome == STAPLE_FETCH_UNREACHABLE
+           || answer->outcome == STAPLE_FETCH_CONNECT_TIMEOUT;
+}
+
 void staple_refresh_note_outage(task_t *task,
                                 const staple_fetch_answer_t *answer,
                                 apr_time_t now)
 {
-    outage_t *outage = outage_of(task->refresh,
-                                 url_of(task->cert, answer->url_index));
-
     if (!task->failing_since) {
         task->failing_since = now;
     }
-    wait_as_told(outage, answer, now);
     if (task->is_missing) {
-        note_wait(task, task->failing_since, now);
+        note_wait(task, is_of_all(answer) ? now : task->failing_since, now);
     }
 }
 

@@ -46,6 +46,16 @@
 /* Longer ones are not kept. */
 #define VALIDATOR_MAX 128
 
+/* What is signed and may not be served at this moment: one that is revoked is
+ * remembered, and a clock or StapleMaxAge may be set otherwise before the other
+ * has ended. */
+static int is_worth_keeping(const held_t *held, apr_time_t now)
+{
+    return held->is_there && !(held->meta.flags & STAPLE_RULES_IS_ERROR)
+           && (held->meta.status == STAPLE_OCSP_REVOKED
+               || now < held->meta.next_update);
+}
+
 /* The administrator wants clients to see errors where nothing valid is held:
  * the responder's own, or a tryLater in the name of one that is silent. An
  * error counts until the next attempt; where that brings none, it is gone. */
@@ -64,6 +74,9 @@ static void store_error(const round_t *round, const held_t *held,
         if (held->meta.flags & STAPLE_RULES_IS_ERROR) {
             staple_cache_forget(round->task->refresh->conf.cache, cert->slot);
         }
+        return;
+    }
+    if (is_worth_keeping(held, now)) {
         return;
     }
     memset(&meta, 0, sizeof(meta));
@@ -172,19 +185,26 @@ static void note_overdue(const round_t *round,
     }
 }
 
-/* By the times of what came; and by the status of what is held now, which may
- * be another: a revocation that is newer stays. */
+/* By the times of what came, and by those of what is held now, which may be
+ * another: one that is newer stays, and may end sooner. */
 static apr_time_t due_after(const round_t *round,
                             const staple_fetch_answer_t *answer,
                             const held_t *held, apr_time_t now)
 {
     const staple_cert_t *cert = round->task->cert;
-    staple_cache_meta_t meta = staple_rules_meta(&round->verdict, now);
+    staple_cache_meta_t came = staple_rules_meta(&round->verdict, now);
+    staple_cache_meta_t stays = held->meta;
+    apr_time_t due, due_by_held;
 
-    if (staple_refresh_is_valid(held)) {
-        meta.status = held->meta.status;
+    if (!staple_refresh_is_valid(held)) {
+        return staple_rules_due(cert->policy, cert->id, &came,
+                                answer->fresh_for);
     }
-    return staple_rules_due(cert->policy, cert->id, &meta, answer->fresh_for);
+    came.status = stays.status;
+    stays.fetched_at = now;
+    due = staple_rules_due(cert->policy, cert->id, &came, answer->fresh_for);
+    due_by_held = staple_rules_due(cert->policy, cert->id, &stays, -1);
+    return due < due_by_held ? due : due_by_held;
 }
 
 /* When to ask next, and for what. What the ring had no room for is asked for
@@ -208,6 +228,27 @@ static void plan_after(const round_t *round,
                                            answer->retry_after));
 }
 
+/* The better one: what came, or what is held and stays, which was just read. */
+static void give_to_share(const round_t *round,
+                          const staple_fetch_answer_t *answer, store_e stored,
+                          const held_t *held, apr_time_t now)
+{
+    const staple_refresh_t *refresh = round->task->refresh;
+    const unsigned char *id = round->task->cert->id;
+
+    if (!refresh->conf.share || round->is_shared || !held->until) {
+        return;
+    }
+    if (stored != STORE_UNWANTED) {
+        staple_share_put(refresh->conf.share, id, answer->body,
+                         answer->body_len, now, held->until);
+    }
+    else if (staple_refresh_is_valid(held)) {
+        staple_share_put(refresh->conf.share, id, refresh->buf, held->len,
+                         held->meta.fetched_at, held->until);
+    }
+}
+
 static void succeed(round_t *round, const staple_fetch_answer_t *answer,
                     staple_cache_state_t *state, apr_time_t now)
 {
@@ -225,6 +266,7 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     remember_way(round, answer);
     note_exchange(round, answer, now, 1, state);
     held = staple_refresh_read_held(refresh, cert, now);
+    give_to_share(round, answer, stored, &held, now);
     plan_after(round, answer, stored, &held, now);
     if (stored != STORE_NO_ROOM) { /* of that was told */
         staple_refresh_log_success(refresh->conf.server, round, answer,
@@ -236,10 +278,6 @@ static void succeed(round_t *round, const staple_fetch_answer_t *answer,
     task->failing_since = 0;
     if (staple_rules_is_overdue(cert->policy, &round->verdict, now)) {
         note_overdue(round, answer, now);
-    }
-    if (refresh->conf.share && !round->is_shared && held.until) {
-        staple_share_put(refresh->conf.share, cert->id, answer->body,
-                         answer->body_len, now, held.until);
     }
 }
 
@@ -294,6 +332,61 @@ static int is_outage(const round_t *round, const staple_fetch_answer_t *answer)
     }
 }
 
+/* Whether the responder had something to say, if only that it will not. */
+static int has_answered(const staple_fetch_answer_t *answer)
+{
+    switch (answer->outcome) {
+    case STAPLE_FETCH_OK:
+    case STAPLE_FETCH_NOT_MODIFIED:
+    case STAPLE_FETCH_REJECTED:
+    case STAPLE_FETCH_HTTP_STATUS:
+    case STAPLE_FETCH_TOO_LARGE:
+    case STAPLE_FETCH_BAD_REDIRECT:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* The responder has answered; if it was down, that is over for this task. What
+ * it says is a matter of this certificate alone, and is to be told. */
+static void leave_outage(task_t *task, const staple_fetch_answer_t *answer,
+                         apr_time_t now)
+{
+    const char *url = APR_ARRAY_IDX(task->cert->urls, answer->url_index,
+                                    const char *);
+
+    if (!task->counted || strcmp(task->counted->url, url)) {
+        return;
+    }
+    if (task->alarm == ALARM_FAILING) {
+        task->alarm = ALARM_NONE;
+    }
+    staple_refresh_count_recovery(task, now);
+}
+
+/* What a failure says of the responders. */
+static void note_failure(round_t *round, const staple_fetch_answer_t *answer,
+                         const staple_cache_state_t *state, apr_time_t now)
+{
+    task_t *task = round->task;
+    int is_down = is_outage(round, answer);
+
+    if (is_down) {
+        staple_refresh_note_pause(task, answer, now);
+        staple_refresh_count_outage(round, answer, state, now);
+    }
+    else if (has_answered(answer)) {
+        leave_outage(task, answer, now);
+    }
+    if (is_down || round->has_met_outage) {
+        staple_refresh_note_outage(task, answer, now);
+    }
+    else if (has_answered(answer)) {
+        task->failing_since = 0;
+    }
+}
+
 static void fail(round_t *round, const staple_fetch_answer_t *answer,
                  staple_cache_state_t *state, apr_time_t now)
 {
@@ -302,21 +395,19 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
     held_t held = staple_refresh_read_held(task->refresh, cert, now);
     int is_held = staple_refresh_is_valid(&held);
     alarm_e alarm = staple_refresh_alarm_of(cert, &held, now);
+    apr_interval_time_t asked = answer->retry_after > round->retry_after
+                                ? answer->retry_after : round->retry_after;
     apr_interval_time_t pause;
 
     note_exchange(round, answer, now, 0, state);
     pause = staple_rules_backoff(cert->policy, cert->id, state->failing,
-                                 is_held ? held.until - now : 0,
-                                 answer->retry_after);
+                                 is_held ? held.until - now : 0, asked);
     staple_refresh_set_due(task, now + pause);
     staple_refresh_set_missing(task, !is_held);
     if (!is_held) {
         store_error(round, &held, now, pause);
     }
-    if (is_outage(round, answer)) {
-        staple_refresh_note_outage(task, answer, now);
-        staple_refresh_count_outage(round, answer, state, now);
-    }
+    note_failure(round, answer, state, now);
     staple_refresh_log_failure(task->refresh->conf.server, round, &held,
                                answer, pause, alarm);
     if (alarm > task->alarm) {
@@ -336,22 +427,6 @@ static int is_confirmed(const round_t *round,
     held = staple_refresh_read_held(round->task->refresh, round->task->cert,
                                     now);
     return staple_refresh_is_valid(&held);
-}
-
-/* Whether the responder had something to say, if only that it will not. */
-static int has_answered(const staple_fetch_answer_t *answer)
-{
-    switch (answer->outcome) {
-    case STAPLE_FETCH_OK:
-    case STAPLE_FETCH_NOT_MODIFIED:
-    case STAPLE_FETCH_REJECTED:
-    case STAPLE_FETCH_HTTP_STATUS:
-    case STAPLE_FETCH_TOO_LARGE:
-    case STAPLE_FETCH_BAD_REDIRECT:
-        return 1;
-    default:
-        return 0;
-    }
 }
 
 static void conclude(round_t *round, const staple_fetch_answer_t *answer)
@@ -376,7 +451,8 @@ static void conclude(round_t *round, const staple_fetch_answer_t *answer)
     if (answer->is_asked) {
         task->is_suspect = !has_answered(answer);
     }
-    if (answer->is_asked && !round->is_shared && !is_outage(round, answer)) {
+    if (answer->is_asked && !round->is_shared && has_answered(answer)
+        && !is_outage(round, answer)) {
         staple_refresh_note_answer(task->refresh,
                                    APR_ARRAY_IDX(task->cert->urls,
                                                  answer->url_index,
@@ -425,7 +501,12 @@ static void settle_probe(round_t *round, const staple_fetch_answer_t *answer)
         staple_cache_set_state(cache, task->cert->slot, &state);
         round->noted = NULL;
     }
-    staple_refresh_note_answer(task->refresh, round->probed->url, now);
+    if (round->is_shared) { /* that says nothing of the responder */
+        round->probed->next_probe = now;
+    }
+    else if (has_answered(answer)) {
+        staple_refresh_note_answer(task->refresh, round->probed->url, now);
+    }
 }
 
 /* The round is gone; its task may begin another one. */
@@ -526,7 +607,9 @@ static staple_fetch_judgement_e judge_body(void *baton,
                                    answer->body, answer->body_len, verdict)) {
         return STAPLE_FETCH_ACCEPTED;
     }
-    note_error(round, answer);
+    if (!round->is_second_hash || verdict->reason == STAPLE_OCSP_OK) {
+        note_error(round, answer);
+    }
     return staple_rules_judgement(verdict->reason);
 }
 
@@ -581,6 +664,35 @@ static int wants_other_hash(const round_t *round,
     return state.failing % OTHER_HASH_EVERY == 0;
 }
 
+/* Whether the other hash has brought more than another refusal, which may be
+ * meant for that hash: something that was signed. */
+static int is_understood(const round_t *round,
+                         const staple_fetch_answer_t *answer)
+{
+    staple_ocsp_reason_e reason = round->verdict.reason;
+    apr_size_t len;
+
+    return answer->outcome == STAPLE_FETCH_OK
+           || answer->outcome == STAPLE_FETCH_STOPPED
+           || (answer->outcome == STAPLE_FETCH_REJECTED
+               && !staple_ocsp_error(reason, &len)
+               && reason != STAPLE_OCSP_NOT_DER
+               && reason != STAPLE_OCSP_TRAILING);
+}
+
+/* The round ends with what the usual hash has met. */
+static void finish_as_at_first(round_t *round,
+                               const staple_fetch_answer_t *answer)
+{
+    staple_fetch_answer_t own = *answer;
+
+    own.outcome = STAPLE_FETCH_REJECTED;
+    own.http_status = 200;
+    own.reason = "the answer was not accepted";
+    round->verdict = round->first;
+    finish_round(round, &own);
+}
+
 static void on_done(void *baton, const staple_fetch_answer_t *answer)
 {
     round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
@@ -588,11 +700,32 @@ static void on_done(void *baton, const staple_fetch_answer_t *answer)
     if (wants_other_hash(round, answer)) {
         round->hash = other_hash(round->hash);
         round->is_second_hash = 1;
+        round->first = round->verdict;
         if (ask(round) == APR_SUCCESS) {
             return;
         }
     }
+    if (round->is_second_hash && !is_understood(round, answer)) {
+        finish_as_at_first(round, answer);
+        return;
+    }
     finish_round(round, answer);
+}
+
+/* One URL has failed and another is asked now: what the first one says of
+ * itself is not to be lost. */
+static void on_passed(void *baton, const staple_fetch_answer_t *answer)
+{
+    round_t *round = STAPLE_CAST(round_t, ROUND_MAGIC, baton);
+
+    if (!is_outage(round, answer)) {
+        return;
+    }
+    round->has_met_outage = 1;
+    staple_refresh_note_pause(round->task, answer, apr_time_now());
+    if (answer->retry_after > round->retry_after) {
+        round->retry_after = answer->retry_after;
+    }
 }
 
 /* All of the certificate's responders, or the one that is probed. */
@@ -680,6 +813,7 @@ static apr_status_t ask(round_t *round)
     job.proxy_credentials = cert->policy->proxy_credentials;
     job.judge = judge_body;
     job.done = on_done;
+    job.passed = on_passed;
     job.reading = note_reading;
     job.baton = round;
     job.is_suspect = task->is_suspect;
@@ -704,6 +838,7 @@ static void put_off(task_t *task, apr_status_t rv)
 static void give_up(round_t *round, apr_status_t rv)
 {
     if (!round->probed) {
+        staple_refresh_drop_round(round); /* it did not begin */
         put_off(round->task, rv);
     }
     end_round(round);
@@ -822,6 +957,7 @@ static round_t *make_round(task_t *task, apr_time_t now)
     round->magic = ROUND_MAGIC;
     round->task = task;
     round->hash = first_hash(task);
+    round->retry_after = -1;
     round->started = now;
     round->wait_until = now + task->cert->policy->timeout;
     return round;

@@ -49,33 +49,48 @@ static int is_pending(const staple_cache_t *cache, const staple_cert_t *cert)
            == APR_ENOSPC;
 }
 
-static int is_pending_true(const staple_refresh_t *refresh, int thread,
-                           const staple_cert_t *cert,
-                           unsigned char buf[STAPLE_CACHE_DER_MAX])
+/* What is known of a pending response. */
+typedef enum {
+    IS_FALSE,
+    IS_TRUE,
+    IS_EARLY /* not valid yet: the clock may be wrong, so it stays pending */
+} truth_e;
+
+static truth_e truth_of_pending(const staple_refresh_t *refresh, int thread,
+                                const staple_cert_t *cert,
+                                unsigned char buf[STAPLE_CACHE_DER_MAX])
 {
     const staple_cache_t *cache = refresh->conf.cache;
     staple_ocsp_verdict_t verdict;
     staple_cache_meta_t meta;
     apr_size_t len;
 
-    return staple_cache_read_pending(cache, cert->slot, buf,
-                                     STAPLE_CACHE_DER_MAX, &len, &meta)
-           == APR_SUCCESS
-           && staple_refresh_is_believed(refresh, thread, cert, buf, len,
-                                         &verdict)
-           && (apr_uint32_t)verdict.status == meta.status
+    if (staple_cache_read_pending(cache, cert->slot, buf,
+                                  STAPLE_CACHE_DER_MAX, &len, &meta)) {
+        return IS_FALSE;
+    }
+    if (!staple_refresh_is_believed(refresh, thread, cert, buf, len,
+                                    &verdict)) {
+        return verdict.reason == STAPLE_OCSP_NOT_YET_VALID
+               || verdict.reason == STAPLE_OCSP_SIGNER_NOT_YET
+               ? IS_EARLY : IS_FALSE;
+    }
+    return (apr_uint32_t)verdict.status == meta.status
            && verdict.this_update == meta.this_update
-           && verdict.next_update == meta.next_update;
+           && verdict.next_update == meta.next_update ? IS_TRUE : IS_FALSE;
 }
 
 static void confirm(work_t *work, int thread, const staple_cert_t *cert)
 {
     staple_cache_t *cache = work->refresh->conf.cache;
     unsigned char buf[STAPLE_CACHE_DER_MAX];
-    int is_true = is_pending_true(work->refresh, thread, cert, buf);
+    truth_e truth = truth_of_pending(work->refresh, thread, cert, buf);
 
+    if (truth == IS_EARLY) {
+        return;
+    }
     apr_thread_mutex_lock(work->mutex);
-    staple_cache_confirm(cache, cert->slot, is_true);
+    staple_cache_confirm(cache, cert->slot, truth == IS_TRUE);
     apr_thread_mutex_unlock(work->mutex);
 }
 

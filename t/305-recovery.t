@@ -103,4 +103,47 @@ unlike($httpd->error_log, qr/STP0221/, '... is asked about, but not probed');
 ok($httpd->stop, '... httpd stops in good order');
 $httpd->log_ok(qr/STP0302/, qr/STP0203/);
 
+# What was refused by name is probed for in the next outage.
+my $probes = sub { scalar(() = $httpd->error_log =~ /STP0221/g) };
+my $lines = sub { scalar(() = $httpd->error_log =~ /STP0203: \S+.*$_[0]/g) };
+
+$httpd->{vhosts} = [{ cert => $leaves[0] }];
+$httpd->write_conf;
+$responder->tell('clear', $leaves[0]);
+unlink $httpd->dir . '/logs/stapling_cache';
+$responder->tell('http 503');
+$httpd->start;
+ok(wait_for(sub { $probes->() >= 1 }, 60), 'an outage: probed');
+my $refusals = $lines->('unauthorized');
+$responder->tell('unauthorized | http 200');
+ok(wait_for(sub { $lines->('unauthorized') > $refusals }, 60),
+   '... then the responder answers, and refuses');
+$responder->tell('http 503');
+my $outages = $lines->('503');
+ok(wait_for(sub { $lines->('503') > $outages }, 60), 'another outage');
+my $had = $probes->();
+ok(wait_for(sub { $probes->() > $had }, 60), '... is probed, too');
+ok($httpd->stop, '... httpd stops in good order');
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
+
+# One of two responders says when to ask again, and is not asked before.
+my $twice = $ca->leaf(name => 'twice.test',
+                      ext => 'authorityInfoAccess=OCSP;URI:' . $responder->url
+                             . ',OCSP;URI:' . $other->url . "\n");
+my $third = Staple::Responder->new($ca);
+my $beside = $ca->leaf(name => 'beside.test', ocsp => $third->url);
+$responder->tell('http 503 600');
+$responder->tell('reset-counters');
+$other->tell('refuse');
+$third->tell('http 404');
+$httpd->{vhosts} = [{ cert => $twice }, { cert => $beside }];
+$httpd->{conf} = stapling('SSLStaplingErrorCacheTimeout 1');
+$httpd->write_conf;
+$httpd->start;
+ok(wait_for(sub { $third->count >= 10 }, 60),
+   'a certificate is asked about again and again');
+is($responder->count, 1, '... but not where somebody was told to wait');
+ok($httpd->stop, '... httpd stops in good order');
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
+
 done_testing;

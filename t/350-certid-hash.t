@@ -81,4 +81,20 @@ like(hashes($modern, 'first'), qr/sha256 sha1(?: sha1)+$/,
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/\[staple:warn\].*(?:sha1|second)\.test/);
 
+# Whatever the other hash meets, what is told is what the usual one did.
+my $unknown = $ca->leaf(name => 'unknown.test', ocsp => $usual->url);
+$usual->tell('unauthorized | sha1-only malformed');
+my $refused = Staple::Httpd->new(
+    conf => stapling('SSLStaplingErrorCacheTimeout 1'),
+    vhosts => [{ cert => $unknown }]);
+$refused->start;
+ok($refused->wait_for_log(qr/STP0203: unknown\.test/), 'refused with both');
+ok((grep { hex $_->{serial} == hex $unknown->{serial}
+           && lc $_->{hash} eq 'sha256' } $usual->log), '... with SHA-256, too');
+like(($refused->staple_lines('warn'))[0],
+     qr/STP0203: unknown\.test.*unauthorized/,
+     '... and the log has what SHA-1 met');
+ok($refused->stop, 'httpd stops in good order');
+$refused->log_ok(qr/STP0203/);
+
 done_testing;

@@ -113,4 +113,23 @@ ok(is_left($large, $small), '... and the larger one is not');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok;
 
+# --- what is held ends soon, and an older one that lasts longer is offered ---
+
+my $brief = Staple::Httpd->new(conf => stapling(), vhosts => [{ cert => $leaf }]);
+$responder->tell('validity -60 60');
+$brief->start;
+$held = wait_for_staple($brief, 'good');
+$responder->tell('validity -3600 86400');
+$before = $responder->count($leaf);
+ok(wait_for(sub { $responder->count($leaf) > $before }, 60),
+   'an older one is offered');
+$responder->tell('validity -10 86400');
+ok(wait_for(sub {
+       my $now = handshake($brief);
+
+       return $now->{staple} eq 'good' && $now->{der} ne $held->{der};
+   }, 60), '... and it is asked again, as what is held ends soon');
+ok($brief->stop, 'httpd stops in good order');
+$brief->log_ok;
+
 done_testing;

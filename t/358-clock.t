@@ -156,6 +156,40 @@ settled('good', '... and it is stapled');
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok(qr/STP0302/, qr/STP0203/, qr/STP0120/, qr/exit signal Killed/);
 
+# --- a stop, and a start with a wrong clock and nobody to ask ---
+
+$httpd->start;
+settled('good', 'started again: stapled');
+ok($httpd->stop, 'httpd stops in good order');
+set_clock(-1000);
+$responder->tell('refuse');
+$httpd->start;
+is(handshake($httpd)->{staple}, 'none',
+   'three years ago what the file brought is not valid yet');
+ok($httpd->wait_for_log(qr/STP0302/), '... and the responder is gone');
+set_clock(0);
+settled('good', 'set right: it is stapled');
+ok($httpd->stop, 'httpd stops in good order');
+$responder->tell('listen');
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
+
+# --- errors are stapled, and the clock is set back ---
+
+$httpd->{conf} .= "SSLStaplingReturnResponderErrors on\n"
+                  . "SSLStaplingFakeTryLater on\n";
+$httpd->write_conf;
+$httpd->start;
+settled('good', 'with errors: stapled');
+$responder->tell('refuse');
+set_clock(-1);
+ok($httpd->wait_for_log(qr/STP0203: www/), 'a day back: nothing comes');
+isnt(handshake($httpd)->{staple}, 'good', '... what is held is of tomorrow');
+set_clock(0);
+settled('good', 'set right: it is stapled');
+ok($httpd->stop, 'httpd stops in good order');
+$responder->tell('listen');
+$httpd->log_ok(qr/STP0302/, qr/STP0203/);
+
 # --- probes go on ---
 
 $httpd = Staple::Httpd->new(

@@ -177,9 +177,18 @@ for my $kind (@kinds) {
     $responder->only('validity -60 86400');
     ok(wait_for(sub { handshake($httpd, name => $names[0])->{der} ne $first }),
        "$kind: ... and a newer one");
+    my $newest = handshake($httpd, name => $names[0])->{der};
+    my ($key) = keys %older;
+    my $is_shared = sub { index($store->get($key) // '', $newest) >= 0 };
+    ok(wait_for($is_shared), "$kind: ... which is shared");
+    $responder->only('validity -3600 86400');
+    my $asked = $responder->count;
+    ok(wait_for(sub { $responder->count >= $asked + 4 }, 60),
+       "$kind: a replica that lags behind gives an older one");
+    ok($is_shared->(), "$kind: ... which is not given to others");
+    $newest = handshake($httpd, name => $names[0])->{der};
     $responder->tell('refuse');
     ok($httpd->wait_for_log(qr/STP0302/), "$kind: the responder is gone");
-    my $newest = handshake($httpd, name => $names[0])->{der};
     $store->set($_, $older{$_}) for keys %older;
     my $before = $hits->();
     ok(wait_for(sub { $hits->() > $before + 1 }, 60),

@@ -82,6 +82,35 @@ for my $server (@fleet, $alone) {
     ok($server->stop, '... httpd stops in good order');
     $server->log_ok(qr/STP0302/, qr/STP0203/);
 }
+
+# A response of another server, found by a probe, says nothing of the responder:
+# the probes go on.
+$store->flush;
+$own->tell('refuse');
+my @both = map { $ca->leaf(name => "$_.test", ocsp => $shared->url) }
+    qw(shared own);
+my $cut_off = Staple::Httpd->new(
+    modules => ['socache_redis'], log_level => 'ssl:warn staple:trace2',
+    conf    => stapling('SSLStaplingErrorCacheTimeout 600',
+                        'SSLStaplingForceURL ' . $own->url,
+                        'StapleShare ' . $store->spec),
+    vhosts  => [map { { cert => $_ } } @both]);
+my $connected = server($both[0], 'StapleShare ' . $store->spec);
+$cut_off->start;
+ok(wait_for_probes($cut_off, 2), 'a server that reaches no responder probes it');
+ok($cut_off->wait_for_log(
+       qr/STP0203: shared\.test.*next attempt in (?:[2-9]\d|\d{3}) s/, 120),
+   '... so often that a probe comes before the next attempt');
+$connected->start;
+is(wait_for_staple($cut_off, 'good', name => 'shared.test', seconds => 60)
+       ->{staple}, 'good', '... and gets from another one what that has');
+ok(wait_for_probes($cut_off, 3), '... and probes on');
+unlike($cut_off->error_log, qr/STP0220/,
+       '... because its responder did not answer');
+for my $server ($cut_off, $connected) {
+    ok($server->stop, '... httpd stops in good order');
+    $server->log_ok(qr/STP0302/, qr/STP0203/);
+}
 $store->end;
 
 done_testing;

@@ -8,6 +8,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Work qw(build_dir);
 
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
@@ -55,7 +56,29 @@ is_deeply([lines('notice', 'STP0204', 'many')], [],
           '... of which none is a notice');
 is(scalar lines('warn', 'STP0302'), 1, 'it was told once');
 
+# The next outage is told, too, whatever became of a certificate that had failed
+# in this one: the responder may answer now, and refuse this certificate alone.
+sub refresh_all
+{
+    run(build_dir() . '/staplectl/staplectl', 'refresh', '--ring',
+        $httpd->dir . '/logs/stapling_cache', '--all');
+}
+
+$responder->tell('http 503');
+refresh_all();
+ok(wait_for(sub { lines('warn', 'STP0302') == 2 }), 'another outage is told');
+ok(wait_for(sub { lines('info', 'STP0203', 'many1\.test') >= 2 }),
+   'many1.test is one of it');
+$responder->tell('unauthorized', $leaves[0]);
+$responder->tell('good');
+ok(wait_for(sub { lines('warn', 'STP0203', 'many1\.test') }),
+   '... and then refused: that is a warning of its own');
+ok(wait_for(sub { lines('notice', 'STP0303') == 2 }), 'it is over');
+$responder->tell('http 503');
+refresh_all();
+ok(wait_for(sub { lines('warn', 'STP0302') == 3 }), 'a third one is told');
+
 ok($httpd->stop, 'httpd stops in good order');
-$httpd->log_ok(qr/STP0302/, qr/STP0203: (?:must|alone)\.test/);
+$httpd->log_ok(qr/STP0302/, qr/STP0203: (?:must|alone|many1)\.test/);
 
 done_testing;

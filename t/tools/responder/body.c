@@ -219,11 +219,13 @@ BIO *make_body(OCSP_CERTID *id, const settings_t *s)
     if (!id) {
         status = OCSP_RESPONSE_STATUS_MALFORMEDREQUEST;
     }
+    else if (s->only_hash && EVP_MD_type(certid_md(id)) != s->only_hash) {
+        status = s->other_hash_status;
+    }
     else if (s->answer == ANSWER_ERROR) {
         status = s->ocsp_status;
     }
-    else if (!issuer
-             || (s->only_hash && EVP_MD_type(certid_md(id)) != s->only_hash)) {
+    else if (!issuer) {
         status = OCSP_RESPONSE_STATUS_UNAUTHORIZED;
     }
     else {

@@ -217,8 +217,10 @@ static const char *set_etag(settings_t *s, const command_t *cmd, char *args)
 
 static const char *set_hash(settings_t *s, const command_t *cmd, char *args)
 {
-    (void)args;
     s->only_hash = cmd->value;
+    s->other_hash_status = !strcmp(args, "malformed")
+                           ? OCSP_RESPONSE_STATUS_MALFORMEDREQUEST
+                           : OCSP_RESPONSE_STATUS_UNAUTHORIZED;
     return NULL;
 }
 
@@ -364,10 +366,10 @@ static const command_t commands[] = {
       "forget them" },
     { "etag", ASPECT_ETAG, 0, set_etag, NULL, "[\"VALUE\"]",
       "send it, and 304 to whoever has it" },
-    { "sha256-only", ASPECT_HASH, NID_sha256, set_hash, NULL, "",
-      "unauthorized for other CertIDs" },
-    { "sha1-only", ASPECT_HASH, NID_sha1, set_hash, NULL, "",
-      "unauthorized for other CertIDs" },
+    { "sha256-only", ASPECT_HASH, NID_sha256, set_hash, NULL, "[malformed]",
+      "unauthorized, or that, for other CertIDs" },
+    { "sha1-only", ASPECT_HASH, NID_sha1, set_hash, NULL, "[malformed]",
+      "unauthorized, or that, for other CertIDs" },
     { "any-hash", ASPECT_HASH, 0, set_hash, NULL, "", "as at start" },
     { "get-only", ASPECT_METHOD, 'G', set_method, NULL, "", "405 for others" },
     { "post-only", ASPECT_METHOD, 'P', set_method, NULL, "",

@@ -171,6 +171,7 @@ typedef struct settings_t {
     char headers[1024];      /* whole lines */
     char etag[128];          /* with its quotes; empty: none */
     int only_hash;           /* the NID of the CertID hash served, 0: any */
+    int other_hash_status;   /* the OCSP error for others */
     char only_method[8];     /* empty: any */
     int by_key;              /* ResponderID byKey */
     char digest[16];         /* of the signature */

@@ -75,6 +75,7 @@ void overlay(settings_t *s, const settings_t *over)
     }
     if (over->given & ASPECT_HASH) {
         s->only_hash = over->only_hash;
+        s->other_hash_status = over->other_hash_status;
     }
     if (over->given & ASPECT_METHOD) {
         memcpy(s->only_method, over->only_method, sizeof(s->only_method));
