@@ -190,9 +190,9 @@ void staple_fetch_job_end(staple_fetch_t *fetch, job_t *job,
 }
 
 /* An answer that was rejected comes with its failure. */
-static staple_fetch_answer_t failed_answer(const job_t *job,
-                                           const failure_t *failure,
-                                           const staple_fetch_answer_t *rejected)
+static staple_fetch_answer_t answer_of(const job_t *job,
+                                       const failure_t *failure,
+                                       const staple_fetch_answer_t *rejected)
 {
     staple_fetch_answer_t answer;
 
@@ -221,7 +221,7 @@ static void end_failed(staple_fetch_t *fetch, job_t *job,
                        const failure_t *failure,
                        const staple_fetch_answer_t *rejected)
 {
-    staple_fetch_answer_t answer = failed_answer(job, failure, rejected);
+    staple_fetch_answer_t answer = answer_of(job, failure, rejected);
 
     staple_fetch_job_end(fetch, job, &answer);
 }
@@ -229,7 +229,7 @@ static void end_failed(staple_fetch_t *fetch, job_t *job,
 static void tell_passed(const job_t *job, const failure_t *failure,
                         const staple_fetch_answer_t *rejected)
 {
-    staple_fetch_answer_t answer = failed_answer(job, failure, rejected);
+    staple_fetch_answer_t answer = answer_of(job, failure, rejected);
 
     if (job->ask.passed) {
         job->ask.passed(job->ask.baton, &answer);

@@ -97,7 +97,7 @@ struct staple_refresh_round_t {
                                       SSLStaplingReturnResponderErrors */
     apr_size_t error_len;
     int is_shared;           /* the response came from the share */
-    int has_met_outage;      /* of a URL, though not of the last one, it may be */
+    int has_met_outage;      /* of one of its URLs, but for the last */
     apr_interval_time_t retry_after; /* the longest that those asked for; -1 */
     staple_ocsp_verdict_t first; /* where is_second_hash: verdict before that */
     const staple_cache_state_t *noted; /* how it ended, while that is settled;
