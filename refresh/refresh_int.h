@@ -306,7 +306,26 @@ void staple_refresh_confirm(const staple_refresh_t *refresh);
 int staple_refresh_is_set_aside(const staple_refresh_conf_t *conf,
                                 const staple_cert_t *cert);
 
-/* ----- refresh/round.c ----- */
+/* ----- refresh/outcome.c ----- */
+
+/** What the answer to a round means: store it, note it, tell it, and plan the
+ * next one. */
+void staple_refresh_conclude(round_t *round,
+                             const staple_fetch_answer_t *answer);
+
+/** The same for a probe, which is no attempt of its certificate, unless it
+ * brings a response. */
+void staple_refresh_settle_probe(round_t *round,
+                                 const staple_fetch_answer_t *answer);
+
+/** Whether a failure says that the responder, rather than the certificate, is
+ * the matter. */
+int staple_refresh_is_outage(const round_t *round,
+                             const staple_fetch_answer_t *answer);
+
+/** The URL that is asked first; the certificate's own string, which outlives
+ * any exchange. */
+const char *staple_refresh_first_url(const task_t *task);
 
 /** The next question is about whatever there is: drop the validators. */
 void staple_refresh_forget_validators(task_t *task);
@@ -317,6 +336,8 @@ void staple_refresh_forget_validators(task_t *task);
  */
 void staple_refresh_settle_interrupted(task_t *task,
                                        staple_cache_state_t *state);
+
+/* ----- refresh/round.c ----- */
 
 /** Note that the attempt of a round is none: it was ended in good order. */
 void staple_refresh_drop_round(const round_t *round);
