@@ -182,8 +182,8 @@ my $usual = Staple::Httpd->new(conf => stapling(), vhosts => [
 $ring = $usual->dir . '/logs/stapling_cache';
 $usual->start;
 wait_for_staple($usual, 'good', name => $_) for 'good.test', $long;
-like((ctl('list'))[1], qr/^stapled +for .* good\.test +\S/m,
-     'a virtual host at port 443 is called by its name alone');
+ok(wait_for(sub { (ctl('list'))[1] =~ /^stapled +for .* good\.test +\S/m }),
+   'a virtual host at port 443 is called by its name alone');
 for my $name ('good.test', 'good.test:443', $long, "$long:443") {
     is((ctl('show', $name))[0], 0, "show $name");
 }
