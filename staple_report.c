@@ -113,10 +113,8 @@ static apr_time_t since_of(const staple_view_t *view, apr_time_t now)
  * who has the issuer's certificate. */
 static void pass_over_history(staple_view_t *view)
 {
-    const staple_cert_t *cert = view->cert;
-
     if (view->traits.is_known && !view->traits.has_urls
-        && !(cert && cert->issuer_urls->nelts)) {
+        && !view->traits.has_issuer_urls) {
         view->exchange.failing = 0;
     }
 }

@@ -107,6 +107,7 @@ const char *staple_severity_name(staple_severity_e severity)
 #define HAS_URLS 4u
 #define HAS_REFUSED_URLS 8u
 #define IS_OF_CHAIN 16u
+#define HAS_ISSUER_URLS 32u
 #define SCOPE_SHIFT 8
 
 void staple_state_traits_of(staple_state_traits_t *traits,
@@ -115,6 +116,7 @@ void staple_state_traits_of(staple_state_traits_t *traits,
     traits->is_known = 1;
     traits->is_must_staple = cert->is_must_staple;
     traits->has_urls = cert->urls->nelts > 0;
+    traits->has_issuer_urls = cert->issuer_urls->nelts > 0;
     traits->has_refused_urls = cert->urls_refused > 0;
     traits->is_of_chain = cert->is_of_chain;
     traits->scope = cert->scope;
@@ -126,6 +128,7 @@ apr_uint32_t staple_state_pack(const staple_state_traits_t *traits)
     return (traits->is_known ? KNOWN : 0)
            | (traits->is_must_staple ? MUST_STAPLE : 0)
            | (traits->has_urls ? HAS_URLS : 0)
+           | (traits->has_issuer_urls ? HAS_ISSUER_URLS : 0)
            | (traits->has_refused_urls ? HAS_REFUSED_URLS : 0)
            | (traits->is_of_chain ? IS_OF_CHAIN : 0)
            | (apr_uint32_t)traits->scope << SCOPE_SHIFT;
@@ -143,6 +146,7 @@ void staple_state_unpack(staple_state_traits_t *traits,
     traits->is_known = 1;
     traits->is_must_staple = (about->traits & MUST_STAPLE) != 0;
     traits->has_urls = (about->traits & HAS_URLS) != 0;
+    traits->has_issuer_urls = (about->traits & HAS_ISSUER_URLS) != 0;
     traits->has_refused_urls = (about->traits & HAS_REFUSED_URLS) != 0;
     traits->is_of_chain = (about->traits & IS_OF_CHAIN) != 0;
     traits->scope = (staple_cert_scope_e)scope;

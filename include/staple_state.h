@@ -77,6 +77,7 @@ typedef struct staple_state_traits_t {
     int is_known;       /* 0: all the rest is 0, and says nothing */
     int is_must_staple;
     int has_urls;       /* whether there is a responder to ask */
+    int has_issuer_urls; /* whether its issuer is to be fetched */
     int has_refused_urls; /* whether URLs in it are left out: they are none */
     int is_of_chain;    /* it is a CA's, and here because of StapleChain */
     staple_cert_scope_e scope;

@@ -187,6 +187,19 @@ static void note_failure(task_t *task, const staple_fetch_answer_t *answer,
                                  (int)state.failing);
 }
 
+/* Where there is no responder, no later exchange ends the streak. */
+static void forget_failure(const task_t *task, apr_time_t now)
+{
+    const staple_cert_t *cert = task->cert;
+    staple_cache_t *cache = task->refresh->conf.cache;
+    staple_cache_state_t state;
+
+    staple_cache_state(cache, cert->slot, &state);
+    state.failing = 0;
+    staple_refresh_note_since(task->refresh, cert, &state, now);
+    staple_cache_set_state(cache, cert->slot, &state);
+}
+
 static void on_done(void *baton, const staple_fetch_answer_t *answer)
 {
     question_t *question = STAPLE_CAST(question_t, QUESTION_MAGIC, baton);
@@ -198,6 +211,9 @@ static void on_done(void *baton, const staple_fetch_answer_t *answer)
         keep(question, now);
         staple_refresh_log_issuer(task->refresh->conf.server, task->cert,
                                   answer->url);
+        if (!task->cert->urls->nelts) {
+            forget_failure(task, now);
+        }
         staple_refresh_forget_files(task->refresh);
         staple_refresh_set_due(task, now);
     }

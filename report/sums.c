@@ -158,10 +158,12 @@ static int is_failing(const staple_view_t *view, apr_time_t now)
     return view->exchange.failing && is_asked_about(view, now);
 }
 
-/* What is wrong with a revoked certificate is not that a responder fails. */
+/* What is wrong with a revoked certificate is not that a responder fails, nor
+ * with one that names none. */
 static int is_wrong_otherwise(const staple_view_t *view, apr_time_t now)
 {
-    return !is_failing(view, now) || view->state == STAPLE_STATE_REVOKED;
+    return !is_failing(view, now) || view->state == STAPLE_STATE_REVOKED
+           || (view->traits.is_known && !view->traits.has_urls);
 }
 
 static void add_failing(staple_responder_t *responder,

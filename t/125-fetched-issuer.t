@@ -191,6 +191,36 @@ like(join("\n", $httpd->staple_lines('notice')),
 ok($httpd->stop, 'httpd stops in good order');
 $httpd->log_ok($noise);
 
+# An issuer that is not to be had, of a certificate without a responder: every
+# view says so, until it is there.
+my $late = $ca->leaf(name => 'late.test',
+                     ext => "authorityInfoAccess=caIssuers;URI:$at/late.pem\n");
+$httpd = Staple::Httpd->new(
+    ports  => 2,
+    conf   => stapling(status_conf(), 'StapleResponseFile {dir}/late.der',
+                       'SSLStaplingErrorCacheTimeout 1'),
+    vhosts => [{ cert => { %$late,
+        conf => "SSLCertificateFile $late->{cert}\n"
+              . "SSLCertificateKeyFile $late->{key}\n" } }]);
+put_file($httpd->dir . '/late.der',
+         answer($responder, $late, 'validity -60 86400'));
+$httpd->start;
+my $page = Staple::Status->new($httpd);
+my $numbers = sub { return $page->cert('late.test')->{numbers} };
+ok(wait_for(sub { $numbers->()->{failing} }), 'late.test: its issuer is missing');
+like($page->page, qr{<section id="trouble">.*?<article}s,
+     '... and the page says what is wrong');
+($exit, $said) = run($ctl, 'refresh', '--ring',
+                     $httpd->dir . '/logs/stapling_cache', '--wait', '60s',
+                     'late.test');
+is($exit, 2, '... staplectl refresh says that it is not there') or diag $said;
+offer('late.pem', 'x509', '-in', $issuer);
+is(wait_for_staple($httpd, 'good', name => 'late.test', seconds => 60)->{staple},
+   'good', '... until it is: stapled');
+is($numbers->()->{failing}, 0, '... and nothing fails any more');
+ok($httpd->stop, 'httpd stops in good order');
+$httpd->log_ok($noise, qr/STP0155/, qr/STP0207/);
+
 # What is there is not the issuer; another place may have it.
 my %bad = (wrong => lonely('wrong.test', 'wrong.der'),
            nonsense => lonely('nonsense.test', 'nonsense'),
