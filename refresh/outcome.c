@@ -365,9 +365,11 @@ static void fail(round_t *round, const staple_fetch_answer_t *answer,
     held_t held = staple_refresh_read_held(task->refresh, cert, now);
     int is_held = staple_refresh_is_valid(&held);
     alarm_e alarm = staple_refresh_alarm_of(cert, &held, now);
-    apr_interval_time_t asked = answer->retry_after > round->retry_after
-                                ? answer->retry_after : round->retry_after;
-    apr_interval_time_t pause;
+    apr_interval_time_t asked = answer->retry_after, pause;
+
+    if (is_held && round->retry_after > asked) { /* there is time */
+        asked = round->retry_after;
+    }
 
     note_exchange(round, answer, now, 0, state);
     pause = staple_rules_backoff(cert->policy, cert->id, state->failing,
@@ -399,6 +401,19 @@ static int is_confirmed(const round_t *round,
     return staple_refresh_is_valid(&held);
 }
 
+static void note_answer(const round_t *round,
+                        const staple_fetch_answer_t *answer, apr_time_t now)
+{
+    const staple_cert_t *cert = round->task->cert;
+
+    if (answer->is_asked && !round->is_shared && has_answered(answer)
+        && !staple_refresh_is_outage(round, answer)) {
+        staple_refresh_note_answer(round->task->refresh,
+                                   APR_ARRAY_IDX(cert->urls, answer->url_index,
+                                                 const char *), now);
+    }
+}
+
 void staple_refresh_conclude(round_t *round,
                              const staple_fetch_answer_t *answer)
 {
@@ -407,6 +422,7 @@ void staple_refresh_conclude(round_t *round,
     apr_time_t now = apr_time_now();
     staple_cache_state_t state;
 
+    note_answer(round, answer, now); /* so it is not taken for down */
     staple_cache_state(cache, task->cert->slot, &state);
     round->noted = &state;
     if (answer->outcome == STAPLE_FETCH_OK) {
@@ -421,13 +437,6 @@ void staple_refresh_conclude(round_t *round,
     }
     if (answer->is_asked) {
         task->is_suspect = !has_answered(answer);
-    }
-    if (answer->is_asked && !round->is_shared && has_answered(answer)
-        && !staple_refresh_is_outage(round, answer)) {
-        staple_refresh_note_answer(task->refresh,
-                                   APR_ARRAY_IDX(task->cert->urls,
-                                                 answer->url_index,
-                                                 const char *), now);
     }
     state.begun_at = 0;
     state.next_due = task->due;
