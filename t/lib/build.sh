@@ -131,6 +131,9 @@ configure_build() {
     fi
     if [ "$(cat "$build/.options" 2>/dev/null)" != "$source $*" ]; then
         begin=$SECONDS
+        # make does not see that the flags of the compiler are others
+        [ ! -e "$build/Makefile" ] || make -C "$build" clean >>"$log" 2>&1 ||
+            die_with "$log" "the last build could not be removed"
         (cd "$build" && "$source/configure" "$@") >>"$log" 2>&1 ||
             die_with "$log" "configure failed"
         echo "$source $*" >"$build/.options"
