@@ -45,16 +45,23 @@ sub asked
     return scalar(() = read_file($shop->dir . '/logs/access') =~ m{^/\Q$name\E$}mg);
 }
 
-# A certificate without its issuer in its file, which names these places.
+# A certificate whose file is without its issuer.
+sub alone
+{
+    my ($leaf) = @_;
+
+    return { %$leaf, conf => "SSLCertificateFile $leaf->{cert}\n"
+                             . "SSLCertificateKeyFile $leaf->{key}\n" };
+}
+
+# The same, of one that names these places.
 sub lonely
 {
     my ($name, @places) = @_;
-    my $leaf = $ca->leaf(name => $name,
-        ext => 'authorityInfoAccess=' . join(',', 'OCSP;URI:' . $responder->url,
-            map { "caIssuers;URI:$at/$_" } @places) . "\n");
 
-    return { %$leaf, conf => "SSLCertificateFile $leaf->{cert}\n"
-                         . "SSLCertificateKeyFile $leaf->{key}\n" };
+    return alone($ca->leaf(name => $name,
+        ext => 'authorityInfoAccess=' . join(',', 'OCSP;URI:' . $responder->url,
+            map { "caIssuers;URI:$at/$_" } @places) . "\n"));
 }
 
 my %form = (der => 'ca.der', pem => 'ca.pem', p7c => 'ca.p7c', p7b => 'ca.p7b');
@@ -163,9 +170,7 @@ my $filed = $ca->leaf(name => 'filed.test', must_staple => 1,
 $httpd = Staple::Httpd->new(
     conf   => stapling('StapleMustStaple require',
                        'StapleResponseFile {dir}/filed.der'),
-    vhosts => [{ cert => { %$filed,
-        conf => "SSLCertificateFile $filed->{cert}\n"
-              . "SSLCertificateKeyFile $filed->{key}\n" } }]);
+    vhosts => [{ cert => alone($filed) }]);
 put_file($httpd->dir . '/filed.der',
          answer($responder, $filed, 'validity -60 86400'));
 $httpd->start;
@@ -199,9 +204,7 @@ $httpd = Staple::Httpd->new(
     ports  => 2,
     conf   => stapling(status_conf(), 'StapleResponseFile {dir}/late.der',
                        'SSLStaplingErrorCacheTimeout 1'),
-    vhosts => [{ cert => { %$late,
-        conf => "SSLCertificateFile $late->{cert}\n"
-              . "SSLCertificateKeyFile $late->{key}\n" } }]);
+    vhosts => [{ cert => alone($late) }]);
 put_file($httpd->dir . '/late.der',
          answer($responder, $late, 'validity -60 86400'));
 $httpd->start;

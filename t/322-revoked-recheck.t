@@ -8,35 +8,19 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Clock;
 
-my ($faketime) = grep { -e }
-    map { ("$_/libfaketimeMT.so.1", "$_/libfaketime.so.1") }
-    map { glob "$_/faketime" } qw(/usr/lib/* /usr/lib64 /usr/lib);
-plan skip_all => 'no libfaketime (Debian: libfaketime)' if !$faketime;
-plan skip_all => 'a runtime of sanitizers and libfaketime do not mix'
-    if $ENV{STAPLE_PRELOAD};
+plan skip_all => Staple::Clock->lacking if Staple::Clock->lacking;
 
+my $clock = Staple::Clock->new;
 my $ca = Staple::CA->new;
 my $responder = Staple::Responder->new($ca);
 my @names = qw(good hourly off);
 my %leaf = map { $_ => $ca->leaf(name => "$_.test", ocsp => $responder->url) }
     @names;
-my $clock = work_dir() . '/clock';
 
 # Move the clock of httpd so many minutes away from ours.
-sub set_clock
-{
-    my ($minutes) = @_;
-
-    write_file("$clock.new", sprintf "%+dm\n", $minutes);
-    rename "$clock.new", $clock or die "cannot rename to $clock: $!\n";
-}
-
-$ENV{STAPLE_PRELOAD} = $faketime;
-$ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
-$ENV{FAKETIME_NO_CACHE} = 1;
-$ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-$ENV{DONT_FAKE_MONOTONIC} = 1;
+sub set_clock { $clock->set($_[0] * 60) }
 
 my $httpd = Staple::Httpd->new(
     conf   => stapling(),

@@ -9,31 +9,21 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Clock;
 use Staple::Status;
 
 use constant DAY => 86400;
 
-my ($faketime) = grep { -e }
-    map { ("$_/libfaketimeMT.so.1", "$_/libfaketime.so.1") }
-    map { glob "$_/faketime" } qw(/usr/lib/* /usr/lib64 /usr/lib);
-plan skip_all => 'no libfaketime (Debian: libfaketime)' if !$faketime;
-plan skip_all => 'a runtime of sanitizers and libfaketime do not mix'
-    if $ENV{STAPLE_PRELOAD};
+plan skip_all => Staple::Clock->lacking if Staple::Clock->lacking;
 
+my $clock = Staple::Clock->new;
 my $ca = Staple::CA->new;
 my ($responder, $other) = map { Staple::Responder->new($ca) } 1 .. 2;
 my $leaf = $ca->leaf(ocsp => $responder->url);
 my $often = $ca->leaf(name => 'often.test', ocsp => $other->url);
-my $clock = work_dir() . '/clock';
 
 # Move the clock of httpd so many days away from ours.
-sub set_clock
-{
-    my ($days) = @_;
-
-    write_file("$clock.new", sprintf "%+d\n", $days * DAY);
-    rename "$clock.new", $clock or die "cannot rename to $clock: $!\n";
-}
+sub set_clock { $clock->set($_[0] * DAY) }
 
 # Have the responder live so many days away from our time.
 sub move_responder
@@ -46,12 +36,6 @@ sub move_responder
 
 # How often httpd has said that its clock was set.
 sub jumps { return scalar(() = $_[0]->error_log =~ /STP0208/g) }
-
-$ENV{STAPLE_PRELOAD} = $faketime;
-$ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
-$ENV{FAKETIME_NO_CACHE} = 1;
-$ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-$ENV{DONT_FAKE_MONOTONIC} = 1;
 
 my $httpd = Staple::Httpd->new(
     conf   => stapling('SSLStaplingErrorCacheTimeout 1'),

@@ -8,17 +8,14 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Staple;
+use Staple::Clock;
 use Staple::Status;
 
 use constant DAY => 86400;
 
-my ($faketime) = grep { -e }
-    map { ("$_/libfaketimeMT.so.1", "$_/libfaketime.so.1") }
-    map { glob "$_/faketime" } qw(/usr/lib/* /usr/lib64 /usr/lib);
-plan skip_all => 'no libfaketime (Debian: libfaketime)' if !$faketime;
-plan skip_all => 'a runtime of sanitizers and libfaketime do not mix'
-    if $ENV{STAPLE_PRELOAD};
+plan skip_all => Staple::Clock->lacking if Staple::Clock->lacking;
 
+my $clock = Staple::Clock->new;
 my $ca = Staple::CA->new;
 my ($first, $second) = map { Staple::Responder->new($ca) } 1 .. 2;
 my %leaf = (
@@ -26,22 +23,10 @@ my %leaf = (
     ended => $ca->leaf(name => 'ended.test', ocsp => $second->url),
     lasts => $ca->leaf(name => 'lasts.test', ocsp => $second->url, days => 900),
 );
-my $clock = work_dir() . '/clock';
 
-sub set_clock
-{
-    my ($days) = @_;
+# Move the clock of httpd so many days away from ours.
+sub set_clock { $clock->set($_[0] * DAY) }
 
-    write_file("$clock.new", sprintf "%+d\n", $days * DAY);
-    rename "$clock.new", $clock or die "cannot rename to $clock: $!\n";
-}
-
-set_clock(0);
-$ENV{STAPLE_PRELOAD} = $faketime;
-$ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
-$ENV{FAKETIME_NO_CACHE} = 1;
-$ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-$ENV{DONT_FAKE_MONOTONIC} = 1;
 my $httpd = Staple::Httpd->new(
     ports  => 2,
     conf   => stapling('SSLStaplingErrorCacheTimeout 1', status_conf()),
