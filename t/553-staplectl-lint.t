@@ -556,21 +556,29 @@ fails(qr/nothing: No such.*1 kept/s, 'the others are read all the same',
 is((lint(write_file('empty', '')))[0], 0, 'an empty file is no trouble');
 
 SKIP: {
-    skip 'root may read everything', 2 if $> != 0;
+    skip 'only root can be somebody else', 4 if $> != 0;
     my $secret = write_file('secret', "SSLUseStapling on\n");
     chmod 0600, $secret;
+    mkdir "$dir/closed", 0700 or die "$dir/closed: $!\n";
+    my $optional = write_file('optional', "ServerRoot $dir\n"
+        . "SSLUseStapling on\nIncludeOptional closed/ssl.conf\n");
+    chmod 0644, $optional;
     my $uid = getpwnam((Staple::Httpd::account())[0]);
-    my $pid = fork // die "cannot fork: $!\n";
-    if (!$pid) {
-        open STDOUT, '>', "$dir/denied";
-        open STDERR, '>&', \*STDOUT;
-        $( = $) = $uid;
-        $< = $> = $uid;
-        exec($ctl, 'lint', $secret) or POSIX::_exit(127);
+    my %case = ('no right to read' => $secret,
+                'what httpd, as root, may include' => $optional);
+    for my $what (sort keys %case) {
+        my $pid = fork // die "cannot fork: $!\n";
+        if (!$pid) {
+            open STDOUT, '>', "$dir/denied";
+            open STDERR, '>&', \*STDOUT;
+            $( = $) = $uid;
+            $< = $> = $uid;
+            exec($ctl, 'lint', $case{$what}) or POSIX::_exit(127);
+        }
+        waitpid $pid, 0;
+        is($? >> 8, 3, $what);
+        like(read_file("$dir/denied"), qr/ermission/, '... in clear words');
     }
-    waitpid $pid, 0;
-    is($? >> 8, 3, 'no right to read');
-    like(read_file("$dir/denied"), qr/ermission/, '... in clear words');
 }
 
 # What has no end, or would take that long: each of these took minutes, or

@@ -458,7 +458,8 @@ static void include_path(input_t *in, const char *path)
     else if (APR_STATUS_IS_ENOENT(rv) || APR_STATUS_IS_ENOTDIR(rv)) {
         note_missing(in, path);
     }
-    else if (rv == APR_SUCCESS || !in->is_optional) {
+    else if (rv == APR_SUCCESS || !in->is_optional
+             || APR_STATUS_IS_EACCES(rv)) { /* httpd reads it as root */
         include_one(in, path);
     }
 }
