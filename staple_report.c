@@ -181,6 +181,9 @@ static const char *leftover_text(const staple_view_t *view, apr_time_t now,
            : "";
 }
 
+#define CERT_EXPIRED "the certificate itself has expired, so no responder is " \
+                     "asked"
+
 /* Whether the certificate itself has expired. */
 static int has_expired(const staple_view_t *view, apr_time_t now)
 {
@@ -196,7 +199,7 @@ static const char *silence_text(const staple_view_t *view, apr_time_t now)
         return staple_cert_scope_text(traits->scope);
     }
     if (has_expired(view, now)) {
-        return "the certificate itself has expired, so no responder is asked";
+        return CERT_EXPIRED;
     }
     if (view->der) {
         return view->meta.this_update > now
@@ -252,6 +255,15 @@ static const char *not_applicable_text(const staple_state_traits_t *traits)
            : staple_cert_scope_text(traits->scope);
 }
 
+/* Why there is nothing newer than what is held. */
+static const char *missing_newer_text(const staple_view_t *view, apr_time_t now)
+{
+    if (has_expired(view, now)) {
+        return CERT_EXPIRED;
+    }
+    return view->exchange.failing ? view->outcome : "nothing newer has come";
+}
+
 static const char *cause_of(const staple_view_t *view, apr_time_t now,
                             apr_pool_t *p)
 {
@@ -267,10 +279,8 @@ static const char *cause_of(const staple_view_t *view, apr_time_t now,
     case STAPLE_STATE_ERROR:
         return error_text(view, p);
     case STAPLE_STATE_EXPIRING:
-        return view->exchange.failing ? view->outcome
-                                      : "nothing newer has come";
     case STAPLE_STATE_FAILING:
-        return view->outcome;
+        return missing_newer_text(view, now);
     case STAPLE_STATE_TOO_OLD:
         return too_old_text(view, p);
     case STAPLE_STATE_NO_ROOM:
@@ -301,7 +311,8 @@ static staple_state_advice_t advice_of_scope(staple_cert_scope_e scope)
         "SSLCertificateFile; clients want it as well" };
     static const staple_state_advice_t wrong_issuer = {
         "this server's configuration", "put the certificate of the CA that "
-        "signed it behind it, in the file of SSLCertificateFile" };
+        "signed it into the file of SSLCertificateChainFile, or if that is not "
+        "set, behind it into that of SSLCertificateFile" };
     static const staple_state_advice_t oversized = { "the certificate",
         "have a new one issued; clients may refuse this one" };
 
@@ -325,7 +336,9 @@ static staple_state_advice_t advice_of(const staple_view_t *view,
     int is_missing = view->state == STAPLE_STATE_MISSING
                      || view->state == STAPLE_STATE_REFUSED;
 
-    if (is_missing && has_expired(view, now)) {
+    if (has_expired(view, now)
+        && (is_missing || view->state == STAPLE_STATE_EXPIRING
+            || view->state == STAPLE_STATE_FAILING)) {
         return ended;
     }
     return is_missing && !view->has_slot

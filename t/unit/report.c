@@ -140,6 +140,23 @@ static const char *json_of(const staple_view_t *view)
     return out;
 }
 
+/* A certificate that has expired: its responder is not to blame. */
+static void test_expired(staple_state_e state)
+{
+    staple_cert_t *cert = make_cert(NULL);
+    staple_view_t view;
+
+    make_view(&view, cert);
+    lead_to(state, &view, cert);
+    fail(&view);
+    cert->not_after = NOW - 1;
+    staple_report_judge(&view, NOW);
+    staple_report_explain(&view, NOW, pool);
+    ok(view.state == state && strstr(view.cause, "has expired"),
+       "%s, of an expired certificate: the cause", staple_state_name(state));
+    is_str(view.advice.who, "the certificate", "... and no responder's");
+}
+
 static void test_state(staple_state_e state)
 {
     const char *name = staple_state_name(state);
@@ -431,6 +448,8 @@ int main(void)
     for (state = 0; state < STAPLE_STATES; state++) {
         test_state((staple_state_e)state);
     }
+    test_expired(STAPLE_STATE_EXPIRING);
+    test_expired(STAPLE_STATE_FAILING);
     test_advice();
     test_since();
     test_responders();
